@@ -1,0 +1,1 @@
+"""One thin file per DVC stage: read settings, call the library, write one report."""

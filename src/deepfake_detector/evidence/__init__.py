@@ -1,0 +1,1 @@
+"""Probabilities -> numbers a person can trust."""

@@ -1,0 +1,1 @@
+"""Encoded bytes -> pixels: the only pixel code, for training and for serving."""

@@ -1,0 +1,1 @@
+"""Tensors -> probabilities, and the bundle that carries them."""

@@ -1,0 +1,135 @@
+"""A trained graph and what must be known to use it <-> a sealed folder (the bundle) and its digest.
+
+    bundle/
+      detector.onnx    uint8 or float RGB (n, side, side, 3) -> `logits` (n,) and `logit_map` (n, h, w); > 0 means fake
+      contract.json    the `Contract` below
+      reference.npz    `crops` (k, side, side, 3) uint8 and the `logits` (k,), `logit_map` (k, h, w) they give
+      card.md          what the model is for, on what it was trained, where it fails
+      SHA256SUMS       one line per file above, as `sha256sum -c` reads it; its own SHA-256 is the bundle's digest
+
+Reading a bundle needs neither TensorFlow nor ONNX.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deepfake_detector.errors import BundleCorrupt, ModelNotFound
+
+FORMAT_VERSION = 1
+SEALED = ("card.md", "contract.json", "detector.onnx", "reference.npz")
+SEAL = "SHA256SUMS"
+
+
+class Thresholds(BaseModel):
+    """Calibrated probabilities that separate the answers, set on validation pictures only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clear: float  # at or below: "real"
+    flag: float  # at or above: "fake"
+    strict: float  # at or above: "fake" where a false alarm hurts
+
+
+class Contract(BaseModel):
+    """Everything a program must know to use `detector.onnx` as it was judged."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1]
+    network: str
+    side_px: int
+    alignment: Literal["ffhq"]
+    min_face_px: int
+    temperature: float  # p_fake = sigmoid(logit / temperature)
+    thresholds: Thresholds
+    trained_on: Literal["photographs", "drawn sample"]
+    data_sha256: dict[str, str]  # source name -> SHA-256 of its archive
+    train_images: int
+    test_images: int
+    test_metrics: dict[str, float]  # for example accuracy, accuracy_low, accuracy_high, auc, ...
+    run_id: str  # MLflow run that trained it
+    weights_sha256: str  # over the arrays, so that it survives a change of file format
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose bytes were found to be the sealed ones."""
+
+    path: Path
+    contract: Contract
+    sha256: str
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.path / "detector.onnx"
+
+    @property
+    def reference(self) -> Path:
+        """Crops and the outputs they must give."""
+        return self.path / "reference.npz"
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Open a bundle after comparing every byte with its seal.
+
+    Raises:
+        ModelNotFound: there is no bundle at `path`.
+        BundleCorrupt: a file is missing, added or changed, or the contract is of another format.
+    """
+    if not (path / SEAL).is_file():
+        raise ModelNotFound(f"no model bundle at {path}", "run `make repro`, or name a bundle with --model")
+    seal = (path / SEAL).read_text(encoding="utf-8")
+    if seal != _sums(path):
+        raise BundleCorrupt(
+            f"bundle {path} is not what was sealed: {_difference(seal, _sums(path))}",
+            "take it again from the registry or from `make repro`; a changed bundle is never used",
+        )
+    try:
+        contract = Contract.model_validate_json((path / "contract.json").read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise BundleCorrupt(f"{path}/contract.json is of another format: {error}", "package the model anew") from error
+    return Bundle(path=path, contract=contract, sha256=hashlib.sha256(seal.encode()).hexdigest())
+
+
+def write_bundle(path: Path, graph: Path, contract: Contract, reference: Path, card: str) -> Bundle:
+    """Seal a bundle at `path`, replacing what is there only once the new one is whole.
+
+    Args:
+        path: the bundle's folder.
+        graph: an ONNX file, as described at the top of this module.
+        contract: how to use the graph.
+        reference: an .npz file, as described at the top of this module.
+        card: Markdown for people.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        fresh = Path(scratch) / path.name
+        fresh.mkdir()
+        shutil.copyfile(graph, fresh / "detector.onnx")
+        shutil.copyfile(reference, fresh / "reference.npz")
+        (fresh / "contract.json").write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (fresh / "card.md").write_text(card, encoding="utf-8")
+        (fresh / SEAL).write_text(_sums(fresh), encoding="utf-8")
+        if path.exists():
+            path.replace(Path(scratch) / "old")
+        fresh.replace(path)
+    return read_bundle(path)
+
+
+def _sums(path: Path) -> str:
+    names = sorted(p.name for p in path.iterdir() if p.name != SEAL and p.is_file())
+    return "".join(f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+
+
+def _difference(sealed: str, found: str) -> str:
+    changed = {line.split()[-1] for line in set(sealed.splitlines()) ^ set(found.splitlines())}
+    return ", ".join(sorted(changed)) + " differs"

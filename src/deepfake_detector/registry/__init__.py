@@ -1,0 +1,1 @@
+"""Numbers -> decisions about which model serves."""

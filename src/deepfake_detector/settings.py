@@ -1,0 +1,151 @@
+"""params.yaml -> frozen, typed settings; an unknown or missing key stops the run with its full path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from deepfake_detector.errors import SettingsError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+CONFIG = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Sample:
+    """How many pictures the embedded data set holds, half of each class, and the seed they are drawn from."""
+
+    seed: int
+    train: Annotated[int, Field(ge=4, multiple_of=2)]
+    valid: Annotated[int, Field(ge=4, multiple_of=2)]
+    test: Annotated[int, Field(ge=4, multiple_of=2)]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Download:
+    """Where the pictures come from."""
+
+    source: Literal["sample", "archive", "kaggle"]
+    archive: str
+    sha256: str
+    kaggle: str
+    max_unpacked_gib: Annotated[float, Field(gt=0)]
+    sample: Sample
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Validate:
+    """What the data must fulfil before anything is trained on it."""
+
+    min_images_per_class: Count
+    max_class_imbalance: Share
+    max_unreadable_share: Share
+    min_side_px: Count
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Prepare:
+    """How pictures become crops."""
+
+    side_px: Annotated[int, Field(ge=32, le=512, multiple_of=8)]
+    min_face_px: Count
+    shard_mib: Count
+    seed: int
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Train:
+    """How the network learns."""
+
+    network: Literal["residual", "original"]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    augment: bool
+    precision: Literal["mixed_bfloat16", "float32"]
+    ema_momentum: Annotated[float, Field(ge=0, lt=1)]
+    seed: int
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Evaluate:
+    """How thresholds are set and how sure the figures are."""
+
+    flag_false_positives: Share
+    strict_false_positives: Share
+    clear_false_negatives: Share
+    bootstrap: Annotated[int, Field(ge=100)]
+    calibration_bins: Annotated[int, Field(ge=2)]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Register:
+    """When a candidate may become champion."""
+
+    experiment: str
+    model_name: str
+    min_accuracy: Share
+    max_auc_loss: Share
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Package:
+    """What the served package is called."""
+
+    bento_name: str
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Settings:
+    """All of params.yaml."""
+
+    download: Download
+    validate: Validate
+    prepare: Prepare
+    train: Train
+    evaluate: Evaluate
+    register: Register
+    package: Package
+
+
+def read_settings(path: Path) -> Settings:
+    """Read and check a settings file.
+
+    Args:
+        path: a YAML file with one mapping per stage.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or a key is unknown, missing or out of range; the
+            message names each key by its full path, for example `train.epochs`.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"no settings at {path}", "run from the repository's root, where params.yaml lies"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not readable YAML: {error}", "mend the line it names") from error
+    return _checked(content, path)
+
+
+def _checked(content: Any, path: Path) -> Settings:
+    try:
+        # As JSON: strict types, but mappings still become sections.
+        return TypeAdapter(Settings).validate_json(json.dumps(content))
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc']) or '(whole file)'}: {e['msg']}" for e in error.errors()]
+        raise SettingsError(
+            f"{path.name} cannot be used:\n  " + "\n  ".join(lines), "params.yaml explains every key in place"
+        ) from error

@@ -1,0 +1,94 @@
+"""Repository root -> where every artifact lies, and an environment that keeps the tools inside it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of one checkout. dvc.yaml names the same paths; a structure test holds the two together."""
+
+    root: Path = field(default_factory=Path.cwd)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.root.resolve())
+
+    @property
+    def params(self) -> Path:
+        """The settings file."""
+        return self.root / "params.yaml"
+
+    @property
+    def archive(self) -> Path:
+        """One zip in the Kaggle layout, whatever the source was."""
+        return self.root / "data" / "raw" / "faces.zip"
+
+    @property
+    def manifest(self) -> Path:
+        """One row per file of the archive."""
+        return self.root / "data" / "manifest.parquet"
+
+    @property
+    def shards(self) -> Path:
+        """TFRecord files of aligned crops."""
+        return self.root / "data" / "shards"
+
+    @property
+    def trained(self) -> Path:
+        """The trained Keras model, its history beside it."""
+        return self.root / "models" / "trained"
+
+    @property
+    def bundle(self) -> Path:
+        """The sealed candidate: see model/bundle.py."""
+        return self.root / "models" / "bundle"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Outside DVC's outputs: DVC deletes outputs before a stage runs, and a resumed training needs these."""
+        return self.root / ".cache" / "checkpoints"
+
+    @property
+    def pretrained(self) -> Path:
+        """A sealed bundle that ships with the code."""
+        return self.root / "pretrained"
+
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' pages."""
+        return self.root / "reports" / "data_docs"
+
+    def report(self, stage: str) -> Path:
+        """The one JSON report of a stage, for example reports/train.json."""
+        return self.root / "reports" / f"{stage}.json"
+
+    def figures(self, stage: str) -> Path:
+        """The folder of a stage's pictures and plot tables, for example reports/evaluate/."""
+        return self.root / "reports" / stage
+
+    def tool_environment(self) -> dict[str, str]:
+        """Environment variables that switch telemetry off and keep stores and caches inside the root."""
+        cache = self.root / ".cache"
+        return {
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": str(self.root / ".bentoml"),
+            "DVC_NO_ANALYTICS": "1",
+            "GX_ANALYTICS_ENABLED": "false",
+            "KAGGLEHUB_CACHE": str(cache / "kagglehub"),
+            "KERAS_HOME": str(cache / "keras"),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}",
+            "MPLBACKEND": "Agg",
+            "MPLCONFIGDIR": str(cache / "matplotlib"),
+            "OPENVINO_TELEMETRY": "0",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+
+    def enter(self) -> Workspace:
+        """Set the tool environment for this process, leaving alone whatever the caller has set already."""
+        for name, value in self.tool_environment().items():
+            os.environ.setdefault(name, value)
+        return self
