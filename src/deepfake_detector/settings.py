@@ -73,7 +73,7 @@ class Train:
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     augment: bool
-    precision: Literal["mixed_bfloat16", "float32"]
+    precision: Literal["auto", "mixed_bfloat16", "float32"]
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
     seed: int
 

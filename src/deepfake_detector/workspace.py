@@ -47,6 +47,11 @@ class Workspace:
         return self.root / "models" / "bundle"
 
     @property
+    def champion(self) -> Path:
+        """The registry's champion, exported: the bundle that is packaged and answers."""
+        return self.root / "models" / "champion"
+
+    @property
     def checkpoints(self) -> Path:
         """Outside DVC's outputs: DVC deletes outputs before a stage runs, and a resumed training needs these."""
         return self.root / ".cache" / "checkpoints"

@@ -1,0 +1,37 @@
+"""data/shards -> models/trained/model.keras, reports/train/history.csv, reports/train.json and one live MLflow run."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from deepfake_detector.settings import read_settings
+from deepfake_detector.workspace import Workspace
+from pipelines.stage import run_stage, write_report
+
+
+def main() -> None:
+    """Fit the network, going on where a killed training stopped."""
+    workspace = Workspace().enter()  # before TensorFlow reads its environment
+    from deepfake_detector.data.shards import Shards
+    from deepfake_detector.model.augment import flip_and_shift
+    from deepfake_detector.model.training import train
+    from pipelines.training_run import follow, keep
+
+    settings = read_settings(workspace.params)
+    shards = Shards.open(workspace.shards)
+    augment = flip_and_shift if settings.train.augment else None
+    batches = shards.training(settings.train.batch_size, settings.train.seed, augment)
+    steps = shards.steps(settings.train.batch_size)
+    started_s = time.monotonic()
+    with follow(workspace, settings, shards) as run:
+        valid = shards.batches("valid", settings.train.batch_size)
+        trained = train(settings.train, shards.side_px, batches, steps, valid, run.checkpoint, run.log_epoch)
+        report = keep(workspace, settings, trained)
+        seconds = round(time.monotonic() - started_s, 1)
+        write_report(workspace.report("train"), report | {"run_id": run.run_id, "seconds": seconds})
+        run.checkpoint.clear()
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(main))

@@ -1,0 +1,44 @@
+"""Trained Keras model -> ONNX graph, reference outputs and the digest of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_detector.model.network import with_logit_map
+
+
+def load_trained(path: Path) -> keras.Model:
+    """Read a delivered model: crops uint8 (n, side, side, 3) -> logits float32 (n,)."""
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def export_graph(model: keras.Model, crops: NDArray[np.uint8], graph: Path, reference: Path) -> None:
+    """Write the ONNX graph and what it must answer.
+
+    Args:
+        model: a delivered model.
+        crops: uint8 (k, side, side, 3), a few real ones; k >= 1.
+        graph: the ONNX file to write: `crops` -> `logits` (n,) and `logit_map` (n, h, w).
+        reference: the .npz file to write: the crops and Keras' own float32 answers to them.
+    """
+    mapped = with_logit_map(model)
+    answers = mapped.predict(crops, verbose=0)
+    np.savez_compressed(reference, crops=crops, **answers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # tf2onnx asks NumPy for names it no longer has
+        mapped.export(graph, format="onnx", verbose=False)
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """SHA-256 over names, shapes and values of all weights; the file they came in does not matter."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        array = np.ascontiguousarray(variable, dtype="<f4")
+        digest.update(f"{variable.path} {array.shape}\n".encode() + array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""Registered version -> its sealed bundle as a folder, checked against the digest the registry keeps."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepfake_detector.errors import BundleCorrupt, ModelNotFound
+from deepfake_detector.model.bundle import Bundle, read_bundle
+from deepfake_detector.registry.shelf import Version
+from deepfake_detector.registry.store import fetch
+
+
+@contextmanager
+def fetch_bundle(version: Version) -> Iterator[Bundle]:
+    """A version's bundle, for the time of the `with` block.
+
+    Raises:
+        BundleCorrupt: its files are not those that were registered, or are gone.
+    """
+    try:
+        with fetch(version.tags["bundle_uri"]) as folder:
+            yield _checked(folder, version)
+    except ModelNotFound as error:
+        raise BundleCorrupt(
+            f"the store has lost the bundle of version {version.number}: {error.message}",
+            "bring mlartifacts/ back, or delete the version in `make mlflow` and run `make repro`",
+        ) from error
+
+
+def export_bundle(version: Version, to: Path) -> Bundle:
+    """Put a version's bundle at `to`, replacing what is there only once the new one is whole.
+
+    Nothing is copied when the right bundle is there already.
+
+    Raises:
+        BundleCorrupt: the store's copy is not what was registered.
+    """
+    try:
+        return _checked(to, version)
+    except (ModelNotFound, BundleCorrupt):
+        pass
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as scratch, fetch_bundle(version) as bundle:
+        fresh = Path(scratch) / to.name
+        shutil.copytree(bundle.path, fresh)
+        _checked(fresh, version)
+        if to.exists():
+            to.replace(Path(scratch) / "old")
+        fresh.replace(to)
+    return _checked(to, version)
+
+
+def _checked(path: Path, version: Version) -> Bundle:
+    bundle = read_bundle(path)
+    registered = version.tags["bundle_sha256"]
+    if bundle.sha256 != registered:
+        raise BundleCorrupt(
+            f"{path} holds bundle {bundle.sha256[:12]}, version {version.number} is {registered[:12]}",
+            "bring mlartifacts/ back, or delete the version in `make mlflow` and run `make repro`",
+        )
+    return bundle

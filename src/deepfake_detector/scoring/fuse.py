@@ -1,0 +1,151 @@
+"""p_fake (0..1) of faces in sampled frames, and their tracks -> the verdict on a video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deepfake_detector.scoring.verdict import (
+    ModelNamed,
+    Moment,
+    TrackVerdict,
+    VideoFaceVerdict,
+    VideoVerdict,
+    compare,
+    decide,
+    warnings,
+    weigh,
+)
+
+
+@dataclass(frozen=True)
+class FuseRule:
+    """How frame scores become one score: the rule of the DFDC winner (selimsef/dfdc_deepfake_challenge), rewritten.
+
+    It asked for 11 of 32 frames to be confidently fake; the same share of our 16 is 6.
+    """
+
+    confident_fake: float = 0.8
+    confident_real: float = 0.2
+    fake_share: float = 0.4
+    fake_frames: int = 6
+    real_share: float = 0.9
+    long_share: float = 0.25  # of the longest track's frames: a shorter track, often a false face, decides nothing
+
+
+RULE = FuseRule()
+
+
+def fuse(p_fakes: Sequence[float], rule: FuseRule = RULE) -> float | None:
+    """Scores of one face through time -> one score; None without scores.
+
+    The mean of the confidently fake ones if there are enough of them, else of the confidently real ones if nearly all
+    are, else of all.
+    """
+    if not p_fakes:
+        return None
+    fakes = [p for p in p_fakes if p > rule.confident_fake]
+    if len(fakes) >= rule.fake_frames and len(fakes) > rule.fake_share * len(p_fakes):
+        return _mean(fakes)
+    reals = [p for p in p_fakes if p < rule.confident_real]
+    if len(reals) > rule.real_share * len(p_fakes):
+        return _mean(reals)
+    return _mean(p_fakes)
+
+
+def long_tracks(frames: Sequence[int], rule: FuseRule = RULE) -> list[int]:
+    """Judged frames of each track -> places of the tracks that are long enough to decide."""
+    longest = max(frames, default=0)
+    least = max(rule.long_share * longest, min(2, longest), 1)
+    return [place for place, count in enumerate(frames) if count >= least]
+
+
+def video_verdict(
+    faces: Sequence[VideoFaceVerdict],
+    times_s: Sequence[float],
+    duration_s: float,
+    model: ModelNamed,
+    rule: FuseRule = RULE,
+    sampled_s: float | None = None,
+) -> VideoVerdict:
+    """Judge a video by its most suspicious long track.
+
+    Args:
+        faces: all faces of all sampled frames, each with its track.
+        times_s: when the frames were taken.
+        duration_s: of the clip.
+        model: who judged.
+        rule: how scores of a track become one.
+        sampled_s: the part of the clip, from its start, that was looked at; None for the whole.
+    """
+    tracks = _tracks(faces, rule)
+    p_fake = max((t.p_fake for t in tracks if t.long and t.p_fake is not None), default=None)
+    verdict = decide(p_fake, model.thresholds)
+    reasons = _reasons(faces, tracks, len(times_s), p_fake, model)
+    if sampled_s is not None and sampled_s < duration_s:
+        reasons.append(f"only the first {sampled_s:.0f} of {duration_s:.0f} s were looked at")
+    return VideoVerdict(
+        verdict=verdict,
+        p_fake=p_fake,
+        evidence=weigh(verdict, p_fake),
+        reasons=(*warnings(model), *reasons),
+        duration_s=duration_s,
+        faces=tuple(faces),
+        timeline=tuple(_moment(t_s, [f for f in faces if f.t_s == t_s]) for t_s in times_s),
+        tracks=tuple(tracks),
+        model=model,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _scores(faces: Sequence[VideoFaceVerdict]) -> list[float]:
+    return [face.p_fake for face in faces if face.p_fake is not None]
+
+
+def _moment(t_s: float, faces: Sequence[VideoFaceVerdict]) -> Moment:
+    return Moment(t_s=t_s, p_fake=max(_scores(faces), default=None), faces=len(faces))
+
+
+def _tracks(faces: Sequence[VideoFaceVerdict], rule: FuseRule) -> list[TrackVerdict]:
+    count = max((face.track for face in faces), default=-1) + 1
+    groups = [[face for face in faces if face.track == number] for number in range(count)]
+    long = set(long_tracks([len(_scores(group)) for group in groups], rule))
+    return [
+        TrackVerdict(
+            start_s=min(face.t_s for face in group),
+            end_s=max(face.t_s for face in group),
+            frames=len(_scores(group)),
+            p_fake=fuse(_scores(group), rule),
+            long=number in long,
+        )
+        for number, group in enumerate(groups)
+    ]
+
+
+def _reasons(
+    faces: Sequence[VideoFaceVerdict],
+    tracks: Sequence[TrackVerdict],
+    frames: int,
+    p_fake: float | None,
+    model: ModelNamed,
+) -> list[str]:
+    if not faces:
+        return [f"no face was found in {frames} sampled frames, and this model judges faces only"]
+    problems = sorted({face.problem for face in faces if face.problem})
+    if p_fake is None:
+        return [f"none of the {len(faces)} faces in {frames} sampled frames could be judged: {'; '.join(problems)}"]
+    track = next(t for t in tracks if t.long and t.p_fake == p_fake)
+    number = sum(t.long for t in tracks)
+    which = "the face" if number == 1 else f"the most suspicious of {number} tracks of faces"
+    verdict = decide(p_fake, model.thresholds)
+    reasons = [
+        f"{which}, judged in {track.frames} of {frames} sampled frames "
+        f"({track.start_s:.1f} to {track.end_s:.1f} s), scores {compare(verdict, p_fake, model.thresholds)}"
+    ]
+    if unjudged := sum(face.p_fake is None for face in faces):
+        reasons.append(f"{unjudged} of {len(faces)} faces were not judged, for example: {problems[0]}")
+    return reasons

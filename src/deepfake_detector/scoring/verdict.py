@@ -1,0 +1,175 @@
+"""Scores of faces (p_fake, 0..1) and thresholds -> the answer people and programs read, with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from deepfake_detector.model.bundle import Bundle, Thresholds
+
+Answer = Literal["fake", "real", "inconclusive"]
+Evidence = Literal["weak", "moderate", "strong", "very strong"]
+
+DRAWN_WARNING = (
+    "this model was trained on the drawn sample, not on photographs: its answers about photographs mean little"
+)
+# From this probability upwards; the words are those of AFP / vera.ai (DETECTION.md, section 6).
+WORDS: tuple[tuple[float, Evidence], ...] = ((0.9, "very strong"), (0.7, "strong"), (0.5, "moderate"), (0.0, "weak"))
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FaceVerdict(_Frozen):
+    """One face: where it is and what the model says of it; `p_fake` is null when `problem` says why."""
+
+    box_px: tuple[float, float, float, float]  # x, y, width, height in the upright picture
+    landmarks_px: tuple[tuple[float, float], ...]  # eyes, nose, mouth corners: five (x, y)
+    score: float  # how sure the face detector is that this is a face, 0..1
+    p_fake: float | None
+    problem: str | None
+
+
+class VideoFaceVerdict(FaceVerdict):
+    """One face in one sampled frame; `track` is its place in `tracks`."""
+
+    t_s: float
+    track: int
+
+
+class ModelNamed(_Frozen):
+    """Which model spoke."""
+
+    sha256: str  # digest of the bundle
+    run_id: str
+    trained_on: str
+    network: str
+    thresholds: Thresholds
+
+
+class Moment(_Frozen):
+    """One sampled frame: its most suspicious face (null: none judged) and how many faces it shows."""
+
+    t_s: float
+    p_fake: float | None
+    faces: int
+
+
+class TrackVerdict(_Frozen):
+    """One face followed through the clip. `frames` counts the frames in which it was judged."""
+
+    start_s: float
+    end_s: float
+    frames: int
+    p_fake: float | None
+    long: bool  # long enough to decide about the clip
+
+
+class ImageVerdict(_Frozen):
+    """The answer about one picture. `p_fake` and `evidence` are null when no face could be judged."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["image"] = "image"
+    verdict: Answer
+    p_fake: float | None
+    evidence: Evidence | None
+    reasons: tuple[str, ...]
+    faces: tuple[FaceVerdict, ...]
+    model: ModelNamed
+
+
+class VideoVerdict(_Frozen):
+    """The answer about one clip, from `timeline` (a row per sampled frame) and `tracks` (a row per person)."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["video"] = "video"
+    verdict: Answer
+    p_fake: float | None
+    evidence: Evidence | None
+    reasons: tuple[str, ...]
+    duration_s: float
+    faces: tuple[VideoFaceVerdict, ...]
+    timeline: tuple[Moment, ...]
+    tracks: tuple[TrackVerdict, ...]
+    model: ModelNamed
+
+
+def name_model(bundle: Bundle) -> ModelNamed:
+    """Name a bundle in an answer."""
+    contract = bundle.contract
+    return ModelNamed(
+        sha256=bundle.sha256,
+        run_id=contract.run_id,
+        trained_on=contract.trained_on,
+        network=contract.network,
+        thresholds=contract.thresholds,
+    )
+
+
+def decide(p_fake: float | None, thresholds: Thresholds) -> Answer:
+    """Turn the highest score into an answer: fake from `flag` upwards, real up to `clear`, else inconclusive.
+
+    Where a good model's `clear` lies above its `flag`, `flag` is asked first.
+    """
+    if p_fake is None:
+        return "inconclusive"
+    if p_fake >= thresholds.flag:
+        return "fake"
+    return "real" if p_fake <= thresholds.clear else "inconclusive"
+
+
+def weigh(verdict: Answer, p_fake: float | None) -> Evidence | None:
+    """Put the probability of the answer given into a word; of an inconclusive one, the probability of a fake."""
+    if p_fake is None:
+        return None
+    p_answer = 1.0 - p_fake if verdict == "real" else p_fake
+    return next(word for least, word in WORDS if p_answer >= least)
+
+
+def image_verdict(faces: Sequence[FaceVerdict], model: ModelNamed) -> ImageVerdict:
+    """Judge a picture by its most suspicious face; one that cannot be judged never gets a score."""
+    scores = [face.p_fake for face in faces if face.p_fake is not None]
+    p_fake = max(scores, default=None)
+    verdict = decide(p_fake, model.thresholds)
+    return ImageVerdict(
+        verdict=verdict,
+        p_fake=p_fake,
+        evidence=weigh(verdict, p_fake),
+        reasons=(*warnings(model), *_image_reasons(verdict, scores, faces, model.thresholds)),
+        faces=tuple(faces),
+        model=model,
+    )
+
+
+def warnings(model: ModelNamed) -> tuple[str, ...]:
+    """What must be said before any other reason."""
+    return (DRAWN_WARNING,) if model.trained_on == "drawn sample" else ()
+
+
+def compare(verdict: Answer, p_fake: float, thresholds: Thresholds) -> str:
+    """Say how a score stands to the thresholds, with the numbers."""
+    if verdict == "fake":
+        return f"{p_fake:.3f}, at or above {thresholds.flag:.3f}, the mark from which a face is called fake"
+    if verdict == "real":
+        return f"{p_fake:.3f}, at or below {thresholds.clear:.3f}, the mark up to which a face is called real"
+    return f"{p_fake:.3f}, between {thresholds.clear:.3f} (real) and {thresholds.flag:.3f} (fake): too close to call"
+
+
+def _image_reasons(
+    verdict: Answer, scores: Sequence[float], faces: Sequence[FaceVerdict], thresholds: Thresholds
+) -> list[str]:
+    if not faces:
+        return ["no face was found, and this model judges faces only"]
+    reasons = []
+    if scores:
+        which = "the face" if len(faces) == 1 else f"the most suspicious of {len(scores)} judged faces"
+        reasons.append(f"{which} scores {compare(verdict, max(scores), thresholds)}")
+    if verdict == "fake" and len(scores) > 1:
+        reasons.append(f"{sum(p >= thresholds.flag for p in scores)} of {len(scores)} judged faces reach that mark")
+    if not scores:
+        reasons.append(f"none of the {len(faces)} face(s) found could be judged")
+    problems = (face.problem for face in faces if face.problem)
+    return reasons + [f"a face was not judged: {problem}" for problem in problems]

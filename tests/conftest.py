@@ -1,0 +1,173 @@
+"""A small real bundle, made without TensorFlow: a graph of six operators whose answers can be computed by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deepfake_detector.model.bundle import Bundle, Contract, Thresholds, write_bundle
+
+SIDE_PX = 64
+HOME = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give BentoML, which makes folders when imported, a home of its own: nothing is written to the user's."""
+    config.stash[HOME] = tempfile.mkdtemp(prefix="deepfake-tests-")
+    os.environ["BENTOML_HOME"] = config.stash[HOME]
+    os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take it away."""
+    shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+def tiny_contract(**changed: object) -> Contract:
+    """The contract of the tiny bundle, with some values changed."""
+    values = {
+        "format_version": 1,
+        "network": "tiny",
+        "side_px": SIDE_PX,
+        "alignment": "ffhq",
+        "min_face_px": 48,
+        "temperature": 1.5,
+        "thresholds": Thresholds(clear=0.3, flag=0.7, strict=0.9),
+        "trained_on": "photographs",
+        "data_sha256": {"nothing": "0" * 64},
+        "train_images": 1,
+        "test_images": 1,
+        "test_metrics": {"accuracy": 0.5},
+        "run_id": "0" * 32,
+        "weights_sha256": "0" * 64,
+    }
+    return Contract.model_validate(values | changed)
+
+
+def write_tiny_graph(path: Path, gain: float = 8.0) -> None:
+    """uint8 (n, side, side, 3) -> logit map (n, 4, 4) = gain * (mean of red - mean of blue) of each sixteenth, 0..1."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.zeros((1, 3, 1, 1), np.float32)
+    weights[0, :, 0, 0] = (gain, 0.0, -gain)
+    cell_px = SIDE_PX // 4
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["float", "full"], ["unit"]),
+        helper.make_node("Transpose", ["unit"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "weights"], ["signal"], kernel_shape=[1, 1]),
+        helper.make_node("AveragePool", ["signal"], ["cells"], kernel_shape=[cell_px] * 2, strides=[cell_px] * 2),
+        helper.make_node("Squeeze", ["cells", "one"], ["logit_map"]),
+        helper.make_node("ReduceMean", ["logit_map", "spatial"], ["logits"], keepdims=0),
+    ]
+    constants = {
+        "full": np.array(255.0, np.float32),
+        "weights": weights,
+        "one": np.array([1], np.int64),
+        "spatial": np.array([1, 2], np.int64),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", SIDE_PX, SIDE_PX, 3])],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n"]),
+            helper.make_tensor_value_info("logit_map", TensorProto.FLOAT, ["n", 4, 4]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def write_tiny_bundle(path: Path, gain: float = 8.0, **changed: object) -> Bundle:
+    """Seal a tiny bundle whose reference outputs are OpenVINO's own in f32."""
+    import openvino as ov
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    graph, reference = path.with_suffix(".onnx"), path.with_suffix(".npz")
+    write_tiny_graph(graph, gain)
+    crops = np.random.default_rng(0).integers(0, 256, (4, SIDE_PX, SIDE_PX, 3), np.uint8)
+    compiled = ov.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    outputs = compiled({0: crops})
+    np.savez(reference, crops=crops, logits=outputs["logits"], logit_map=outputs["logit_map"])
+    bundle = write_bundle(path, graph, tiny_contract(**changed), reference, "# tiny\n")
+    graph.unlink()
+    reference.unlink()
+    return bundle
+
+
+class Tiny:
+    """The makers above, for tests: this tree is imported file by file, so tests cannot import them."""
+
+    side_px = SIDE_PX
+    contract = staticmethod(tiny_contract)
+    write_graph = staticmethod(write_tiny_graph)
+    write_bundle = staticmethod(write_tiny_bundle)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> type[Tiny]:
+    """Makers of tiny graphs and bundles."""
+    return Tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A sealed bundle that calls reddish faces fake and bluish faces real; made once per test session."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def portrait() -> NDArray[np.uint8]:
+    """A drawn person (256, 256, 3) whose face the detector finds."""
+    from deepfake_detector.data.sample import draw_sample
+    from deepfake_detector.media.image import decode_image
+
+    return decode_image(draw_sample(3, "test", "real", 0))
+
+
+def tinted(rgb: NDArray[np.uint8], red: float, blue: float) -> NDArray[np.uint8]:
+    """The same picture in a coloured light; the tiny model calls red faces fake and blue ones real."""
+    return np.asarray(rgb * np.array([red, 0.7, blue]), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def red_portrait(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fake, says the tiny model."""
+    return tinted(portrait, 1.0, 0.3)
+
+
+@pytest.fixture(scope="session")
+def blue_portrait(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Real, says the tiny model."""
+    return tinted(portrait, 0.3, 1.0)
+
+
+@pytest.fixture(scope="session")
+def clip(
+    red_portrait: NDArray[np.uint8], blue_portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Two seconds at 10 frames a second: a blue person on the left throughout, a red one on the right after 1 s."""
+    import av
+
+    path = tmp_path_factory.mktemp("clip") / "two.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 640, 256, "yuv420p", 4_000_000
+        for i in range(20):
+            page = np.full((256, 640, 3), 90, np.uint8)
+            page[:, :256] = blue_portrait
+            if i >= 10:
+                page[:, 384:] = red_portrait
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(page, format="rgb24")))
+        container.mux(stream.encode())
+    return path

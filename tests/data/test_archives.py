@@ -1,0 +1,136 @@
+"""Archives that are unsafe, damaged or laid out otherwise are refused, by the name of the entry."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deepfake_detector.data.archives import MAX_ENTRY_BYTES, ROOT, Archive, Entry, pack, written_whole
+from deepfake_detector.errors import ArchiveRejected
+
+GOOD = f"{ROOT}/train/real/a.jpg"
+LIMIT = 2**30
+
+
+def write(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return path
+
+
+def refused(path: Path, limit: int = LIMIT) -> str:
+    with pytest.raises(ArchiveRejected) as caught:
+        Archive(path, limit)
+    assert caught.value.exit_code == 1
+    return str(caught.value)
+
+
+def test_entries_are_sorted_and_read_back(tmp_path: Path) -> None:
+    names = {f"{ROOT}/valid/fake/b.png": b"2", GOOD: b"1", "train.csv": b"x", f"{ROOT}/train/real/notes.txt": b"x"}
+    with Archive(write(tmp_path / "a.zip", names), LIMIT) as archive:
+        assert archive.entries == (Entry(GOOD, "train", 0), Entry(f"{ROOT}/valid/fake/b.png", "valid", 1))
+        assert [archive.read(entry) for entry in archive.entries] == [b"1", b"2"]
+        assert archive.counts()["valid"] == {"real": 0, "fake": 1}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.jpg", "/etc/evil.jpg", "C:/evil.jpg", f"{ROOT}/train/../../../../evil.jpg", "a\\..\\evil.jpg"]
+)
+def test_entries_that_climb_out_are_refused(tmp_path: Path, name: str) -> None:
+    assert "climbs out" in refused(write(tmp_path / "a.zip", {GOOD: b"1", name: b"x"}))
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo(f"{ROOT}/train/real/link.jpg")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    message = refused(tmp_path / "a.zip")
+    assert "link.jpg" in message
+    assert "is a link" in message
+
+
+def test_encrypted_entries_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {GOOD: b"1"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert "is encrypted" in refused(path)
+
+
+def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {GOOD: bytes(4 * 2**20)}, zipfile.ZIP_DEFLATED)
+    assert "zip bomb" in refused(path)
+
+
+def test_an_entry_too_large_to_be_a_picture_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {GOOD: b"1"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 20 : at + 28] = struct.pack("<II", MAX_ENTRY_BYTES, MAX_ENTRY_BYTES + 1)
+    path.write_bytes(data)
+    assert str(MAX_ENTRY_BYTES + 1) in refused(path)
+
+
+def test_all_entries_together_are_limited(tmp_path: Path) -> None:
+    names = {f"{ROOT}/train/real/{i}.jpg": bytes(1000) for i in range(5)}
+    assert "max_unpacked_gib" in refused(write(tmp_path / "a.zip", names), limit=4000)
+
+
+def test_a_forged_size_is_found_while_reading(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {GOOD: bytes(range(256)) * 40}, zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 24 : at + 28] = struct.pack("<I", 300)  # says 300 bytes, unpacks to 10,240
+    path.write_bytes(data)
+    with Archive(path, LIMIT) as archive, pytest.raises(ArchiveRejected, match=r"a\.jpg"):
+        archive.read(archive.entries[0])
+
+
+def test_a_changed_byte_is_found_while_reading(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {GOOD: b"picture" * 100})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"picture") + 50] ^= 1
+    path.write_bytes(data)
+    with Archive(path, LIMIT) as archive, pytest.raises(ArchiveRejected, match=r"a\.jpg.*CRC"):
+        archive.read(archive.entries[0])
+
+
+def test_a_cut_file_and_a_text_file_are_no_archives(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.zip", {GOOD: b"1" * 1000})
+    (tmp_path / "cut.zip").write_bytes(path.read_bytes()[:600])
+    (tmp_path / "text.zip").write_text("hello")
+    assert "cut.zip" in refused(tmp_path / "cut.zip")
+    assert "text.zip" in refused(tmp_path / "text.zip")
+
+
+def test_another_layout_is_refused_and_shown(tmp_path: Path) -> None:
+    message = refused(write(tmp_path / "a.zip", {"cats/1.jpg": b"1", "dogs/2.jpg": b"1"}))
+    assert "cats" in message
+    assert ROOT in message
+
+
+def test_packing_depends_on_nothing_but_the_files(tmp_path: Path) -> None:
+    for name in ("a.zip", "b.zip"):
+        pack(tmp_path / name, [(GOOD, b"1"), ("x/y.txt", b"2")])
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.zip"
+    target.write_text("old")
+
+    def fail() -> None:
+        with written_whole(target) as fresh:
+            fresh.write_text("half")
+            raise RuntimeError("cut")
+
+    with pytest.raises(RuntimeError, match="cut"):
+        fail()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]

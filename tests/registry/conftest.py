@@ -1,0 +1,167 @@
+"""A small checkout as `evaluate` leaves it, with real files, and MLflow stores that need no migration of their own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from deepfake_detector.model.bundle import Bundle, Contract, Thresholds, write_bundle
+from deepfake_detector.registry.candidate import Candidate, read_candidate
+from deepfake_detector.settings import Register
+from deepfake_detector.workspace import Workspace
+
+SIDE_PX = 32
+REPOSITORY = Path(__file__).parents[2]
+
+
+def area(labels: np.ndarray, p_fake: np.ndarray) -> float:
+    """By definition: pairs in the right order, ties counting half."""
+    gaps = p_fake[labels == 1][:, None] - p_fake[labels == 0][None, :]
+    return float(np.mean(gaps > 0) + np.mean(gaps == 0) / 2)
+
+
+class Road:
+    """Writes what the stages before `register` write, for a tiny network."""
+
+    def __init__(self, root: Path, empty_store: Path | None = None) -> None:
+        self.empty_store = empty_store
+        self.workspace = Workspace(root)
+        self.rules = Register(experiment="road", model_name="tiny", min_accuracy=0.6, max_auc_loss=0.002)
+
+    def candidate(self, noise: float = 0.2, seed: int = 0, **changed: object) -> Candidate:
+        """Train, judge and seal: more noise makes a worse model, another seed another set of weights."""
+        changed = {"run_id": "f" * 32, "trained_on": "drawn sample", "test": "t" * 64} | changed
+        labels = np.tile([0, 1], 100)
+        p_fake = np.clip(labels * 0.4 + 0.3 + np.random.default_rng(seed).normal(0, noise, 200), 0, 1)
+        accuracy = float(np.mean((p_fake >= 0.5) == labels))
+        estimate = {"value": accuracy, "low": accuracy - 0.05, "high": min(1.0, accuracy + 0.05)}
+        weights = f"{seed:02d}" * 32
+        self._predictions(labels, p_fake)
+        self._train_report(changed["run_id"], weights)
+        report = {
+            "test": {"images": 200, "accuracy": estimate, "auc": {"value": area(labels, p_fake)}},
+            "valid": {"images": 40, "auc": {"value": 0.9}},
+            "calibration": {"temperature": 1.0},
+            "test_digest": changed["test"],
+        }
+        self._json("evaluate", report)
+        self._bundle(weights, changed, {"accuracy": accuracy})
+        self._keras(seed)
+        return read_candidate(self.workspace)
+
+    def _train_report(self, run_id: object, weights: str) -> None:
+        self._json("train", {
+            "run_id": run_id, "network": "tiny", "params": {"epochs": 2, "network": "tiny"}, "epochs": 2,
+            "weights_sha256": weights, "data_sha256": {"sample": "d" * 64}, "seconds": 1.5, "parameters": 4,
+            "history": "reports/train/history.csv",
+        })  # fmt: skip
+        folder = self.workspace.figures("train")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "history.csv").write_text("epoch,loss,val_auc\n1,0.7,0.6\n2,0.5,0.9\n", encoding="utf-8")
+
+    def _predictions(self, labels: np.ndarray, p_fake: np.ndarray) -> None:
+        folder = self.workspace.figures("evaluate")
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "label", "p_fake"])
+            writer.writerows((f"{i:03d}.jpg", y, p) for i, (y, p) in enumerate(zip(labels, p_fake, strict=True)))
+        Image.new("RGB", (20, 10), (200, 30, 30)).save(folder / "roc.png")
+
+    def _bundle(self, weights: str, changed: dict[str, object], metrics: dict[str, float]) -> Bundle:
+        scratch = self.workspace.root / "scratch"
+        scratch.mkdir(exist_ok=True)
+        (scratch / "graph").write_bytes(b"graph " + weights.encode())
+        np.savez(scratch / "reference.npz", crops=np.full((2, SIDE_PX, SIDE_PX, 3), 128, np.uint8), logits=np.zeros(2))
+        contract = Contract(
+            format_version=1, network="tiny", side_px=SIDE_PX, alignment="ffhq", min_face_px=64, temperature=1.0,
+            thresholds=Thresholds(clear=0.2, flag=0.8, strict=0.9), trained_on=changed["trained_on"],
+            data_sha256={"sample": "d" * 64}, train_images=10, test_images=200, test_metrics=metrics,
+            run_id=changed["run_id"], weights_sha256=weights,
+        )  # fmt: skip
+        return write_bundle(
+            self.workspace.bundle, scratch / "graph", contract, scratch / "reference.npz", "# Tiny\n\nFor tests.\n"
+        )
+
+    def _keras(self, seed: int) -> None:
+        import keras
+
+        network = keras.Sequential(
+            [
+                keras.Input((SIDE_PX, SIDE_PX, 3), dtype="uint8"),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.GlobalAveragePooling2D(),
+                keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(seed + 1.0)),
+                keras.layers.Reshape(()),
+            ]
+        )
+        self.workspace.trained.mkdir(parents=True, exist_ok=True)
+        network.save(self.workspace.trained / "model.keras")
+
+    def _json(self, stage: str, content: dict[str, object]) -> None:
+        path = self.workspace.report(stage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+    def params(self, **register: object) -> None:
+        """The repository's own params.yaml, with other rules for the registry."""
+        params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+        params["register"] |= {"experiment": "road", "model_name": "tiny"} | register
+        self.workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+@pytest.fixture
+def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, libraries: None) -> Road:
+    """A checkout with an empty, migrated store; this process works inside it."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    shutil.copyfile(empty_store, root / "mlflow.db")
+    made = Road(root, empty_store)
+    for name, value in made.workspace.tool_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    monkeypatch.chdir(root)
+    return made
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Opened once by the real code, in its own process; migrating takes 5 to 9 s and a copy takes none."""
+    path = tmp_path_factory.getbasetemp() / "empty-mlflow.db"
+    if not path.exists():
+        environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{path}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        code = "from deepfake_detector.registry.store import open_client; open_client()"
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def libraries() -> None:
+    """MLflow and Keras, imported once: 3.17's imports and tables warn about things that nothing here can change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.keras
+        import mlflow.pyfunc
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+        from sqlalchemy.orm import configure_mappers
+
+        configure_mappers()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """TensorFlow 2.21 does not know NumPy 2.4's copy keyword yet; every other warning stays an error."""
+    warning = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings(warning))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deepfake_detector.errors import UnreadableImage, UnreadableVideo
+from deepfake_detector.media.image import encode_png
+from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.scoring.detector import Detector, ScoringLimits
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_bundle: Bundle) -> Detector:
+    return Detector(tiny_bundle)
+
+
+def test_a_red_face_is_fake_and_a_blue_one_real_to_the_tiny_model(
+    detector: Detector, red_portrait: NDArray[np.uint8], blue_portrait: NDArray[np.uint8]
+) -> None:
+    assert detector.image(encode_png(red_portrait)).verdict == "fake"
+    assert detector.image(encode_png(blue_portrait)).verdict == "real"
+
+
+def test_the_box_holds_the_landmarks(detector: Detector, portrait: NDArray[np.uint8]) -> None:
+    (face,) = detector.image(encode_png(portrait)).faces
+    x, y, width, height = face.box_px
+    assert len(face.landmarks_px) == 5
+    assert all(x <= px <= x + width and y <= py <= y + height for px, py in face.landmarks_px)
+
+
+def test_several_faces_keep_their_own_scores(
+    detector: Detector, red_portrait: NDArray[np.uint8], blue_portrait: NDArray[np.uint8]
+) -> None:
+    answer = detector.image(encode_png(np.concatenate([blue_portrait, red_portrait], axis=1)))
+    by_place = [face.p_fake for face in sorted(answer.faces, key=lambda face: face.box_px[0])]
+    assert len(by_place) == 2
+    assert by_place[0] < 0.3 < 0.7 < by_place[1]
+    assert answer.verdict == "fake"
+
+
+def test_a_picture_without_a_face_is_inconclusive(detector: Detector) -> None:
+    answer = detector.image(encode_png(np.full((200, 300, 3), 120, np.uint8)))
+    assert (answer.verdict, answer.p_fake, answer.faces) == ("inconclusive", None, ())
+
+
+def test_a_small_face_is_named_and_not_scored(tmp_path: Path, tiny: Any, red_portrait: NDArray[np.uint8]) -> None:
+    strict = Detector(tiny.write_bundle(tmp_path / "bundle", min_face_px=200))
+    answer = strict.image(encode_png(red_portrait))
+    assert (answer.verdict, answer.p_fake, len(answer.faces)) == ("inconclusive", None, 1)
+    assert "under the 200 px this model judges" in (answer.faces[0].problem or "")
+
+
+def test_faces_beyond_the_limit_are_listed_as_not_judged(tiny_bundle: Bundle, red_portrait: NDArray[np.uint8]) -> None:
+    one = Detector(tiny_bundle, ScoringLimits(max_faces=1))
+    answer = one.image(encode_png(np.concatenate([red_portrait, red_portrait], axis=1)))
+    assert [face.p_fake is None for face in answer.faces] == [False, True]
+    assert answer.faces[1].problem == "only the 1 largest faces of a picture are judged"
+
+
+def test_a_video_finds_both_people_and_follows_them(detector: Detector, clip: Path) -> None:
+    answer = detector.video(clip)
+    assert answer.verdict == "fake"
+    assert answer.duration_s == pytest.approx(2.0, abs=0.11)
+    assert len(answer.timeline) == 16
+    assert [moment.faces for moment in answer.timeline] == [1] * 8 + [2] * 8
+    left, right = answer.tracks
+    assert (left.frames, right.frames) == (16, 8)
+    assert left.p_fake < 0.3 < 0.7 < right.p_fake
+    assert right.start_s >= 1.0 > answer.timeline[7].t_s
+    assert {face.track for face in answer.faces if face.box_px[0] > 320} == {1}
+
+
+def test_fewer_frames_may_be_asked_for(tiny_bundle: Bundle, clip: Path) -> None:
+    assert len(Detector(tiny_bundle, ScoringLimits(frames=4)).video(clip).timeline) == 4
+
+
+def test_a_video_without_a_face_is_inconclusive(detector: Detector, tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "grey.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 100, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    answer = detector.video(path)
+    assert (answer.verdict, answer.p_fake, answer.faces) == ("inconclusive", None, ())
+
+
+def test_what_is_no_picture_or_video_is_refused(detector: Detector, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage):
+        detector.image(b"junk")
+    (tmp_path / "text.mp4").write_text("hello, this is text")
+    with pytest.raises(UnreadableVideo):
+        detector.video(tmp_path / "text.mp4")
+
+
+def test_the_same_input_gives_the_same_answer_in_every_thread(
+    detector: Detector, red_portrait: NDArray[np.uint8], blue_portrait: NDArray[np.uint8]
+) -> None:
+    files = [encode_png(red_portrait), encode_png(blue_portrait)]
+    alone = [detector.image(data) for data in files]
+    wrong: list[int] = []
+
+    def work(which: int) -> None:
+        wrong.extend(which for _ in range(8) if detector.image(files[which]) != alone[which])
+
+    threads = [threading.Thread(target=work, args=(i % 2,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,71 @@
+"""One name, five places: stage = pipelines file = params section = report = test file."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deepfake_detector.settings import read_settings
+from deepfake_detector.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+ROAD = ["download", "validate", "prepare", "train", "evaluate", "register", "package"]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def paths(entries: list) -> set[str]:
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+def outputs(stage: str) -> set[str]:
+    return paths(STAGES[stage].get("outs", [])) | paths(STAGES[stage].get("metrics", []))
+
+
+def test_the_road_has_seven_stages_in_order() -> None:
+    assert list(STAGES) == ROAD
+
+
+@pytest.mark.parametrize("stage", ROAD)
+def test_one_name_five_places(stage: str) -> None:
+    assert (ROOT / "pipelines" / f"{stage}.py").is_file()
+    assert STAGES[stage]["cmd"] == f"python -m pipelines.{stage}"
+    assert hasattr(read_settings(ROOT / "params.yaml"), stage)
+    assert f"reports/{stage}.json" in outputs(stage)
+    assert (ROOT / "tests" / "pipelines" / f"test_{stage}.py").is_file()
+
+
+@pytest.mark.parametrize("stage", ROAD)
+def test_stage_files_are_thin(stage: str) -> None:
+    assert len((ROOT / "pipelines" / f"{stage}.py").read_text(encoding="utf-8").splitlines()) <= 45
+
+
+@pytest.mark.parametrize("stage", ROAD)
+def test_dependencies_exist_or_are_made_by_an_earlier_stage(stage: str) -> None:
+    made = {path for earlier in ROAD[: ROAD.index(stage)] for path in outputs(earlier)}
+    for dependency in paths(STAGES[stage].get("deps", [])):
+        assert dependency in made or (ROOT / dependency).exists(), dependency
+
+
+def test_workspace_and_dvc_name_the_same_paths() -> None:
+    workspace = Workspace(ROOT)
+    made = {path for stage in ROAD for path in outputs(stage)}
+    ours = [workspace.archive, workspace.manifest, workspace.shards, workspace.trained, workspace.bundle]
+    for path in [*ours, workspace.data_docs, workspace.figures("train"), workspace.figures("evaluate")]:
+        assert str(path.relative_to(ROOT)) in made
+
+
+def test_no_output_lies_outside_the_repository() -> None:
+    assert all(not path.startswith(("/", "..")) for stage in ROAD for path in outputs(stage))
+
+
+def test_every_number_in_params_has_its_reason() -> None:
+    for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines():
+        value = line.partition(":")[2].split("#")[0].strip()
+        if line.startswith(" ") and value.replace(".", "").isdigit():
+            assert "#" in line or "sample" in line or "seed" in line, f"no reason beside: {line}"
+
+
+def test_lock_and_project_name_no_registry() -> None:
+    for name in ("requirements.lock", "pyproject.toml", "Makefile", "bentofile.yaml"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "://" not in text.replace("http://127.0.0.1", "").replace("sqlite:///", ""), name
