@@ -1,4 +1,4 @@
-"""models/trained and data/shards -> models/bundle, reports/evaluate.json, plots; the figures go to the MLflow run too."""
+"""models/trained and data/shards -> models/bundle, reports/evaluate.json, and plots in reports/evaluate/."""
 
 from __future__ import annotations
 

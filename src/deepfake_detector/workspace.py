@@ -85,6 +85,7 @@ class Workspace:
             "KAGGLEHUB_CACHE": str(cache / "kagglehub"),
             "KERAS_HOME": str(cache / "keras"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}",
             "MPLBACKEND": "Agg",
             "MPLCONFIGDIR": str(cache / "matplotlib"),

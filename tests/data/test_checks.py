@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +69,12 @@ def test_good_data_passes_and_leaves_pages_only_in_their_folder(
     assert len(checks) == 10
     refuse_if_stopped(list(checks.values()))
     page = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
-    assert "files" in page
+    assert all(check.name in page and check.reason in page for check in checks.values())
+    for written in (tmp_path / "docs").rglob("*.html"):
+        # Opening a page must tell nobody: as Great Expectations writes them they call six hosts.
+        assert not re.search(
+            r"<script|(src|rel)=[^>]*https?://|url\([^)]*https?://", written.read_text(encoding="utf-8")
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["docs"]
     # A second run replaces the pages; their names hold the time, so they would pile up.
     answers(good(), tmp_path)

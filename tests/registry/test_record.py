@@ -61,7 +61,7 @@ def test_files_lie_where_the_record_says(road: Any) -> None:
     with fetch(recorded.predictions_uri) as predictions:
         assert predictions.read_bytes() == candidate.predictions.read_bytes()
     paths = {file.path for file in open_client().list_artifacts(recorded.run_id)}
-    assert paths == {"bundle", "card.md", "figures", "predictions"}
+    assert paths == {"bundle", "card.md", "predictions", "roc.png"}
 
 
 def test_metrics_are_tied_to_model_and_data(road: Any) -> None:

@@ -15,6 +15,7 @@ from deepfake_detector.registry.decisions import find_version, is_settled, read_
 from deepfake_detector.registry.export import export_bundle
 from deepfake_detector.registry.outcome import export_champion
 from deepfake_detector.registry.record import record
+from deepfake_detector.registry.runs import start_run
 from deepfake_detector.registry.shelf import Shelf, read_shelf
 from deepfake_detector.registry.store import local_folder, open_client, tracking_uri
 from deepfake_detector.settings import Register
@@ -47,8 +48,21 @@ def test_the_first_version_and_where_it_comes_from(road: Any) -> None:
     assert version.tags["git_commit"] == "c" * 40
     assert version.tags["bundle_sha256"] == candidate.bundle.sha256
     described = open_client().get_model_version("tiny", "1").description
-    assert "| git_commit | `cccc" in described
+    assert "- git_commit: `cccc" in described
     assert "# Tiny" in described
+
+
+def test_the_code_named_is_the_code_that_trained(road: Any) -> None:
+    then = {"git_commit": "a" * 40, "git_dirty": "true", "version:keras": "1"}
+    with start_run("road", "tiny", {}, then) as run:
+        pass
+    candidate = road.candidate(run_id=run.run_id)
+    today = {"git_commit": "not a git checkout", "git_branch": "work", "dvc:data/raw/faces.zip": "abc"}
+    recorded = record(candidate, "road", today, load)
+    tags = versions.register(candidate, recorded, today, road.rules).versions[0].tags
+    assert {key: tags[key] for key in then} == then
+    assert "git_branch" not in tags
+    assert tags["dvc:data/raw/faces.zip"] == "abc"
 
 
 def test_registering_again_makes_no_second_version(road: Any) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +63,13 @@ def test_floats_are_refused(tiny_bundle: Bundle) -> None:
 
 def test_threads_do_not_mix_their_answers(tiny_bundle: Bundle) -> None:
     engine = Engine(tiny_bundle, precision="f32")
-    wrong: list[int] = []
 
-    def work(seed: int) -> None:
+    def right(seed: int) -> bool:
         crops = random_crops(3, seed)
-        for _ in range(30):
-            if not np.allclose(engine.score(crops).logits, by_hand(crops), atol=1e-4):
-                wrong.append(seed)
+        return all(np.allclose(engine.score(crops).logits, by_hand(crops), atol=1e-4) for _ in range(30))
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(right, range(4))) == [True] * 4
 
 
 def test_p_fake_is_the_calibrated_sigmoid_and_never_overflows(tiny_bundle: Bundle) -> None:

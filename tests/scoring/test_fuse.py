@@ -90,7 +90,7 @@ def test_a_video_without_faces_is_inconclusive_and_says_so() -> None:
 def test_a_video_whose_faces_cannot_be_judged_is_inconclusive_and_says_why() -> None:
     answer = video_verdict(track(0, [None, None]), TIMES_S, 15.5, named())
     assert (answer.verdict, answer.p_fake) == ("inconclusive", None)
-    assert answer.reasons == ("none of the 2 faces in 16 sampled frames could be judged: too small",)
+    assert answer.reasons == ("2 of 2 faces not judged: too small",)
 
 
 def test_the_drawn_warning_comes_first_in_videos_too() -> None:

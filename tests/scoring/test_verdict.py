@@ -84,14 +84,18 @@ def test_a_picture_without_a_face_gets_a_reason_and_no_score() -> None:
 def test_faces_that_cannot_be_judged_say_why_and_get_no_score() -> None:
     answer = image_verdict([face(None, "too small"), face(None, "turned away")], named())
     assert (answer.verdict, answer.p_fake) == ("inconclusive", None)
-    assert answer.reasons[0] == "none of the 2 face(s) found could be judged"
-    assert answer.reasons[1:] == ("a face was not judged: too small", "a face was not judged: turned away")
+    assert answer.reasons == ("2 of 2 faces not judged: for example, too small",)
+
+
+def test_a_crowd_that_cannot_be_judged_is_one_reason() -> None:
+    answer = image_verdict([face(0.1)] + [face(None, "only the 1 largest")] * 99, named())
+    assert answer.reasons[1:] == ("99 of 100 faces not judged: only the 1 largest",)
 
 
 def test_an_unjudged_face_beside_a_judged_one_is_mentioned() -> None:
     answer = image_verdict([face(0.1), face(None, "too small")], named())
     assert answer.verdict == "real"
-    assert answer.reasons[-1] == "a face was not judged: too small"
+    assert answer.reasons[-1] == "1 of 2 faces not judged: too small"
 
 
 @pytest.mark.parametrize("faces", [[], [face(0.9)]])

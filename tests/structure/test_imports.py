@@ -29,7 +29,7 @@ DOORS = {
     "mlflow": {"registry"},
     "bentoml": {"serving"},
     "openvino": {"scoring.engine"},
-    "av": {"media.video"},
+    "av": {"media"},
     "imagehash": {"data.manifest"},
     "matplotlib": {"evidence.figures"},
 }

@@ -17,12 +17,12 @@ Picture = NDArray[np.float32]  # (h, w, 3), RGB, 0..1
 _BAYER = (cv2.COLOR_BayerBG2RGB, cv2.COLOR_BayerGB2RGB, cv2.COLOR_BayerRG2RGB, cv2.COLOR_BayerGR2RGB)
 _FULL_WELL = 60_000.0  # sensor counts at white, in 16 bits: room for noise above
 _BLACK = 1_000.0  # and below
-_FINEST_DETAIL = (0.15, 0.75)  # what a generator gets right of the finest detail; a mosaic loses about as much
+_FINEST_DETAIL = (0.15, 0.7)  # what a generator gets right of the finest detail; a mosaic loses about as much
 # Softness and strength that bilinear demosaicing gives white noise in red, green and blue: sqrt(9/16), sqrt(10/16).
 _GRAIN = ((0.75, 0.75), (0.55, 0.79), (0.75, 0.75))
 # Unevenness of the kernels whose traces repeat every 8, 4 and 2 px. One to three grey levels: hardly seen, but more
 # than JPEG 95 and the shrinking to a 128 px crop remove. That shrinking takes away a 2 px trace: the last has none.
-_UNEVEN = ((0.03, 0.05), (0.03, 0.05), (0.0, 0.0))
+_UNEVEN = ((0.03, 0.05), (0.025, 0.042), (0.0, 0.0))
 
 
 def through_camera(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

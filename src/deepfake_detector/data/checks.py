@@ -60,7 +60,7 @@ def check_manifest(manifest: pd.DataFrame, settings: Validate, data_docs: Path) 
     if checks[0].passed:
         checks += _run(context, "files", file_table(manifest), _about_files(settings))
         checks += _run(context, "classes", class_table(manifest), _about_classes(settings))
-    keep_at_home(data_docs)
+    keep_at_home(data_docs, checks)
     return checks
 
 
@@ -187,9 +187,10 @@ def _answer(result: ExpectationValidationResult) -> Check:
 
 def _observed(found: Mapping[str, Any]) -> str:
     if "observed_value" in found:
-        return str(found.get("details", {}).get("mismatched", found["observed_value"]))
+        wrong = found.get("details", {}).get("mismatched")
+        return str(wrong) if wrong else f"{len(found['observed_value'])} columns, as expected"
     values: Sequence[Any] = found.get("partial_unexpected_list") or ()
-    count = f"{found.get('unexpected_count', 0)} of {found.get('element_count', 0)} against it"
+    count = f"{found.get('unexpected_count', 0)} of {found.get('element_count', 0)} break it"
     return f"{count}, for example {values[0]!r}" if values else count
 
 

@@ -1,4 +1,4 @@
-"""Pictures of an archive -> aligned face crops uint8 (side, side, 3), cut by the same code that serves, on all cores."""
+"""Pictures of an archive -> aligned face crops uint8 (side, side, 3), cut on all cores by the code that serves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from deepfake_detector.data.archives import Archive, Entry
 from deepfake_detector.errors import BadInput
-from deepfake_detector.media.face import FaceDetector, align
+from deepfake_detector.media.crop import cut
+from deepfake_detector.media.face import FaceDetector
 from deepfake_detector.media.image import decode_image
 
 
@@ -34,7 +35,7 @@ class Cutter:
     Args:
         archive: an open archive.
         side_px: side of the crops.
-        min_face_px: a picture whose largest face is smaller gives no crop.
+        min_face_px: a picture whose largest face is smaller gives no crop, nor does a face that serving refuses.
     """
 
     def __init__(self, archive: Archive, side_px: int, min_face_px: int) -> None:
@@ -42,7 +43,7 @@ class Cutter:
         self._detector = FaceDetector()
 
     def __call__(self, entry: Entry) -> Crop:
-        """Cut one picture; an unreadable one has its error as reason."""
+        """Cut one picture; the reason of an unreadable one is its error, that of an unfit face its problem."""
         try:
             rgb = decode_image(self._archive.read(entry))
         except BadInput as error:
@@ -50,9 +51,8 @@ class Cutter:
         faces = self._detector.find(rgb)
         if not faces:
             return Crop(entry, None, "no face found")
-        if faces[0].side_px < self._min_face_px:
-            return Crop(entry, None, f"largest face has {faces[0].side_px:.0f} px, under {self._min_face_px}")
-        return Crop(entry, align(rgb, faces[0], self._side_px), "")
+        largest = cut(rgb, faces[0], self._side_px, self._min_face_px)
+        return Crop(entry, largest.pixels, largest.problem or "")
 
 
 def in_random_order(manifest: pd.DataFrame, seed: int) -> list[Entry]:

@@ -7,11 +7,15 @@ page would tell those hosts about it, and without a network it has no style at a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
+
+from deepfake_detector.data.answers import Check
 
 _ELSEWHERE = re.compile(
     r"<script[^>]*\ssrc=\"https?://[^>]*>.*?</script>|<link[^>]*\shref=\"https?://[^>]*>|<img[^>]*\ssrc=\"https?://[^>]*>"
-    r"|<footer>.*?</footer>",
+    r"|<footer>.*?</footer>|url\(['\"]?https?://[^)]*\)",
     re.DOTALL | re.IGNORECASE,
 )
 _SCRIPTS = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)  # all of them call jQuery, which is gone
@@ -34,8 +38,34 @@ i { font-style: normal } form, [data-toggle="collapse"], .btn-group-toggle { dis
 </style>"""
 
 
-def keep_at_home(folder: Path) -> None:
-    """Rewrite every page below `folder` so that it needs no network, no script, and tells nobody that it was opened."""
+def keep_at_home(folder: Path, checks: Sequence[Check]) -> None:
+    """Rewrite every page below `folder` so that it needs no network and no script, and put a front page before them."""
     for page in sorted(folder.rglob("*.html")):
         html = _SCRIPTS.sub("", _ELSEWHERE.sub("", page.read_text(encoding="utf-8")))
         page.write_text(html.replace("</head>", f"{_STYLE}\n</head>", 1), encoding="utf-8")
+    # The front page that comes with it is drawn by a script from another host.
+    (folder / "index.html").write_text(_front_page(folder, checks), encoding="utf-8")
+
+
+def _front_page(folder: Path, checks: Sequence[Check]) -> str:
+    rows = "".join(_row(check) for check in checks)
+    pages = sorted(page.relative_to(folder).as_posix() for page in (folder / "validations").rglob("*.html"))
+    links = "".join(f'<li><a href="{escape(page)}">{escape(page.split("/")[1])}</a></li>' for page in pages)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data checks</title>{_STYLE}</head>'
+        f'<body><div class="container-fluid"><h1>Data checks</h1>'
+        f"<table><tr><th></th><th>Check</th><th>Found</th><th>Why it is asked</th></tr>{rows}</table>"
+        f"<h2>In full, by Great Expectations</h2><ul>{links}</ul></div></body></html>\n"
+    )
+
+
+def _row(check: Check) -> str:
+    icon = "fa-check-circle" if check.passed else "fa-times"
+    more = check.files_total - len(check.files)
+    files = [*check.files, f"and {more} more"] if more > 0 else check.files
+    named = "".join(f"<br><code>{escape(name)}</code>" for name in files)
+    return (
+        f'<tr><td><i class="{icon}" title="{"passed" if check.passed else "failed"}"></i></td><td>{escape(check.name)} '
+        f'<span class="badge">{check.severity}</span></td><td>{escape(check.observed)}{named}</td>'
+        f"<td>{escape(check.reason)}</td></tr>"
+    )

@@ -25,43 +25,12 @@ from PIL import (  # noqa: F401
 )
 
 from deepfake_detector.errors import InputTooLarge, UnreadableImage
+from deepfake_detector.media.turn import UPRIGHT
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO")
 FORMATS_HINT = "send a JPEG, PNG, WebP, BMP, TIFF or GIF picture"
 ORIENTATION_TAG = 0x0112
 _warning_filters = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Turn:
-    """How stored pixels become upright: swap rows and columns first, then mirror up-down, then left-right."""
-
-    transposed: bool = False
-    upside_down: bool = False
-    mirrored: bool = False
-
-    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn uint8 (height, width, 3)."""
-        if self.transposed:
-            pixels = pixels.transpose(1, 0, 2)
-        if self.upside_down:
-            pixels = pixels[::-1]
-        if self.mirrored:
-            pixels = pixels[:, ::-1]
-        return np.ascontiguousarray(pixels)
-
-
-# EXIF orientation -> turn.
-UPRIGHT = {
-    1: Turn(),
-    2: Turn(mirrored=True),
-    3: Turn(upside_down=True, mirrored=True),
-    4: Turn(upside_down=True),
-    5: Turn(transposed=True),
-    6: Turn(transposed=True, mirrored=True),
-    7: Turn(transposed=True, upside_down=True, mirrored=True),
-    8: Turn(transposed=True, upside_down=True),
-}
 
 
 @dataclass(frozen=True)

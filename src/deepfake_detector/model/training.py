@@ -79,7 +79,7 @@ def train(
         steps: batches per epoch.
         valid: batches to validate on after each epoch.
         checkpoint: where the state is kept; cleared by the caller once the result is safe.
-        on_epoch: called with (epoch, row) after each epoch.
+        on_epoch: called with (epoch, row) after each epoch, and again for those that a resumed training has behind it.
     """
     keras.utils.set_random_seed(settings.seed)
     precision = settings.precision if settings.precision != "auto" else fastest_precision()
@@ -87,6 +87,8 @@ def train(
     model = _compiled(settings, side_px, steps)
     history = checkpoint.restore(model)
     start = len(history)
+    for row in history:  # a kill may have come between an epoch's checkpoint and its call
+        on_epoch(int(row["epoch"]), row)
     callbacks = [_Epochs(history, checkpoint, on_epoch)]
     if settings.ema_momentum:
         callbacks.insert(0, keras.callbacks.SwapEMAWeights())  # validate on the averaged weights

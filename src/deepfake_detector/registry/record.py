@@ -84,7 +84,7 @@ def _run(client: MlflowClient, candidate: Candidate, experiment: str, lineage: M
 
 def _log_files(client: MlflowClient, run_id: str, candidate: Candidate, short: str) -> None:
     for figure in sorted(candidate.figures.glob("*.png")):
-        client.log_artifact(run_id, str(figure), "figures")
+        client.log_artifact(run_id, str(figure))  # not in a folder: MLflow's comparison page shows no folders
     client.log_artifact(run_id, str(candidate.predictions), f"predictions/{short}")
     client.log_artifact(run_id, str(candidate.bundle.path / "card.md"))
     files = sorted(candidate.bundle.path.iterdir(), key=lambda path: path.name == SEAL)  # the seal comes last
@@ -131,6 +131,7 @@ def _note(candidate: Candidate) -> dict[str, str]:
     scores, contract = candidate.metrics, candidate.bundle.contract
     text = (
         f"`{contract.network}`, {candidate.epochs} epochs on {contract.train_images} pictures ({contract.trained_on}). "
-        f"Test accuracy {scores['test_accuracy']:.3f}, AUC {scores['test_auc']:.3f}. See card.md and figures/."
+        f"Test accuracy {scores['test_accuracy']:.3f}, AUC {scores['test_auc']:.3f}. "
+        "Figures and card.md are among the artifacts."
     )
     return {"mlflow.note.content": text, "mlflow.source.name": "pipelines/train.py", "mlflow.source.type": "LOCAL"}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PREVIOUS, CHALLENGER = "previous", "challenger"
+CODE = ("git_", "version:", "params_sha256", "mlflow.source.git.")  # tags that speak of code, not data
 MAX_DESCRIPTION = 5000  # characters that MLflow's table holds
 
 
@@ -64,11 +65,9 @@ def _create(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    run = client.get_run(recorded.run_id).data.tags
-    trained_with = {key: value for key, value in run.items() if key in lineage}  # the training's own, not today's
     places = {"model_uri": recorded.model_uri, "bundle_uri": recorded.bundle_uri}
     figures = {key: f"{candidate.metrics[key]:.6f}" for key in ("test_accuracy", "test_auc")}
-    tags = dict(lineage) | trained_with | candidate.tags | figures | places
+    tags = _as_trained(client.get_run(recorded.run_id).data.tags, lineage) | candidate.tags | figures | places
     client.create_model_version(
         name,
         source=f"models:/{recorded.model_id}",
@@ -79,12 +78,20 @@ def _create(
     )
 
 
+def _as_trained(run: Mapping[str, str], today: Mapping[str, str]) -> dict[str, str]:
+    """Code as the training saw it, if its run says so, never half of each; data as DVC has it now."""
+    code = {key: value for key, value in run.items() if key.startswith(CODE)}
+    if "git_commit" not in code:
+        return dict(today)
+    return code | {key: value for key, value in today.items() if not key.startswith(CODE)}
+
+
 def _description(candidate: Candidate, tags: Mapping[str, str]) -> str:
     names = ("git_commit", "git_dirty", "source", "dvc_lock_sha256", "params_sha256", "weights_sha256", "bundle_sha256")
-    rows = [f"| {name} | `{tags[name]}` |" for name in names if name in tags]
-    rows += [f"| {name} | `{value}` |" for name, value in tags.items() if name.startswith("data_sha256:")]
+    rows = [f"- {name}: `{tags[name]}`" for name in names if name in tags]
+    rows += [f"- {name}: `{value}`" for name, value in tags.items() if name.startswith("data_sha256:")]
     card = (candidate.bundle.path / "card.md").read_text(encoding="utf-8")
-    whole = "\n".join(["## Where it comes from", "", "| | |", "|---|---|", *rows, "", card])
+    whole = "\n".join(["## Where it comes from", "", *rows, "", card])
     return whole if len(whole) <= MAX_DESCRIPTION else whole[: MAX_DESCRIPTION - 25] + "\n... the rest: card.md"
 
 

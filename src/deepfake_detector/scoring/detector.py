@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.media.face import Face, FaceDetector, align_all
+from deepfake_detector.media.crop import Cut, cut
+from deepfake_detector.media.face import Face, FaceDetector
 from deepfake_detector.media.image import ImageLimits, decode_image
 from deepfake_detector.media.video import VideoLimits, probe_video, read_frames, sample_times
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.scoring.engine import Engine
-from deepfake_detector.scoring.fitness import why_not
 from deepfake_detector.scoring.fuse import video_verdict
 from deepfake_detector.scoring.tracks import Sighting, follow
 from deepfake_detector.scoring.verdict import (
@@ -50,15 +50,6 @@ class Judged:
     logit_map: NDArray[np.float32] | None = None  # (h, w)
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """The faces of one picture before scoring; only those without a problem are cut out."""
-
-    faces: list[Face]
-    problems: list[str | None]
-    crops: NDArray[np.uint8]  # (faces without a problem, side, side, 3)
-
-
 class Detector:
     """Judges images and videos with one bundle; safe to share between threads.
 
@@ -85,7 +76,16 @@ class Detector:
 
     def judge(self, rgb: NDArray[np.uint8]) -> list[Judged]:
         """Find and score the faces of a picture, uint8 (height, width, 3), largest first."""
-        return self._score([self._look(rgb)])[0]
+        return self._score([self.look(rgb)])[0]
+
+    def look(self, rgb: NDArray[np.uint8]) -> list[Cut]:
+        """Find the faces of a picture, uint8 (height, width, 3), largest first, and cut out what the model is shown."""
+        with self._borrowed_eyes() as eyes:
+            faces = eyes.find(rgb)
+        contract, most = self.bundle.contract, self.limits.max_faces
+        too_many = f"only the {most} largest faces of a picture are judged"
+        largest = [cut(rgb, face, contract.side_px, contract.min_face_px) for face in faces[:most]]
+        return largest + [Cut(face, None, too_many) for face in faces[most:]]
 
     def image_of(self, judged: Sequence[Judged]) -> ImageVerdict:
         """Turn the judged faces of one picture into the answer."""
@@ -99,27 +99,13 @@ class Detector:
         """
         info = probe_video(path, self.limits.video)
         times_s = sample_times(info, self.limits.frames)
-        seen: dict[float, _Seen] = {}
+        seen: dict[float, list[Cut]] = {}
         for frame in read_frames(path, times_s, self.limits.video):
-            seen[frame.t_s] = self._look(frame.rgb)  # the frame itself is dropped: sixteen of 4K are 400 MB
+            seen[frame.t_s] = self.look(frame.rgb)  # the frame itself is dropped: sixteen of 4K are 400 MB
         judged = self._score(list(seen.values()))
         return video_verdict(
             _followed(list(seen), judged), list(seen), info.full_duration_s, self.model, sampled_s=info.duration_s
         )
-
-    def _look(self, rgb: NDArray[np.uint8]) -> _Seen:
-        with self._borrowed_eyes() as eyes:
-            faces = eyes.find(rgb)
-        problems = [
-            why_not(face, self.bundle.contract.min_face_px) if place < self.limits.max_faces else self._too_many
-            for place, face in enumerate(faces)
-        ]
-        fit = [face for face, problem in zip(faces, problems, strict=True) if problem is None]
-        return _Seen(faces, problems, align_all(rgb, fit, self._engine.side_px))
-
-    @property
-    def _too_many(self) -> str:
-        return f"only the {self.limits.max_faces} largest faces of a picture are judged"
 
     @contextmanager
     def _borrowed_eyes(self) -> Iterator[FaceDetector]:
@@ -132,24 +118,20 @@ class Detector:
         finally:
             self._eyes.append(eyes)
 
-    def _score(self, pictures: Sequence[_Seen]) -> list[list[Judged]]:
+    def _score(self, pictures: Sequence[Sequence[Cut]]) -> list[list[Judged]]:
         """Score the faces of all pictures in one call."""
-        if not pictures:
-            return []
-        crops = np.concatenate([seen.crops for seen in pictures])
-        scores = self._engine.score(crops)
-        scored = iter(zip(crops, self._engine.p_fake(scores.logits), scores.logit_map, strict=True))
-        return [
-            [
-                Judged(face, problem) if problem else _judged(face, *next(scored))
-                for face, problem in zip(seen.faces, seen.problems, strict=True)
-            ]
-            for seen in pictures
-        ]
+        crops = [each.pixels for cuts in pictures for each in cuts if each.pixels is not None]
+        shape = (len(crops), self._engine.side_px, self._engine.side_px, 3)
+        scores = self._engine.score(np.array(crops, np.uint8).reshape(shape))  # no face, no crops
+        scored = iter(zip(self._engine.p_fake(scores.logits), scores.logit_map, strict=True))
+        return [[_judged(each, scored) for each in cuts] for cuts in pictures]
 
 
-def _judged(face: Face, crop: NDArray[np.uint8], p_fake: np.float64, logit_map: NDArray[np.float32]) -> Judged:
-    return Judged(face, None, float(p_fake), crop, logit_map)
+def _judged(found: Cut, scored: Iterator[tuple[np.float64, NDArray[np.float32]]]) -> Judged:
+    if found.pixels is None:
+        return Judged(found.face, found.problem)
+    p_fake, logit_map = next(scored)
+    return Judged(found.face, None, float(p_fake), found.pixels, logit_map)
 
 
 def _face_fields(judged: Judged) -> dict[str, object]:

@@ -17,6 +17,8 @@ BATCH = 32
 # bf16 keeps 8 bits of mantissa: the residual network's logits (up to 9.5) moved by 0.04, its maps (27.5) by 0.20.
 ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 0.1, 0.02  # relative to the largest value, as errors of sums are
 
+SEAL_ANEW_HINT = "run `dvc repro --force --single-item evaluate` to seal it anew, or name another bundle with --model"
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -72,7 +74,7 @@ class Engine:
             raise BundleCorrupt(
                 f"{self.bundle.graph} gives logits {found.logits.shape} and map {found.logit_map.shape}, "
                 f"sealed were {logits.shape} and {logit_map.shape}",
-                "package the model anew",
+                SEAL_ANEW_HINT,
             )
         _compare("logits", found.logits, logits)
         _compare("logit_map", found.logit_map, logit_map)
@@ -106,11 +108,9 @@ def _compile(bundle: Bundle, precision: str | None) -> ov.CompiledModel:
         compiled = core.compile_model(steps.build(), "CPU", config)
         names = {name for output in compiled.outputs for name in output.names}
     except RuntimeError as error:
-        raise BundleCorrupt(f"OpenVINO cannot use {bundle.graph}: {error}", "package the model anew") from error
+        raise BundleCorrupt(f"OpenVINO cannot use {bundle.graph}: {error}", SEAL_ANEW_HINT) from error
     if not {"logits", "logit_map"} <= names:
-        raise BundleCorrupt(
-            f"{bundle.graph} has outputs {sorted(names)}, wanted logits and logit_map", "package it anew"
-        )
+        raise BundleCorrupt(f"{bundle.graph} has outputs {sorted(names)}, wanted logits and logit_map", SEAL_ANEW_HINT)
     return compiled
 
 

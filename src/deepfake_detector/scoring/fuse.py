@@ -14,6 +14,7 @@ from deepfake_detector.scoring.verdict import (
     VideoVerdict,
     compare,
     decide,
+    unjudged,
     warnings,
     weigh,
 )
@@ -135,9 +136,8 @@ def _reasons(
 ) -> list[str]:
     if not faces:
         return [f"no face was found in {frames} sampled frames, and this model judges faces only"]
-    problems = sorted({face.problem for face in faces if face.problem})
     if p_fake is None:
-        return [f"none of the {len(faces)} faces in {frames} sampled frames could be judged: {'; '.join(problems)}"]
+        return unjudged(faces)
     track = next(t for t in tracks if t.long and t.p_fake == p_fake)
     number = sum(t.long for t in tracks)
     which = "the face" if number == 1 else f"the most suspicious of {number} tracks of faces"
@@ -146,6 +146,4 @@ def _reasons(
         f"{which}, judged in {track.frames} of {frames} sampled frames "
         f"({track.start_s:.1f} to {track.end_s:.1f} s), scores {compare(verdict, p_fake, model.thresholds)}"
     ]
-    if unjudged := sum(face.p_fake is None for face in faces):
-        reasons.append(f"{unjudged} of {len(faces)} faces were not judged, for example: {problems[0]}")
-    return reasons
+    return [*reasons, *unjudged(faces)]

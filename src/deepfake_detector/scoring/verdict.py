@@ -158,6 +158,19 @@ def compare(verdict: Answer, p_fake: float, thresholds: Thresholds) -> str:
     return f"{p_fake:.3f}, between {thresholds.clear:.3f} (real) and {thresholds.flag:.3f} (fake): too close to call"
 
 
+def unjudged(faces: Sequence[FaceVerdict]) -> list[str]:
+    """Say how many faces could not be judged and why not, in one sentence, however many they are; [] if there are none.
+
+    Args:
+        faces: of a picture, largest first, or of all sampled frames of a clip.
+    """
+    problems = [face.problem for face in faces if face.problem]
+    if not problems:
+        return []
+    example = problems[0] if len(set(problems)) == 1 else f"for example, {problems[0]}"
+    return [f"{len(problems)} of {len(faces)} faces not judged: {example}"]
+
+
 def _image_reasons(
     verdict: Answer, scores: Sequence[float], faces: Sequence[FaceVerdict], thresholds: Thresholds
 ) -> list[str]:
@@ -169,7 +182,4 @@ def _image_reasons(
         reasons.append(f"{which} scores {compare(verdict, max(scores), thresholds)}")
     if verdict == "fake" and len(scores) > 1:
         reasons.append(f"{sum(p >= thresholds.flag for p in scores)} of {len(scores)} judged faces reach that mark")
-    if not scores:
-        reasons.append(f"none of the {len(faces)} face(s) found could be judged")
-    problems = (face.problem for face in faces if face.problem)
-    return reasons + [f"a face was not judged: {problem}" for problem in problems]
+    return [*reasons, *unjudged(faces)]

@@ -10,6 +10,8 @@ from deepfake_detector.data.drawing.canvas import SIDE_PX, Canvas, Mask, extent,
 from deepfake_detector.data.drawing.geometry import Points, curve, ellipse, points
 from deepfake_detector.data.drawing.traits import Traits
 
+_STRAND_PX = 450.0  # longer than any way from the crown to a corner
+
 
 def paint_hair_behind(canvas: Canvas, who: Traits, strands: NDArray[np.float32]) -> None:
     """What shows beside and below the face; `strands` (256, 256) around 1 multiplies the colour."""
@@ -136,13 +138,9 @@ def draw_strands(who: Traits, rng: np.random.Generator) -> NDArray[np.float32]:
         return np.asarray(np.clip(1 + 0.22 * blobs / blobs.std(), 0.4, 1.7), np.float32)
     rays = cv2.GaussianBlur(grain, (0, 0), sigmaX=26, sigmaY=1.3)  # columns: radius, rows: angle
     crown = who.pose.flat(points((who.parting * 0.5, -2.5)))[0]
-    spread = cv2.warpPolar(
-        rays,
-        (SIDE_PX, SIDE_PX),
-        (float(crown[0]), float(crown[1])),
-        400.0,
-        cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR | cv2.WARP_FILL_OUTLIERS,
-    )
+    # Without FILL_OUTLIERS, pixels beyond the radius keep whatever lay in memory: another picture on every run.
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR | cv2.WARP_FILL_OUTLIERS
+    spread = cv2.warpPolar(rays, (SIDE_PX, SIDE_PX), (float(crown[0]), float(crown[1])), _STRAND_PX, flags)
     return np.asarray(np.clip(1 + 0.17 * spread / (rays.std() + 1e-6), 0.45, 1.6), np.float32)
 
 

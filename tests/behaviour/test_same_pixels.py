@@ -1,0 +1,114 @@
+"""Training and serving see the same: from the same bytes both cut the same crop, or refuse it for the same reason."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deepfake_detector.data.archives import ROOT, Archive
+from deepfake_detector.data.crops import Crop, Cutter
+from deepfake_detector.data.sample import draw_sample
+from deepfake_detector.media.image import decode_image, encode_jpeg, encode_png
+from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.scoring.detector import Detector
+from deepfake_detector.scoring.engine import Engine, Scores
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_bundle: Bundle) -> Detector:
+    return Detector(tiny_bundle)
+
+
+@pytest.fixture
+def trained_on(tmp_path: Path, tiny_bundle: Bundle) -> Callable[[str, bytes], Crop]:
+    """What `prepare` makes of one picture in an archive, with the settings that the bundle's contract states."""
+
+    def cut(name: str, data: bytes) -> Crop:
+        with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+            archive.writestr(f"{ROOT}/train/real/{name}", data)
+        contract = tiny_bundle.contract
+        with Archive(tmp_path / "faces.zip", max_unpacked_bytes=2**24) as opened:
+            (entry,) = opened.entries
+            return Cutter(opened, contract.side_px, contract.min_face_px)(entry)
+
+    return cut
+
+
+def jpeg(label: str, index: int) -> bytes:
+    return draw_sample(5, "train", label, index)
+
+
+def png(label: str, index: int) -> bytes:
+    return encode_png(decode_image(jpeg(label, index)))
+
+
+@pytest.mark.parametrize(("name", "encode"), [("0.jpg", jpeg), ("0.png", png)])
+@pytest.mark.parametrize("label", ["real", "fake"])
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_crop_trained_on_is_the_crop_served(
+    detector: Detector,
+    trained_on: Callable[[str, bytes], Crop],
+    name: str,
+    encode: Callable[[str, int], bytes],
+    label: str,
+    index: int,
+) -> None:
+    data = encode(label, index)
+    crop = trained_on(name, data)
+    (served,) = detector.look(decode_image(data, detector.limits.image))
+    assert crop.pixels is not None
+    assert served.pixels is not None
+    assert crop.pixels.shape == served.pixels.shape
+    assert crop.pixels.tobytes() == served.pixels.tobytes()
+
+
+def test_the_engine_is_handed_that_crop_and_nothing_else(
+    detector: Detector, trained_on: Callable[[str, bytes], Crop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[NDArray[np.uint8]] = []
+    score = Engine.score
+
+    def spy(engine: Engine, crops: NDArray[np.uint8]) -> Scores:
+        handed.append(crops.copy())
+        return score(engine, crops)
+
+    monkeypatch.setattr(Engine, "score", spy)
+    detector.image(jpeg("real", 2))
+    crop = trained_on("2.jpg", jpeg("real", 2))
+    assert crop.pixels is not None
+    assert [crops.shape for crops in handed] == [(1, *crop.pixels.shape)]
+    assert handed[0].tobytes() == crop.pixels.tobytes()
+
+
+def blurred(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), 6), np.uint8)
+
+
+def distant(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    small = cv2.resize(rgb, (80, 80), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.copyMakeBorder(small, 90, 90, 90, 90, cv2.BORDER_REPLICATE), np.uint8)
+
+
+@pytest.mark.parametrize(("spoil", "said"), [(blurred, "too blurred"), (distant, "at least 48 are needed")])
+@pytest.mark.parametrize(("name", "encode"), [("0.jpg", encode_jpeg), ("0.png", encode_png)])
+def test_a_face_refused_by_serving_is_not_trained_on(
+    detector: Detector,
+    trained_on: Callable[[str, bytes], Crop],
+    spoil: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    said: str,
+    name: str,
+    encode: Callable[[NDArray[np.uint8]], bytes],
+) -> None:
+    data = encode(spoil(decode_image(jpeg("real", 0))))
+    crop = trained_on(name, data)
+    answer = detector.image(data)
+    assert crop.pixels is None
+    assert said in crop.reason
+    assert answer.faces[0].problem == crop.reason
+    assert (answer.verdict, answer.p_fake) == ("inconclusive", None)

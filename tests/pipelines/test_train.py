@@ -1,0 +1,108 @@
+"""The stage `train`: files, report and MLflow run; a killed one goes on in the same run."""
+
+import json
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from deepfake_detector.data.archives import Entry
+from deepfake_detector.data.crops import Crop
+from deepfake_detector.data.shards import write_shards
+from deepfake_detector.model.training import Checkpoint
+from deepfake_detector.registry.store import open_client
+from deepfake_detector.workspace import Workspace
+from pipelines.stage import run_stage, write_report
+from pipelines.train import main
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SIDE = 32
+
+
+@pytest.fixture(autouse=True)
+def _float32():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch) -> Workspace:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Workspace, "enter", lambda self: self)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    workspace = Workspace()
+    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    params["train"] |= {"epochs": 2, "batch_size": 8, "precision": "float32"}
+    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    crops = [
+        Crop(Entry(f"{split}/{i}.jpg", split, i % 2), rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8), "")
+        for split, n in (("train", 20), ("valid", 8), ("test", 8))
+        for i in range(n)
+    ]
+    write_shards(crops, workspace.shards, SIDE, 10**6)
+    write_report(workspace.report("download"), {"source": "sample", "sha256": "ab" * 32})
+    return workspace
+
+
+def report(workspace: Workspace) -> dict:
+    return json.loads(workspace.report("train").read_text(encoding="utf-8"))
+
+
+def test_model_history_report_and_run(workspace) -> None:
+    assert run_stage(main) == 0
+    found = report(workspace)
+    assert found["data_sha256"] == {"sample": "ab" * 32}
+    assert keras.models.load_model(workspace.trained / "model.keras").name == found["network"] == "residual"
+    history = pd.read_csv(workspace.root / found["history"])
+    assert history["epoch"].tolist() == [1, 2]
+    run = open_client().get_run(found["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["epochs"] == "2"
+    assert run.data.metrics["val_auc"] == pytest.approx(history["val_auc"].iloc[-1])
+    assert not list(workspace.checkpoints.glob("*"))
+
+
+def test_a_killed_training_goes_on_in_the_same_run(workspace, monkeypatch, capsys) -> None:
+    save, killed = Checkpoint.save, []
+
+    def save_and_die(self, model, history):
+        save(self, model, history)
+        if not killed:
+            killed.append(True)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        main()
+    assert not workspace.report("train").exists()
+    (run,) = open_client().search_runs(["1"])
+    assert run_stage(main) == 0
+    assert report(workspace)["resumed_at_epoch"] == 1
+    assert report(workspace)["run_id"] == run.info.run_id
+    assert len(open_client().get_metric_history(run.info.run_id, "loss")) == 2
+
+
+def test_another_setting_does_not_resume_the_killed_one(workspace, monkeypatch) -> None:
+    monkeypatch.setattr(Checkpoint, "clear", lambda self: None)
+    assert run_stage(main) == 0
+    params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
+    params["train"]["learning_rate"] = 0.01
+    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    assert run_stage(main) == 0
+    assert report(workspace)["resumed_at_epoch"] == 0
+
+
+def test_too_little_data_is_said_clearly(workspace, capsys) -> None:
+    params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
+    params["train"]["batch_size"] = 64
+    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    assert run_stage(main) == 1
+    assert "20 training crops do not fill one batch of 64" in capsys.readouterr().err
