@@ -8,16 +8,17 @@ from pathlib import Path
 
 from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from pipelines.stage import quietly, run_stage, write_report
 
 
 def main() -> None:
     """Judge the trained model on the test split, through the engine that serves it, and seal the bundle."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
-    from deepfake_detector.data.shards import Shards
-    from deepfake_detector.evidence.figures import draw_all
-    from deepfake_detector.evidence.tables import write_tables
-    from pipelines.judgement import judge, seal
+    with quietly():
+        from deepfake_detector.data.shards import Shards
+        from deepfake_detector.evidence.figures import draw_all
+        from deepfake_detector.evidence.tables import write_tables
+        from pipelines.judgement import judge, seal
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)

@@ -8,16 +8,17 @@ from tqdm import tqdm
 
 from deepfake_detector.data.crops import cut_crops, in_random_order
 from deepfake_detector.data.manifest import read_manifest
-from deepfake_detector.data.shards import write_shards
 from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from pipelines.stage import quietly, run_stage, write_report
 
 
 def main() -> None:
     """Cut every picture's face and pack the crops."""
     workspace = Workspace().enter()
     settings = read_settings(workspace.params)
+    with quietly():  # TensorFlow, which the processes that cut need not load
+        from deepfake_detector.data.shards import write_shards
     prepare = settings.prepare
     entries = in_random_order(read_manifest(workspace.manifest), prepare.seed)
     limit = int(settings.download.max_unpacked_gib * 2**30)

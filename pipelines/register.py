@@ -13,7 +13,7 @@ from deepfake_detector.registry.shelf import read_shelf
 from deepfake_detector.registry.versions import register
 from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from pipelines.stage import quietly, run_stage, write_report
 
 
 def main() -> None:
@@ -22,12 +22,15 @@ def main() -> None:
     settings = read_settings(workspace.params).register
     candidate, shelf = read_candidate(workspace), read_shelf(settings.model_name)
     if not is_settled(shelf, candidate, settings):
-        from deepfake_detector.model.export import load_trained  # TensorFlow, 10 s: only when there is something to do
+        with quietly():
+            from deepfake_detector.model.export import (
+                load_trained,
+            )  # TensorFlow, 10 s: only when something is to be done
 
         lineage = read_lineage(workspace.root, candidate.weights_sha256)
         recorded = record(candidate, settings.experiment, lineage, load_trained)
         shelf = register(candidate, recorded, lineage, settings)
-    champion = export_champion(shelf, candidate, workspace.bundle.with_name("champion"))
+    champion = export_champion(shelf, candidate, workspace.champion)
     write_report(workspace.report("register"), summary(shelf, candidate, champion, workspace.root))
 
 

@@ -7,16 +7,17 @@ import time
 
 from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from pipelines.stage import quietly, run_stage, write_report
 
 
 def main() -> None:
     """Fit the network, going on where a killed training stopped."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
-    from deepfake_detector.data.shards import Shards
-    from deepfake_detector.model.augment import flip_and_shift
-    from deepfake_detector.model.training import train
-    from pipelines.training_run import follow, keep
+    with quietly():
+        from deepfake_detector.data.shards import Shards
+        from deepfake_detector.model.augment import flip_and_shift
+        from deepfake_detector.model.training import train
+        from pipelines.training_run import follow, keep
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
@@ -46,7 +47,7 @@ def draw_all(
         "confusion_matrix": ((4.6, 4.2), lambda ax: _confusion(ax, figures)),
         "roc": ((5.0, 4.6), lambda ax: _roc(ax, p_fake, labels, figures)),
         "calibration": ((5.0, 4.6), lambda ax: _calibration(ax, p_fake, labels, figures, bins)),
-        "scores": ((6.6, 3.8), lambda ax: _scores(ax, p_fake, labels, thresholds)),
+        "scores": ((7.4, 3.8), lambda ax: _scores(ax, p_fake, labels, thresholds)),
         "history": ((6.6, 3.8), lambda ax: _history(ax, history)),
     }
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.9)
@@ -99,14 +100,20 @@ def _calibration(axes: Axes, p_fake: Floats, labels: Labels, figures: Figures, b
 
 
 def _scores(axes: Axes, p_fake: Floats, labels: Labels, thresholds: Thresholds) -> None:
-    edges = np.linspace(0, 1, 41)
+    edges = np.linspace(0, 1, 41).tolist()
     for label, name, colour in ((0, "real", REAL), (1, "fake", FAKE)):
         axes.hist(p_fake[labels == label], edges, color=colour, alpha=0.65, label=name)
     if thresholds.clear < thresholds.flag:
         axes.axvspan(thresholds.clear, thresholds.flag, color=NEUTRAL, alpha=0.15, label="inconclusive")
     axes.axvline(thresholds.flag, color=NEUTRAL, linewidth=1.2, label=f"flag at {thresholds.flag:.2f}")
-    axes.set(xlabel="p_fake", ylabel="test pictures (log)", yscale="log", xlim=(0, 1), title="Where the scores lie")
-    axes.legend(loc="upper center")
+    axes.set(
+        xlabel="p_fake",
+        ylabel="pictures (log)",
+        yscale="log",
+        xlim=(0, 1),
+        title="Where the scores of the test pictures lie",
+    )
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
 def _history(axes: Axes, history: pd.DataFrame) -> None:
@@ -114,7 +121,9 @@ def _history(axes: Axes, history: pd.DataFrame) -> None:
         if column in history:
             name = {"accuracy": "training accuracy", "val_accuracy": "validation accuracy", "val_auc": "validation AUC"}
             colour = {"accuracy": NEUTRAL, "val_accuracy": FAKE, "val_auc": REAL}[column]
-            axes.plot(history["epoch"], history[column], style, color=colour, marker="o", markersize=3, label=name[column])
+            axes.plot(
+                history["epoch"], history[column], style, color=colour, marker="o", markersize=3, label=name[column]
+            )
     axes.set(xlabel="epoch", ylabel="share", title="Training", ylim=(None, 1.005))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right")

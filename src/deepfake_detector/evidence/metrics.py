@@ -117,8 +117,6 @@ def _draws(labels: Labels, resamples: int, seed: int) -> list[NDArray[np.int64]]
     return [np.concatenate([rng.choice(c, len(c)) for c in classes]) for _ in range(resamples)]
 
 
-def _bootstrap(
-    figure: Callable[[NDArray[np.int64]], float], draws: list[NDArray[np.int64]], images: int
-) -> Estimate:
+def _bootstrap(figure: Callable[[NDArray[np.int64]], float], draws: list[NDArray[np.int64]], images: int) -> Estimate:
     low, high = np.quantile([figure(draw) for draw in draws], [0.025, 0.975])
     return Estimate(figure(np.arange(images)), float(low), float(high))

@@ -40,7 +40,7 @@ class Checkpoint:
         """Keep every variable of model and optimizer (averages and dropout's random state too) and the history."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(f"part-{self.path.name}")
-        arrays = {str(i): np.asarray(v) for i, v in enumerate(_state(model))}
+        arrays: dict[str, Any] = {str(i): np.asarray(v) for i, v in enumerate(_state(model))}
         with fresh.open("wb") as file:
             np.savez(file, history=np.asarray(json.dumps(history)), **arrays)
         fresh.replace(self.path)
