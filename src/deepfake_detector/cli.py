@@ -46,7 +46,9 @@ def predict(
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
-        _print_table(rows)
+        from deepfake_detector.scoring.table import print_table
+
+        print_table(rows)
     raise typer.Exit(max(code for _, code in answers))
 
 
@@ -104,12 +106,23 @@ def _judge(detector: Detector, path: Path, explain: Path | None) -> Row:
         rgb = decode_image(path.read_bytes(), detector.limits.image)
         judged = detector.judge(rgb)
         if explain is not None:
-            explain.write_bytes(encode_png(explain_image(rgb, judged, detector.model.thresholds)))
+            _keep(explain, encode_png(explain_image(rgb, judged, detector.model.thresholds)))
         return detector.image_of(judged).model_dump(mode="json")
     verdict = detector.video(path)
     if explain is not None:
-        explain.write_bytes(encode_png(explain_video(verdict)))
+        _keep(explain, encode_png(explain_video(verdict)))
     return verdict.model_dump(mode="json")
+
+
+def _keep(path: Path, png: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.part")
+    try:
+        fresh.write_bytes(png)
+        fresh.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"cannot write {path}: {error.strerror or error}", "name a folder that can be written"
+        ) from error
 
 
 def _refuse_larger(path: Path, max_bytes: int) -> None:
@@ -130,27 +143,3 @@ def _file(name: str, max_bytes: int) -> Iterator[Path]:
         copy.write(data)
         copy.flush()
         yield Path(copy.name)
-
-
-def _print_table(rows: list[Row]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(show_lines=True)
-    table.add_column("file", overflow="fold", ratio=2)
-    for name in ("verdict", "p_fake", "evidence", "faces"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=5)
-    for row in rows:
-        if "error" in row:
-            error = row["error"]
-            table.add_row(
-                escape(row["file"]), "[red]error", "", "", "", escape(f"{error['message']} ({error['hint']})")
-            )
-            continue
-        p_fake = "" if row["p_fake"] is None else f"{row['p_fake']:.3f}"
-        why = escape("\n".join(row["reasons"]))
-        faces = str(len(row["faces"] if row["kind"] == "image" else row["tracks"]))
-        table.add_row(escape(row["file"]), row["verdict"], p_fake, row["evidence"] or "", faces, why)
-    Console().print(table)

@@ -15,7 +15,7 @@ Evidence = Literal["weak", "moderate", "strong", "very strong"]
 DRAWN_WARNING = (
     "this model was trained on the drawn sample, not on photographs: its answers about photographs mean little"
 )
-# From this probability upwards; the words are those of AFP / vera.ai (DETECTION.md, section 6).
+# From this probability upwards; the words are those of AFP and vera.ai.
 WORDS: tuple[tuple[float, Evidence], ...] = ((0.9, "very strong"), (0.7, "strong"), (0.5, "moderate"), (0.0, "weak"))
 
 

@@ -1,0 +1,48 @@
+"""Rows of answers -> a table for people, and below it what holds for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deepfake_detector.scoring.verdict import DRAWN_WARNING
+
+COLOURS = {"fake": "red", "real": "green", "inconclusive": "yellow", "error": "magenta"}
+
+
+def print_table(rows: list[dict[str, Any]], console: Console | None = None) -> None:
+    """Print one row per file; a warning about the model is said once, not in every row.
+
+    Args:
+        rows: answers as JSON objects with `file`, or `file` and `error`.
+        console: where to; the terminal by default.
+    """
+    console = console or Console()
+    table = Table(show_lines=len(rows) > 1, expand=True)
+    table.add_column("file", overflow="fold", ratio=3)
+    for name in ("verdict", "p_fake", "evidence"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=5)
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    if any(DRAWN_WARNING in row.get("reasons", ()) for row in rows):
+        console.print(f"[yellow]Mind:[/] {escape(DRAWN_WARNING)}.")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    name = escape(Path(row["file"]).name)
+    if "error" in row:
+        error = row["error"]
+        return name, _coloured("error"), "", "", escape(f"{error['message']} ({error['hint']})")
+    p_fake = "" if row["p_fake"] is None else f"{row['p_fake']:.3f}"
+    reasons = [reason for reason in row["reasons"] if reason != DRAWN_WARNING]
+    return name, _coloured(row["verdict"]), p_fake, row["evidence"] or "", escape("\n".join(reasons))
+
+
+def _coloured(word: str) -> str:
+    return f"[{COLOURS[word]}]{word}[/]"
