@@ -13,7 +13,6 @@ export DVC_SITE_CACHE_DIR := $(ROOT)/.cache/dvc
 export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export UV_CACHE_DIR := $(ROOT)/.cache/uv
-export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help repro test check serve mlflow bench lock
 help:
@@ -54,7 +53,7 @@ lock: $(ENV)
 $(ENV): requirements.lock pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check "uv>=0.8"
-	.venv/bin/uv pip install --quiet --require-hashes -r requirements.lock
-	.venv/bin/uv pip install --quiet --no-deps --editable .
+	.venv/bin/uv pip install --python .venv/bin/python --quiet --require-hashes -r requirements.lock
+	.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --editable .
 	test -e .git || .venv/bin/dvc config --local core.no_scm true
 	touch $@

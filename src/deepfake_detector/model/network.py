@@ -27,7 +27,7 @@ def build_network(name: str, side_px: int, dropout: float, fused: bool = False) 
         A model from crops (n, side, side, 3), dtype uint8, to float32 logits (n,).
     """
     crops = keras.Input((side_px, side_px, 3), dtype="uint8", name="crops")
-    logits = _original(crops) if name == "original" else _residual(crops, dropout, fused)
+    logits = _original(crops, fused) if name == "original" else _residual(crops, dropout, fused)
     model = keras.Model(crops, logits, name=name)
     if name == "residual":
         model.get_layer(FIXED_LAYER).set_weights([_block_residual()])
@@ -81,17 +81,18 @@ def _residual(crops: Any, dropout: float, fused: bool) -> Any:
 def _convolution(x: Any, width: int, name: str, fused: bool) -> Any:
     # Full 3x3 convolutions: depthwise ones do 8.5 times less work and are only twice as fast on a CPU.
     x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    layer = FusedBatchNormalization if fused else keras.layers.BatchNormalization
-    x = layer(momentum=0.9, name=f"{name}_norm")(x)  # 0.99 lags behind in trainings of a few hundred steps
+    x = _normalisation(fused)(momentum=0.9, name=f"{name}_norm")(
+        x
+    )  # 0.99 lags behind in trainings of a few hundred steps
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _original(crops: Any) -> Any:
+def _original(crops: Any, fused: bool) -> Any:
     """The original README's layers: Conv2D, MaxPooling, BatchNorm, Dropout; ReLU; a sigmoid in the loss."""
     x = keras.layers.Rescaling(1 / 255, name="scale")(crops)
     for i, width in enumerate((32, 64, 128)):
         x = keras.layers.Conv2D(width, 3, activation="relu", name=f"conv{i}")(x)
-        x = keras.layers.BatchNormalization(name=f"norm{i}")(x)
+        x = _normalisation(fused)(name=f"norm{i}")(x)
         x = keras.layers.MaxPooling2D(name=f"pool{i}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     x = keras.layers.Dense(256, activation="relu", name="dense")(x)
@@ -99,6 +100,10 @@ def _original(crops: Any) -> Any:
     x = keras.layers.Dense(1, dtype="float32", name="decision")(x)
     x = keras.layers.Reshape((1, 1, 1), dtype="float32", name=MAP_LAYER)(x)
     return keras.layers.Reshape((), dtype="float32", name="logits")(x)
+
+
+def _normalisation(fused: bool) -> Any:
+    return FusedBatchNormalization if fused else keras.layers.BatchNormalization
 
 
 def _block_residual() -> NDArray[np.float32]:
