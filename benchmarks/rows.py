@@ -26,7 +26,7 @@ def rows(workspace: Workspace) -> Iterator[Row]:
     """Every row, one after another."""
     bundle = read_bundle(workspace.bundle)
     detector = Detector(bundle)
-    with Archive(workspace.archive, 8 * 2**30) as archive:
+    with Archive(workspace.raw, 8 * 2**30) as archive:
         entries = [e for e in archive.entries if e.split == "test"][:PICTURES]
         pictures = [archive.read(entry) for entry in entries]
         cutter = Cutter(archive, bundle.contract.side_px, bundle.contract.min_face_px)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.data.shards import Shards
 from deepfake_detector.evidence.card import model_card
-from deepfake_detector.evidence.metrics import Figures, measure
+from deepfake_detector.evidence.metrics import Figures, Slice, measure, measure_slices
 from deepfake_detector.model.bundle import FORMAT_VERSION, Bundle, Contract, Thresholds, write_bundle
 from deepfake_detector.model.calibration import fit_temperature, fit_thresholds, probabilities
 from deepfake_detector.model.export import export_graph, load_trained, weights_sha256
@@ -34,12 +35,14 @@ class Judgement:
     contract: Contract
     valid: Figures
     test: Figures
+    per_source: dict[str, Slice]  # of the test pictures
     test_sha256: str  # of the test crops and labels: the same pictures give the same digest
     paths: list[str]  # of the test pictures
     labels: NDArray[np.int64]  # (n,) of the test pictures
     p_fake: NDArray[np.float64]  # (n,) of the test pictures
     history: pd.DataFrame
     parameters: int
+    reencode: int
 
     @property
     def thresholds(self) -> Thresholds:
@@ -51,6 +54,7 @@ class Judgement:
         return {
             "test": self.test.as_dict(),
             "valid": self.valid.as_dict(),
+            "per_source": {name: figures.as_dict() for name, figures in self.per_source.items()},
             "test_digest": self.test_sha256,
             "calibration": {"temperature": self.contract.temperature, **self.thresholds.model_dump()},
             "weights_sha256": self.contract.weights_sha256,
@@ -67,40 +71,41 @@ def judge(workspace: Workspace, settings: Settings, shards: Shards, scratch: Pat
         scratch: a folder for the graph and its reference outputs; `seal` takes them from there.
     """
     model = load_trained(workspace.trained / "model.keras")
-    valid_crops, valid_labels, _ = shards.arrays("valid")
-    test_crops, test_labels, paths = shards.arrays("test")
-    export_graph(model, valid_crops[:REFERENCE_CROPS], scratch / "detector.onnx", scratch / "reference.npz")
+    valid, tested = shards.arrays("valid"), shards.arrays("test")
+    export_graph(model, valid.crops[:REFERENCE_CROPS], scratch / "detector.onnx", scratch / "reference.npz")
     draft = _contract(workspace, settings, shards, model)
     engine = Engine(write_bundle(scratch / "draft", scratch / "detector.onnx", draft, scratch / "reference.npz", ""))
-    valid_logits = engine.score(valid_crops).logits.astype(np.float64)
-    temperature = fit_temperature(valid_logits, valid_labels)
+    valid_logits = engine.score(valid.crops).logits.astype(np.float64)
+    temperature = fit_temperature(valid_logits, valid.labels)
     p_valid = probabilities(valid_logits, temperature)
-    p_test = probabilities(engine.score(test_crops).logits.astype(np.float64), temperature)
+    p_test = probabilities(engine.score(tested.crops).logits.astype(np.float64), temperature)
     resamples, bins = settings.evaluate.bootstrap, settings.evaluate.calibration_bins
-    test = measure(p_test, test_labels, resamples, bins)
+    test = measure(p_test, tested.labels, resamples, bins)
     found = {
         "temperature": temperature,
-        "thresholds": fit_thresholds(p_valid, valid_labels, settings.evaluate),
+        "thresholds": fit_thresholds(p_valid, valid.labels, settings.evaluate),
         "test_images": test.images,
         "test_metrics": test.flat(),
     }
     return Judgement(
         contract=draft.model_copy(update=found),
-        valid=measure(p_valid, valid_labels, resamples, bins),
+        valid=measure(p_valid, valid.labels, resamples, bins),
         test=test,
+        per_source=measure_slices(p_test, tested.labels, tested.sources, resamples),
         test_sha256=shards.digest("test"),
-        paths=paths,
-        labels=test_labels,
+        paths=tested.paths,
+        labels=tested.labels,
         p_fake=p_test,
         history=pd.read_csv(workspace.figures("train") / "history.csv"),
         parameters=model.count_params(),
+        reencode=settings.prepare.reencode,
     )
 
 
 def seal(workspace: Workspace, judgement: Judgement, scratch: Path) -> Bundle:
     """Put graph, contract and card together into models/bundle."""
     shutil.rmtree(scratch / "draft")
-    card = model_card(judgement.contract, judgement.parameters)
+    card = model_card(judgement.contract, judgement.parameters, judgement.per_source, judgement.reencode)
     return write_bundle(
         workspace.bundle, scratch / "detector.onnx", judgement.contract, scratch / "reference.npz", card
     )
@@ -116,7 +121,7 @@ def _contract(workspace: Workspace, settings: Settings, shards: Shards, model: k
         min_face_px=settings.prepare.min_face_px,
         temperature=1.0,
         thresholds=_UNCALIBRATED,
-        trained_on="drawn sample" if "sample" in trained["data_sha256"] else "photographs",
+        trained_on=_trained_on(trained["source_kinds"]),
         data_sha256=trained["data_sha256"],
         train_images=shards.crops["train"],
         test_images=0,
@@ -124,3 +129,8 @@ def _contract(workspace: Workspace, settings: Settings, shards: Shards, model: k
         run_id=trained["run_id"],
         weights_sha256=weights_sha256(model),
     )
+
+
+def _trained_on(kinds: Mapping[str, str]) -> Literal["drawn sample", "photographs"]:
+    """One source that is not the sample makes it a model of photographs, whatever the sources are called."""
+    return "drawn sample" if set(kinds.values()) == {"sample"} else "photographs"

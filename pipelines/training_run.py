@@ -38,11 +38,13 @@ def follow(workspace: Workspace, settings: Settings, shards: Shards) -> Iterator
 
     Trainings are the same when their settings, their data and the code of network and training are.
     """
-    data = _data_sha256(workspace)
+    data = _told(workspace, "sha256")
     key = _key(settings, shards, data)
     note = workspace.checkpoints / f"{key}.run"
     killed_run = note.read_text(encoding="utf-8").strip() if note.is_file() else None
-    lineage = read_lineage(workspace.root) | {f"data_sha256:{source}": digest for source, digest in data.items()}
+    lineage = read_lineage(workspace.root)
+    lineage |= {f"data_sha256:{source}": digest for source, digest in data.items()}
+    lineage |= {f"source_kind:{source}": kind for source, kind in _told(workspace, "kind").items()}
     name = f"{settings.train.network}-{settings.train.epochs}ep"
     with start_run(settings.register.experiment, name, asdict(settings.train), lineage, killed_run) as run:
         with written_whole(note) as fresh:
@@ -66,14 +68,16 @@ def keep(workspace: Workspace, settings: Settings, trained: Trained) -> dict[str
         "precision": trained.precision,
         "resumed_at_epoch": trained.resumed_at,
         "weights_sha256": weights_sha256(trained.model),
-        "data_sha256": _data_sha256(workspace),
+        "data_sha256": _told(workspace, "sha256"),
+        "source_kinds": _told(workspace, "kind"),
         "history": str(history.relative_to(workspace.root)),
     }
 
 
-def _data_sha256(workspace: Workspace) -> dict[str, str]:
+def _told(workspace: Workspace, what: str) -> dict[str, str]:
+    """What reports/download.json says of each source."""
     fetched = json.loads(workspace.report("download").read_text(encoding="utf-8"))
-    return {fetched["source"]: fetched["sha256"]}
+    return {source["name"]: source[what] for source in fetched["sources"]}
 
 
 def _key(settings: Settings, shards: Shards, data: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""data/raw/faces.zip -> data/manifest.parquet if the data is fit to train on; reports/validate.json in every case."""
+"""data/raw -> data/manifest.parquet if the data is fit to train on; reports/validate.json in every case."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import run_stage, write_report
 
-FAKE_KINDS = {"sample": "simulated generator", "kaggle": "StyleGAN", "archive": "unknown"}
-
 
 def main() -> None:
     """Look at every picture, ask every question, write the answers down, and only then refuse."""
@@ -20,14 +18,25 @@ def main() -> None:
     settings = read_settings(workspace.params)
     # Here, not above: every worker process imports this file, and Great Expectations takes 7-10 s.
     from deepfake_detector.data.checks import check_manifest
+    from deepfake_detector.data.leaks import probe_leaks
+    from deepfake_detector.data.listed import listed_labels
+    from deepfake_detector.data.lookalikes import find_lookalikes
+    from deepfake_detector.data.summary import print_summary
+    from deepfake_detector.evidence.leak_figure import draw_probes
 
-    source, limit_bytes = settings.download.source, int(settings.download.max_unpacked_gib * 2**30)
     for old in (workspace.manifest, workspace.report("validate")):
         old.unlink(missing_ok=True)  # never an old answer beside a refusal
-    manifest = build_manifest(workspace.archive, source, FAKE_KINDS[source], limit_bytes)
-    checks = check_manifest(manifest, settings.validate, workspace.data_docs)
-    write_report(workspace.report("validate"), {"pictures": len(manifest), "checks": [asdict(c) for c in checks]})
-    refuse_if_stopped(checks)
+    raw, limit, rules = workspace.raw, settings.download.max_unpacked_bytes, settings.validate
+    manifest = build_manifest(raw, settings.download.fake_kinds, limit, workspace.manifest_pieces)
+    lookalikes = find_lookalikes(manifest, raw, rules.near_duplicate_bits, limit)
+    listed = listed_labels(manifest, raw, limit)
+    probes = probe_leaks(manifest, raw, rules, limit)
+    checks = check_manifest(manifest, rules, workspace.data_docs, lookalikes, listed, probes)
+    draw_probes(workspace.figures("validate"), probes)
+    answers = {"checks": [asdict(check) for check in checks], "probes": [asdict(probe) for probe in probes]}
+    write_report(workspace.report("validate"), {"pictures": len(manifest), **answers})
+    print_summary(checks, probes)
+    refuse_if_stopped(checks, probes)
     write_manifest(manifest, workspace.manifest)
 
 

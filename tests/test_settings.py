@@ -31,7 +31,9 @@ def test_the_repositorys_own_settings_are_valid() -> None:
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("train", "epochs", 0), ("train", "epochs", "8"), ("prepare", "side_px", 130), ("download", "source", "web"),
+    [("train", "epochs", 0), ("train", "epochs", "8"), ("prepare", "side_px", 130), ("prepare", "reencode", 100),
+     ("download", "held_out_share", 0.5), ("validate", "brightness", [10, 300]),
+     ("validate", "severity", {"metadata": "maybe"}), ("validate", "severity", {"metadata": "stop"}),
      ("evaluate", "flag_false_positives", 1.5), ("train", "epoch", 8)],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named_by_its_full_path(
@@ -57,3 +59,52 @@ def test_missing_file_and_bad_yaml(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("", encoding="utf-8")
     with pytest.raises(SettingsError, match="whole file"):
         read_settings(tmp_path / "params.yaml")
+
+
+def source(**changed: object) -> dict:
+    return {"name": "faces", "kind": "archive", "place": "faces.zip", "fake_kind": "swap"} | changed
+
+
+def test_sources_are_read_in_order_and_the_checksum_is_optional(tmp_path: Path, content: dict) -> None:
+    content["download"]["sources"] = [source(), source(name="more", kind="labelled", sha256="ab")]
+    download = read_settings(written(tmp_path, content)).download
+    assert [(s.name, s.kind, s.sha256) for s in download.sources] == [
+        ("faces", "archive", ""),
+        ("more", "labelled", "ab"),
+    ]
+    assert download.fake_kinds == {"faces": "swap", "more": "swap"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ([], r"download\.sources: .*at least 1"),
+        ([source(), source()], "the same name"),
+        ([source(name="../up")], r"download\.sources\.0\.name"),
+        ([source(kind="web")], r"download\.sources\.0\.kind"),
+        ([source(fake_kind="drawn")], r"download\.sources\.0\.fake_kind"),
+        ([source(place="")], "source faces: `place`"),
+        ([source(kind="sample")], "source faces: `place`"),
+        ([source(kind="sample", place=""), source(name="b", kind="sample", place="")], "only once"),
+    ],
+)
+def test_sources_that_cannot_be(tmp_path: Path, content: dict, sources: list, said: str) -> None:
+    content["download"]["sources"] = sources
+    with pytest.raises(SettingsError, match=said):
+        read_settings(written(tmp_path, content))
+
+
+def test_a_source_is_changed_from_the_command_line_as_dvc_does_it(tmp_path: Path, content: dict) -> None:
+    """`dvc exp run -S download.sources.0.kind=archive -S download.sources.0.place=/data/my-faces.zip`."""
+    from dvc.utils.hydra import apply_overrides
+
+    path = written(tmp_path, content)
+    apply_overrides(path, ["download.sources.0.kind=archive", "download.sources.0.place=/data/my-faces.zip"])
+    (changed,) = read_settings(path).download.sources
+    assert (changed.name, changed.kind, changed.place) == ("faces", "archive", "/data/my-faces.zip")
+
+
+def test_every_choosable_severity_must_be_chosen(tmp_path: Path, content: dict) -> None:
+    del content["validate"]["severity"]["border"]
+    with pytest.raises(SettingsError, match="missing: border"):
+        read_settings(written(tmp_path, content))

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from deepfake_detector.errors import SettingsError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
+Grey = Annotated[float, Field(ge=0, le=255)]
+Severity = Literal["stop", "warn"]
+# Checks and probes whose severity a person chooses; the others always stop, or always warn.
+Choosable = Literal[
+    "copies_across_splits",
+    "copies_within_split",
+    "near_copies_across_splits",
+    "brightness",
+    "contrast",
+    "sharpness",
+    "faceless",
+    "encoding",
+    "metadata",
+    "thumbnail",
+    "border",
+]
+AUC = Annotated[float, Field(ge=0.5, le=1.0)]
 
+
+def _all_named(severity: dict[Choosable, Severity]) -> dict[Choosable, Severity]:
+    missing = sorted(set(get_args(Choosable)) - set(severity))
+    if missing:
+        raise ValueError(f"missing: {', '.join(missing)}")
+    return severity
+
+
+Severities = Annotated[dict[Choosable, Severity], AfterValidator(_all_named)]
 
 CONFIG = ConfigDict(extra="forbid", strict=True)
 
@@ -30,15 +56,49 @@ class Sample:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Source:
+    """One place that pictures come from."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]  # of its archive, data/raw/NAME.zip
+    kind: Literal["sample", "archive", "kaggle", "labelled"]
+    fake_kind: Literal["synthetic", "swap"]
+    place: str = ""  # a path, or a Kaggle handle; nothing for the sample
+    sha256: str = ""
+
+
+def _told_apart(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two sources have the same name: {', '.join(names)}")
+    if sum(source.kind == "sample" for source in sources) > 1:
+        raise ValueError("the sample can be a source only once: it draws the same pictures every time")
+    for source in sources:
+        if (source.place == "") != (source.kind == "sample"):
+            raise ValueError(f"source {source.name}: `place` is for all kinds but the sample, and they need it")
+    return sources
+
+
+Sources = Annotated[tuple[Source, ...], Field(min_length=1), AfterValidator(_told_apart)]
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Download:
     """Where the pictures come from."""
 
-    source: Literal["sample", "archive", "kaggle"]
-    archive: str
-    sha256: str
-    kaggle: str
+    sources: Sources
+    held_out_share: Annotated[float, Field(gt=0, lt=0.5)]
     max_unpacked_gib: Annotated[float, Field(gt=0)]
     sample: Sample
+
+    @property
+    def max_unpacked_bytes(self) -> int:
+        """Of one archive."""
+        return int(self.max_unpacked_gib * 2**30)
+
+    @property
+    def fake_kinds(self) -> dict[str, str]:
+        """Source -> kind of its fakes."""
+        return {source.name: source.fake_kind for source in self.sources}
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -49,6 +109,16 @@ class Validate:
     max_class_imbalance: Share
     max_unreadable_share: Share
     min_side_px: Count
+    max_faceless_share: Share
+    brightness: tuple[Grey, Grey]  # lowest and highest mean grey
+    min_contrast: Grey  # standard deviation of grey
+    min_sharpness: Annotated[float, Field(ge=0)]  # variance of the Laplacian, at 256 px
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=16)]  # of the 64 of a perceptual hash
+    max_metadata_auc: AUC
+    max_thumbnail_auc: AUC
+    max_border_gap: Annotated[float, Field(ge=0, le=0.5)]  # AUC of the border alone minus that of the centre alone
+    probe_images: Annotated[int, Field(ge=100)]
+    severity: Severities
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -59,6 +129,9 @@ class Prepare:
     min_face_px: Count
     shard_mib: Count
     seed: int
+    reencode: Annotated[int, Field(ge=0, le=95)]  # JPEG quality; 0: as they are
+    drop: Annotated[str, Field(min_length=1)]  # a text file
+    drop_duplicates: bool
 
 
 @dataclass(frozen=True, config=CONFIG)

@@ -22,13 +22,13 @@ class Workspace:
         return self.root / "params.yaml"
 
     @property
-    def archive(self) -> Path:
-        """One zip in the Kaggle layout, whatever the source was."""
-        return self.root / "data" / "raw" / "faces.zip"
+    def raw(self) -> Path:
+        """One verified zip per source, named after it."""
+        return self.root / "data" / "raw"
 
     @property
     def manifest(self) -> Path:
-        """One row per file of the archive."""
+        """One row per picture of all sources."""
         return self.root / "data" / "manifest.parquet"
 
     @property
@@ -55,6 +55,11 @@ class Workspace:
     def checkpoints(self) -> Path:
         """Outside DVC's outputs: DVC deletes outputs before a stage runs, and a resumed training needs these."""
         return self.root / ".cache" / "checkpoints"
+
+    @property
+    def manifest_pieces(self) -> Path:
+        """Rows of manifests in the making; outside DVC's outputs for the same reason."""
+        return self.root / ".cache" / "manifest"
 
     @property
     def pretrained(self) -> Path:

@@ -134,3 +134,24 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_of_archives_names_every_picture_once(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for source in ("b", "a"):
+        write(tmp_path / "raw" / f"{source}.zip", {GOOD: source.encode()})
+    with Archive(tmp_path / "raw", LIMIT) as archive:
+        assert archive.entries == tuple(Entry(f"{s}/{GOOD}", "train", 0, "", s) for s in "ab")
+        assert [archive.read(entry) for entry in archive.entries] == [b"a", b"b"]
+        assert archive.counts()["train"] == {"real": 2, "fake": 0}
+        assert archive.stamp(archive.entries[0]) != archive.stamp(archive.entries[1])
+
+
+def test_one_bad_archive_spoils_the_folder_and_an_empty_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    assert "no archive lies in" in refused(tmp_path / "raw")
+    write(tmp_path / "raw" / "good.zip", {GOOD: b"1"})
+    write(tmp_path / "raw" / "zz.zip", {GOOD: b"1", "../../evil.jpg": b"x"})
+    message = refused(tmp_path / "raw")
+    assert "zz.zip" in message
+    assert "../../evil.jpg" in message

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from deepfake_detector.data import manifest
 from deepfake_detector.data.archives import ROOT, Entry, pack
-from deepfake_detector.data.manifest import COLUMNS, build_manifest, examine, read_manifest, write_manifest
+from deepfake_detector.data.manifest import COLUMNS, Row, build_manifest, examine, read_manifest, write_manifest
 from deepfake_detector.data.sample import draw_sample
 from deepfake_detector.errors import ArchiveRejected, DataRejected
 
@@ -21,7 +23,7 @@ PICTURE = draw_sample(1, "test", "fake", 0)
 
 
 def test_a_picture_is_described() -> None:
-    row = examine(FAKE, PICTURE, "sample", "drawn")
+    row = examine(FAKE, PICTURE, "synthetic")
     assert (row.path, row.split, row.label, row.group) == (FAKE.path, "test", 1, FAKE.path)
     assert (row.width_px, row.height_px, row.mode, row.format, row.subsampling) == (256, 256, "RGB", "JPEG", "4:2:0")
     assert (row.sha256, row.bytes, row.error) == (hashlib.sha256(PICTURE).hexdigest(), len(PICTURE), "")
@@ -31,8 +33,8 @@ def test_a_picture_is_described() -> None:
 def test_the_perceptual_hash_survives_what_the_checksum_does_not() -> None:
     again = io.BytesIO()
     Image.open(io.BytesIO(PICTURE)).save(again, "JPEG", quality=60)
-    first, second = examine(FAKE, PICTURE, "", ""), examine(FAKE, again.getvalue(), "", "")
-    other = examine(FAKE, draw_sample(1, "test", "fake", 1), "", "")
+    first, second = examine(FAKE, PICTURE, ""), examine(FAKE, again.getvalue(), "")
+    other = examine(FAKE, draw_sample(1, "test", "fake", 1), "")
     assert first.sha256 != second.sha256
     assert first.quantization != second.quantization
 
@@ -47,7 +49,7 @@ def test_the_perceptual_hash_survives_what_the_checksum_does_not() -> None:
     "data", [b"", b"hello", PICTURE[:3000], PICTURE[: len(PICTURE) // 2]], ids=["empty", "text", "head", "half"]
 )
 def test_what_cannot_be_read_is_a_row_with_an_error(data: bytes) -> None:
-    row = examine(FAKE, data, "sample", "drawn")
+    row = examine(FAKE, data, "synthetic")
     assert row.error
     assert (row.width_px, row.height_px, row.phash) == (0, 0, "")
     assert row.sha256 == hashlib.sha256(data).hexdigest()
@@ -56,28 +58,88 @@ def test_what_cannot_be_read_is_a_row_with_an_error(data: bytes) -> None:
 def test_a_picture_without_jpeg_tables_has_none() -> None:
     png = io.BytesIO()
     Image.fromarray(np.zeros((40, 30), np.uint8)).save(png, "PNG")
-    row = examine(FAKE, png.getvalue(), "archive", "")
+    row = examine(FAKE, png.getvalue(), "")
     assert (row.format, row.mode, row.quantization, row.subsampling) == ("PNG", "L", "", "")
     assert (row.width_px, row.height_px) == (30, 40)
 
 
-def test_an_archive_becomes_a_table_and_comes_back_from_disk(tmp_path: Path) -> None:
-    files = {
+def test_look_faces_and_exif_are_columns() -> None:
+    row = examine(FAKE, PICTURE, "synthetic")
+    assert (row.faces, row.exif, row.fake_kind) == (1, False, "synthetic")
+    assert 20 < row.brightness < 235
+    assert row.contrast > 8
+    assert row.sharpness > 3
+    flat, tagged = io.BytesIO(), Image.Exif()
+    tagged[0x010F] = "Camera"
+    Image.fromarray(np.full((40, 30, 3), 200, np.uint8)).save(flat, "JPEG", exif=tagged)
+    wall = examine(FAKE, flat.getvalue(), "synthetic")
+    assert (wall.faces, wall.exif, round(wall.brightness), wall.contrast, wall.sharpness) == (0, True, 200, 0.0, 0.0)
+
+
+def test_real_pictures_have_no_kind_of_fake_and_a_known_group_stays() -> None:
+    row = examine(Entry("mine/a.jpg", "train", 0, "mine/video 7", "mine"), PICTURE, "swap")
+    assert (row.fake_kind, row.group, row.source) == ("", "mine/video 7", "mine")
+
+
+@pytest.fixture
+def files() -> dict[str, bytes]:
+    drawn = {
         f"{ROOT}/{split}/{label}/{n}.jpg": draw_sample(1, split, label, n)
         for split in ("train", "test")
         for label in ("real", "fake")
         for n in range(2)
     }
-    files[f"{ROOT}/train/real/9.jpg"] = PICTURE[:3000]
-    pack(tmp_path / "faces.zip", files.items())
-    manifest = build_manifest(tmp_path / "faces.zip", "sample", "drawn")
-    assert tuple(manifest.columns) == COLUMNS
-    assert list(manifest["path"]) == sorted(files)
-    assert list(manifest["label"]) == [int("/fake/" in path) for path in sorted(files)]
-    assert list(manifest["fake_kind"]) == ["drawn" if "/fake/" in path else "" for path in sorted(files)]
-    assert list(manifest.loc[manifest["error"] != "", "path"]) == [f"{ROOT}/train/real/9.jpg"]
-    write_manifest(manifest, tmp_path / "data" / "manifest.parquet")
-    assert read_manifest(tmp_path / "data" / "manifest.parquet").equals(manifest)
+    return drawn | {f"{ROOT}/train/real/9.jpg": PICTURE[:3000]}
+
+
+def test_archives_become_a_table_and_come_back_from_disk(tmp_path: Path, files: dict[str, bytes]) -> None:
+    for source in ("b", "a"):
+        (tmp_path / "raw").mkdir(exist_ok=True)
+        pack(tmp_path / "raw" / f"{source}.zip", files.items())
+    table = build_manifest(tmp_path / "raw", {"a": "synthetic", "b": "swap"})
+    assert tuple(table.columns) == COLUMNS
+    assert list(table["path"]) == [f"{source}/{path}" for source in "ab" for path in sorted(files)]
+    assert list(table["source"]) == ["a"] * 9 + ["b"] * 9
+    assert list(table["label"]) == [int("/fake/" in path) for path in sorted(files)] * 2
+    assert set(table.loc[table["label"] == 1, "fake_kind"] + table["source"]) >= {"synthetica", "swapb"}
+    assert list(table.loc[table["error"] != "", "path"]) == [f"{s}/{ROOT}/train/real/9.jpg" for s in "ab"]
+    assert table["path"].is_unique
+    assert list(table["group"]) == list(table["path"])
+    write_manifest(table, tmp_path / "data" / "manifest.parquet")
+    assert read_manifest(tmp_path / "data" / "manifest.parquet").equals(table)
+
+
+def test_a_killed_run_goes_on_and_a_changed_picture_is_looked_at_again(
+    tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    dies_at = [6]
+
+    def in_this_process(function: Callable[[Entry], Row], entries: Iterable[Entry]) -> Iterator[Row]:
+        for entry in entries:
+            if len(looked) == dies_at[0]:
+                raise KeyboardInterrupt
+            looked.append(entry.path)
+            yield function(entry)
+
+    monkeypatch.setattr(manifest, "in_order", in_this_process)
+    monkeypatch.setattr(manifest, "PIECE", 4)
+    archive, pieces = tmp_path / "a.zip", tmp_path / "pieces"
+    pack(archive, files.items())
+    with pytest.raises(KeyboardInterrupt):
+        build_manifest(archive, {}, pieces=pieces)
+    assert len(list(pieces.iterdir())) == 1
+    dies_at[0], looked[:] = 99, []
+    resumed = build_manifest(archive, {}, pieces=pieces)
+    assert looked == sorted(files)[4:]
+    assert resumed.equals(build_manifest(archive, {}))
+    looked.clear()
+    manifest._opened.cache_clear()  # worker processes would be new
+    pack(archive, (files | {sorted(files)[-1]: PICTURE}).items())
+    changed = build_manifest(archive, {}, pieces=pieces)
+    assert looked == sorted(files)[8:]
+    assert changed["sha256"].iloc[-1] == hashlib.sha256(PICTURE).hexdigest()
+    assert len(list(pieces.iterdir())) == 3  # the piece with the old picture is gone
 
 
 def test_a_damaged_archive_is_refused_by_name(tmp_path: Path) -> None:
@@ -88,7 +150,7 @@ def test_a_damaged_archive_is_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(data)
     assert zipfile.is_zipfile(path)
     with pytest.raises(ArchiveRejected, match=r"test/fake/00000\.jpg"):
-        build_manifest(path, "sample", "drawn")
+        build_manifest(path, {})
 
 
 def test_a_missing_manifest_names_the_stage(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from deepfake_detector.data.archives import Entry
 from deepfake_detector.data.crops import Crop
-from deepfake_detector.data.shards import Shards, write_shards
+from deepfake_detector.data.shards import Shards, summary, write_shards
 from deepfake_detector.errors import DataRejected
 from deepfake_detector.model.augment import flip_and_shift
 
@@ -20,7 +20,11 @@ SIDE = 16
 def made(n: int, split: str = "train") -> list[Crop]:
     rng = np.random.default_rng(3)
     return [
-        Crop(Entry(f"a/{split}/{i}.jpg", split, i % 2), rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8), "")
+        Crop(
+            Entry(f"a/{split}/{i}.jpg", split, i % 2, "", ("one", "two")[i // 2 % 2]),
+            rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
+            "",
+        )
         for i in range(n)
     ]
 
@@ -30,7 +34,7 @@ def crops() -> list[Crop]:
     return [
         *made(20),
         *made(5, "valid"),
-        Crop(Entry("a/test/0.jpg", "test", 1), None, "no face found"),
+        Crop(Entry("a/test/0.jpg", "test", 1), None, "no face found", "faceless"),
         *made(3, "test"),
     ]
 
@@ -44,9 +48,11 @@ def shards(tmp_path, crops) -> Shards:
 def test_pixels_come_back_to_the_byte_and_nothing_vanishes(shards, crops, tmp_path) -> None:
     import pandas as pd
 
-    pixels, labels, paths = shards.arrays("train")
+    pixels, labels, paths, sources = shards.arrays("train")
     kept = [c for c in crops if c.entry.split == "train"]
     assert paths == [c.entry.path for c in kept]
+    assert sources == [c.entry.source for c in kept]
+    assert set(sources) == {"one", "two"}
     assert np.array_equal(pixels, np.stack([c.pixels for c in kept]))
     assert labels.tolist() == [c.entry.label for c in kept]
     index = pd.read_parquet(tmp_path / "shards" / "index.parquet")
@@ -93,3 +99,21 @@ def test_too_few_crops_for_one_batch(shards) -> None:
     assert shards.steps(4) == 5
     with pytest.raises(DataRejected, match="20 training crops do not fill one batch of 64"):
         shards.steps(64)
+
+
+def test_the_summary_counts_every_picture(crops, tmp_path) -> None:
+    more = [Crop(Entry(f"b/{i}.jpg", "train", 0, "", "two"), None, f"the face is {i} px", "unfit") for i in (3, 4)]
+    told = summary(write_shards([*crops, *more], tmp_path / "shards", SIDE, 10**6))
+    assert told["crops"] == {"train": 20, "valid": 5, "test": 3}
+    assert told["crops_per_source"]["one"] == {"train": 10, "valid": 3, "test": 2}
+    assert told["left_out"] == [
+        {"source": "", "split": "test", "label": 1, "why": "faceless", "n": 1},
+        {"source": "two", "split": "train", "label": 0, "why": "unfit", "n": 2},
+    ]
+    assert [row["path"] for row in told["left_out_first"]] == ["a/test/0.jpg", "b/3.jpg", "b/4.jpg"]
+
+
+def test_shards_of_an_earlier_run_do_not_stay(crops, tmp_path) -> None:
+    write_shards(crops, tmp_path / "shards", SIDE, shard_bytes=1)
+    write_shards(crops[:3], tmp_path / "shards", SIDE, shard_bytes=10**6)
+    assert len(Shards.open(tmp_path / "shards").arrays("train").paths) == 3

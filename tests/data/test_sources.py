@@ -1,4 +1,4 @@
-"""Three sources, one layout: what is refused, what is copied to the byte, and what is asked of Kaggle."""
+"""Sources of every kind: what is refused, what is copied to the byte, and what is asked of Kaggle."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detector.data.archives import ROOT
-from deepfake_detector.data.sources import fetch
+from deepfake_detector.data.archives import ROOT, Archive
+from deepfake_detector.data.sources import fetch, fetch_all
 from deepfake_detector.errors import ArchiveRejected, CredentialsMissing, ToolFailed
-from deepfake_detector.settings import Download, Sample
+from deepfake_detector.settings import Download, Sample, Source
 
+SAMPLE = Source(name="faces", kind="sample", fake_kind="synthetic")
+KAGGLE = replace(SAMPLE, kind="kaggle", place="xhlulu/140k-real-and-fake-faces/versions/2")
 SETTINGS = Download(
-    source="archive",
-    archive="",
-    sha256="",
-    kaggle="xhlulu/140k-real-and-fake-faces/versions/2",
+    sources=(SAMPLE,),
+    held_out_share=0.2,
     max_unpacked_gib=1.0,
     sample=Sample(seed=1, train=4, valid=4, test=4),
 )
@@ -29,10 +29,10 @@ INNER = [
 
 
 def make_zip(path: Path, root: str = ROOT) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w") as file:
         for inner in INNER:
-            archive.writestr(f"{root}/{inner}" if root else inner, inner.encode())
-        archive.writestr("train.csv", "path,label")
+            file.writestr(f"{root}/{inner}" if root else inner, inner.encode())
+        file.writestr("train.csv", "path,label")
     return path
 
 
@@ -43,13 +43,17 @@ def make_folder(root: Path) -> Path:
     return root
 
 
+def archive(place: Path | str, sha256: str = "") -> Source:
+    return Source(name="faces", kind="archive", fake_kind="synthetic", place=str(place), sha256=sha256)
+
+
 def contents(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
 
 
 def test_the_sample_needs_nothing(tmp_path: Path) -> None:
-    fetched = fetch(replace(SETTINGS, source="sample"), tmp_path / "faces.zip")
+    fetched = fetch(SAMPLE, SETTINGS, tmp_path / "faces.zip")
     assert fetched.counts == {split: {"real": 2, "fake": 2} for split in ("train", "valid", "test")}
     assert fetched.sha256 == hashlib.sha256((tmp_path / "faces.zip").read_bytes()).hexdigest()
 
@@ -57,21 +61,21 @@ def test_the_sample_needs_nothing(tmp_path: Path) -> None:
 def test_a_zip_in_the_layout_is_copied_to_the_byte(tmp_path: Path) -> None:
     source = make_zip(tmp_path / "in.zip")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    fetched = fetch(replace(SETTINGS, archive=str(source), sha256=digest.upper()), tmp_path / "out" / "faces.zip")
+    fetched = fetch(archive(source, digest.upper()), SETTINGS, tmp_path / "out" / "faces.zip")
     assert (tmp_path / "out" / "faces.zip").read_bytes() == source.read_bytes()
     assert (fetched.sha256, fetched.bytes) == (digest, source.stat().st_size)
 
 
 @pytest.mark.parametrize("root", ["", "downloads/real_vs_fake/real-vs-fake", "faces"])
 def test_a_zip_under_another_folder_is_packed_anew(tmp_path: Path, root: str) -> None:
-    fetch(replace(SETTINGS, archive=str(make_zip(tmp_path / "in.zip", root))), tmp_path / "faces.zip")
+    fetch(archive(make_zip(tmp_path / "in.zip", root)), SETTINGS, tmp_path / "faces.zip")
     assert contents(tmp_path / "faces.zip") == {f"{ROOT}/{inner}": inner.encode() for inner in INNER}
 
 
 @pytest.mark.parametrize("below", ["", "real_vs_fake/real-vs-fake", "a/b/c"])
 def test_a_folder_is_packed_wherever_the_splits_lie(tmp_path: Path, below: str) -> None:
     make_folder(tmp_path / "in" / below)
-    fetch(replace(SETTINGS, archive=str(tmp_path / "in")), tmp_path / "faces.zip")
+    fetch(archive(tmp_path / "in"), SETTINGS, tmp_path / "faces.zip")
     assert contents(tmp_path / "faces.zip") == {f"{ROOT}/{inner}": inner.encode() for inner in INNER}
 
 
@@ -79,21 +83,37 @@ def test_another_checksum_is_refused_and_the_old_archive_stays(tmp_path: Path) -
     target = tmp_path / "faces.zip"
     target.write_text("old")
     with pytest.raises(ArchiveRejected, match="SHA-256"):
-        fetch(replace(SETTINGS, archive=str(make_zip(tmp_path / "in.zip")), sha256="0" * 64), target)
+        fetch(archive(make_zip(tmp_path / "in.zip"), "0" * 64), SETTINGS, target)
     assert target.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["faces.zip", "in.zip"]
 
 
-@pytest.mark.parametrize("archive", ["", "no/such/file.zip"])
-def test_a_missing_archive_names_the_setting(tmp_path: Path, archive: str) -> None:
-    with pytest.raises(ArchiveRejected, match=r"download\.archive"):
-        fetch(replace(SETTINGS, archive=archive), tmp_path / "faces.zip")
+@pytest.mark.parametrize("kind", ["archive", "labelled"])
+def test_a_missing_archive_names_the_source_and_the_place(tmp_path: Path, kind: str) -> None:
+    source = Source(name="mine", kind=kind, fake_kind="swap", place="no/such/file.zip")  # type: ignore[arg-type]
+    with pytest.raises(ArchiveRejected, match=r"source mine: .*no/such/file\.zip"):
+        fetch(source, SETTINGS, tmp_path / "faces.zip")
+
+
+def test_every_source_becomes_an_archive_and_old_ones_go(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "old.zip").write_text("of a source that is no longer named")
+    other = replace(archive(make_zip(tmp_path / "in.zip")), name="other", fake_kind="swap")
+    fetched = fetch_all(replace(SETTINGS, sources=(SAMPLE, other)), tmp_path / "raw")
+    assert sorted(p.name for p in (tmp_path / "raw").iterdir()) == ["faces.zip", "other.zip"]
+    assert [(f.name, f.kind, f.fake_kind) for f in fetched] == [
+        ("faces", "sample", "synthetic"),
+        ("other", "archive", "swap"),
+    ]
+    with Archive(tmp_path / "raw", 2**30) as both:
+        assert len(both.entries) == 24
+        assert {entry.source for entry in both.entries} == {"faces", "other"}
 
 
 def test_a_folder_without_splits_says_what_it_found(tmp_path: Path) -> None:
     (tmp_path / "in" / "cats").mkdir(parents=True)
     with pytest.raises(ArchiveRejected, match="cats"):
-        fetch(replace(SETTINGS, archive=str(tmp_path / "in")), tmp_path / "faces.zip")
+        fetch(archive(tmp_path / "in"), SETTINGS, tmp_path / "faces.zip")
 
 
 @pytest.fixture
@@ -113,7 +133,7 @@ def no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_kaggle_without_a_login_says_what_to_do(tmp_path: Path, no_login: None) -> None:
     with pytest.raises(CredentialsMissing, match="140k-real-and-fake-faces") as caught:
-        fetch(replace(SETTINGS, source="kaggle"), tmp_path / "faces.zip")
+        fetch(KAGGLE, SETTINGS, tmp_path / "faces.zip")
     for way in ("kaggle.com/settings", "access_token", "KAGGLE_API_TOKEN", "kaggle.json", "KAGGLE_USERNAME", "sample"):
         assert way in caught.value.hint
 
@@ -124,7 +144,7 @@ def test_kaggle_out_of_reach_is_not_the_users_fault(
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
     monkeypatch.setenv("KAGGLE_KEY", "0" * 32)
     with pytest.raises(ToolFailed, match="could not be downloaded") as caught:
-        fetch(replace(SETTINGS, source="kaggle"), tmp_path / "faces.zip")
+        fetch(KAGGLE, SETTINGS, tmp_path / "faces.zip")
     assert caught.value.exit_code == 2
 
 
@@ -141,6 +161,23 @@ def test_what_kaggle_brings_becomes_one_archive(
         return str(tmp_path / "cache")
 
     monkeypatch.setattr("kagglehub.dataset_download", downloaded)
-    fetched = fetch(replace(SETTINGS, source="kaggle"), tmp_path / "faces.zip")
-    assert asked == [SETTINGS.kaggle]
+    fetched = fetch(KAGGLE, SETTINGS, tmp_path / "faces.zip")
+    assert asked == [KAGGLE.place]
     assert fetched.counts["train"] == {"real": 2, "fake": 2}
+
+
+def test_a_labelled_zip_of_another_checksum_and_a_folder_with_one_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "labels.csv").write_text("path,label_str\n1.jpg,real\n", encoding="utf-8")
+    (tmp_path / "in" / "1.jpg").write_bytes(b"1")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as file:
+        for name in ("labels.csv", "1.jpg"):
+            file.write(tmp_path / "in" / name, name)
+    mine = replace(archive(tmp_path / "in.zip", "0" * 64), kind="labelled")
+    with pytest.raises(ArchiveRejected, match=r"in\.zip has SHA-256"):
+        fetch(mine, SETTINGS, tmp_path / "mine.zip")
+    with pytest.raises(ArchiveRejected, match="a folder has no checksum"):
+        fetch(replace(mine, place=str(tmp_path / "in")), SETTINGS, tmp_path / "mine.zip")
+    digest = hashlib.sha256((tmp_path / "in.zip").read_bytes()).hexdigest()
+    fetched = fetch(replace(mine, sha256=digest), SETTINGS, tmp_path / "mine.zip")
+    assert sum(counts["real"] for counts in fetched.counts.values()) == 1

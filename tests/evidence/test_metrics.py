@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfake_detector.evidence.metrics import Estimate, calibration_error, measure, reliability
+from deepfake_detector.evidence.metrics import Estimate, calibration_error, measure, measure_slices, reliability
 
 
 def test_a_small_case_worked_by_hand() -> None:
@@ -61,3 +61,21 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 def test_flat_names_every_bound() -> None:
     flat = measure(np.array([0.1, 0.9]), np.array([0, 1]), 100, 2).flat()
     assert {"accuracy", "accuracy_low", "accuracy_high", "auc", "ece", "images"} <= set(flat)
+
+
+def test_each_source_by_itself_as_if_it_were_alone() -> None:
+    rng = np.random.default_rng(2)
+    p, labels = rng.random(60), rng.integers(0, 2, 60)
+    sources = ["a"] * 40 + ["b"] * 20
+    slices = measure_slices(p, labels, sources, resamples=100)
+    alone = measure(p[:40], labels[:40], resamples=100, bins=5)
+    assert (slices["a"].images, slices["a"].accuracy, slices["a"].auc) == (40, alone.accuracy, alone.auc)
+    assert slices["b"].images == 20
+
+
+def test_a_source_of_one_class_has_no_auc() -> None:
+    found = measure_slices(np.array([0.9, 0.2, 0.4]), np.array([1, 1, 0]), ["swaps", "swaps", "x"], 100)
+    assert found["swaps"].accuracy.value == 0.5
+    assert found["swaps"].auc is None
+    assert "auc" not in found["swaps"].as_dict()
+    assert "accuracy" in found["swaps"].as_dict()

@@ -22,10 +22,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace()
 
 
-def settle(workspace: Workspace, **download: object) -> None:
+def settle(workspace: Workspace, **source: object) -> None:
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     params["download"]["sample"].update(train=4, valid=4, test=4)
-    params["download"].update(download)
+    params["download"]["sources"][0].update(source)
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
@@ -37,15 +37,34 @@ def test_the_report_is_stable_and_names_no_folder(workspace: Workspace) -> None:
         reports.append(workspace.report("download").read_text(encoding="utf-8"))
     assert reports[0] == reports[1]
     assert str(workspace.root) not in reports[0]
-    report = json.loads(reports[0])
-    assert report["source"] == "sample"
-    assert report["counts"]["test"] == {"fake": 2, "real": 2}
-    assert report["bytes"] == workspace.archive.stat().st_size
+    (source,) = json.loads(reports[0])["sources"]
+    assert (source["name"], source["kind"], source["fake_kind"]) == ("faces", "sample", "synthetic")
+    assert source["counts"]["test"] == {"fake": 2, "real": 2}
+    assert source["bytes"] == (workspace.raw / "faces.zip").stat().st_size
 
 
 def test_a_missing_archive_ends_with_exit_1(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    settle(workspace, source="archive", archive="nowhere.zip")
+    settle(workspace, kind="archive", place="nowhere.zip")
     assert run_stage(main) == 1
     assert "nowhere.zip" in capsys.readouterr().err
-    assert not workspace.archive.exists()
+    assert not list(workspace.raw.glob("*"))
     assert not workspace.report("download").exists()
+
+
+def test_one_entry_adds_a_labelled_folder(workspace: Workspace) -> None:
+    folder = workspace.root / "mine"
+    folder.mkdir()
+    (folder / "labels.csv").write_text("path,label_str\na.jpg,real\nb.jpg,fake\n", encoding="utf-8")
+    for name in ("a.jpg", "b.jpg", "forgotten.jpg"):
+        (folder / name).write_text(name)
+    settle(workspace)
+    params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
+    params["download"]["sources"].append({"name": "mine", "kind": "labelled", "place": "mine", "fake_kind": "swap"})
+    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    assert run_stage(main) == 0
+    report = json.loads(workspace.report("download").read_text(encoding="utf-8"))
+    assert [(s["name"], s["fake_kind"], s["unlabelled"]) for s in report["sources"]] == [
+        ("faces", "synthetic", 0),
+        ("mine", "swap", 1),
+    ]
+    assert sorted(file.name for file in workspace.raw.iterdir()) == ["faces.zip", "mine.zip"]

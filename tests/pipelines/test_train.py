@@ -48,7 +48,7 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
         for i in range(n)
     ]
     write_shards(crops, workspace.shards, SIDE, 10**6)
-    write_report(workspace.report("download"), {"source": "sample", "sha256": "ab" * 32})
+    write_report(workspace.report("download"), {"sources": [{"name": "faces", "kind": "sample", "sha256": "ab" * 32}]})
     return workspace
 
 
@@ -59,7 +59,8 @@ def report(workspace: Workspace) -> dict:
 def test_model_history_report_and_run(workspace) -> None:
     assert run_stage(main) == 0
     found = report(workspace)
-    assert found["data_sha256"] == {"sample": "ab" * 32}
+    assert found["data_sha256"] == {"faces": "ab" * 32}
+    assert found["source_kinds"] == {"faces": "sample"}
     assert keras.models.load_model(workspace.trained / "model.keras").name == found["network"] == "residual"
     history = pd.read_csv(workspace.root / found["history"])
     assert history["epoch"].tolist() == [1, 2]

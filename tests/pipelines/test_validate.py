@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-from deepfake_detector.data.archives import ROOT, pack
+from deepfake_detector.data.archives import ROOT, Entry, pack
+from deepfake_detector.data.layout import TABLE, write_table
 from deepfake_detector.data.manifest import read_manifest
-from deepfake_detector.data.sample import draw_sample
+from deepfake_detector.data.sample import draw_sample, write_sample
+from deepfake_detector.settings import Sample
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import run_stage
 from pipelines.validate import main
@@ -39,7 +45,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     params["validate"]["min_images_per_class"] = 3
     workspace = Workspace()
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
-    workspace.archive.parent.mkdir(parents=True)
+    workspace.raw.mkdir(parents=True)
     return workspace
 
 
@@ -51,40 +57,124 @@ def failed(workspace: Workspace) -> list[str]:
 def test_good_data_leaves_a_manifest_pages_and_a_stable_report(
     workspace: Workspace, pictures: dict[str, bytes]
 ) -> None:
-    pack(workspace.archive, pictures.items())
+    pack(workspace.raw / "faces.zip", pictures.items())
     reports = []
     for _ in range(2):
         assert run_stage(main) == 0
         reports.append(workspace.report("validate").read_text(encoding="utf-8"))
     assert reports[0] == reports[1]
     assert str(workspace.root) not in reports[0]
-    assert list(read_manifest(workspace.manifest)["path"]) == sorted(pictures)
+    assert list(read_manifest(workspace.manifest)["path"]) == sorted(f"faces/{path}" for path in pictures)
     assert (workspace.data_docs / "index.html").is_file()
+    assert (workspace.figures("validate") / "probes.png").is_file()
+    assert [probe["name"] for probe in json.loads(reports[0])["probes"]] == [
+        "metadata",
+        "thumbnail",
+        "border",
+        "centre",
+    ]
 
 
-def test_bad_data_ends_with_exit_1_names_the_files_and_leaves_no_manifest(
+def reencoded(data: bytes, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def no_face() -> bytes:
+    """A striped sunset: bright, sharp enough, and nobody in it."""
+    y, x = np.indices((256, 256))
+    stream = io.BytesIO()
+    sunset = np.dstack([(x + y) // 2, y, 120 + x % 32 * 2]).astype(np.uint8)
+    Image.fromarray(sunset).save(stream, "JPEG", quality=95, subsampling=2)
+    return stream.getvalue()
+
+
+def test_each_planted_fault_is_caught_by_name(
     workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack(workspace.archive, pictures.items())
+    pack(workspace.raw / "faces.zip", pictures.items())
     assert run_stage(main) == 0
-    cut, moved = f"{ROOT}/train/fake/0.jpg", f"{ROOT}/test/real/0.jpg"
-    bad = pictures | {cut: pictures[cut][:2000], moved: pictures[f"{ROOT}/train/real/0.jpg"]}
-    pack(workspace.archive, bad.items())
+    capsys.readouterr()
+    planted = {
+        "test/real/0.jpg": pictures[f"{ROOT}/train/real/0.jpg"],  # moved from train to test
+        "valid/fake/0.jpg": reencoded(pictures[f"{ROOT}/train/fake/1.jpg"], "JPEG", quality=60),
+        "train/fake/0.jpg": pictures[f"{ROOT}/train/fake/0.jpg"][:2000],  # truncated
+        "train/real/2.jpg": no_face(),
+    }
+    folder_contradicts = b"path,label_str\ntest/real/1.jpg,fake\ntest/real/2.jpg,fake\ntest/fake/1.jpg,fake\n"
+    bad = pictures | {f"{ROOT}/{name}": data for name, data in planted.items()} | {"test.csv": folder_contradicts}
+    pack(workspace.raw / "faces.zip", bad.items())
     assert run_stage(main) == 1
-    told = capsys.readouterr().err
-    assert "data_rejected" in told
-    assert cut in told
-    assert moved in told
-    assert failed(workspace) == ["readable", "no copy across splits", "enough pictures"]
+    report = json.loads(workspace.report("validate").read_text(encoding="utf-8"))
+    named = {
+        check["name"]: [path.removeprefix(f"faces/{ROOT}/") for path in check["files"]]
+        for check in report["checks"]
+        if not check["passed"]
+    }
+    assert named == {
+        "no copy across splits": ["test/real/0.jpg", "train/real/0.jpg"],
+        "no lookalike across splits": ["train/fake/1.jpg", "valid/fake/0.jpg"],
+        "readable": ["train/fake/0.jpg"],
+        "faces found": ["train/real/2.jpg"],
+        "labels as listed": ["test/real/1.jpg", "test/real/2.jpg"],
+        "enough pictures": ["train/fake"],
+    }
+    told = capsys.readouterr()
+    assert "data_rejected" in told.err
+    for name in planted.keys() - {"train/real/2.jpg"}:
+        assert f"faces/{ROOT}/{name}" in told.err
+    assert "warned   faces found" in told.out
+    assert "1 warned, 5 stopped" in told.out
     assert not workspace.manifest.exists()
+
+
+def test_a_class_saved_as_png_and_a_torn_group_are_caught(
+    workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, entries = {}, []
+    for path, data in pictures.items():
+        *_, split, label, name = path.split("/")
+        fake = label == "fake"
+        inner = f"{split}-{label}-{name}" + (".png" if fake else "")
+        files[inner] = reencoded(data, "PNG") if fake else data
+        group = "video.mp4" if (split, name) in {("train", "1.jpg"), ("test", "2.jpg")} and fake else inner
+        entries.append(Entry(inner, split, int(fake), group))
+    pack(workspace.raw / "faces.zip", (files | {TABLE: write_table(entries)}).items())
+    assert run_stage(main) == 1
+    assert failed(workspace) == ["groups on one side", "file formats alike"]
+    told = capsys.readouterr().err
+    assert "faces/test-fake-2.jpg.png" in told
+    assert "faces/train-fake-1.jpg.png" in told
+    assert told.count(".png") >= 9
 
 
 def test_an_unsafe_archive_ends_with_exit_1(
     workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack(workspace.archive, (pictures | {"../../evil.jpg": b"x"}).items())
+    pack(workspace.raw / "faces.zip", (pictures | {"../../x": b"x"}).items())
     assert run_stage(main) == 1
-    assert "../../evil.jpg" in capsys.readouterr().err
+    assert "'../../x'" in capsys.readouterr().err
+
+
+def test_a_zip_bomb_ends_with_exit_1(
+    workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(workspace.raw / "faces.zip", pictures.items())
+    with zipfile.ZipFile(workspace.raw / "faces.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{ROOT}/train/real/bomb.jpg", bytes(4 * 2**20))
+    assert run_stage(main) == 1
+    told = capsys.readouterr().err
+    assert f"{ROOT}/train/real/bomb.jpg" in told
+    assert "a zip bomb" in told
+
+
+@pytest.mark.slow
+def test_a_clean_sample_raises_no_alarm(workspace: Workspace) -> None:
+    for seed in range(2, 5):
+        write_sample(Sample(seed=seed, train=12, valid=6, test=6), workspace.raw / "faces.zip")
+        assert run_stage(main) == 0
+        assert failed(workspace) == [], seed
 
 
 def test_a_broken_check_ends_with_exit_2(
@@ -95,9 +185,9 @@ def test_a_broken_check_ends_with_exit_2(
 ) -> None:
     from deepfake_detector.data import checks
 
-    pack(workspace.archive, pictures.items())
+    pack(workspace.raw / "faces.zip", pictures.items())
     whole = checks.file_table
-    monkeypatch.setattr(checks, "file_table", lambda manifest: whole(manifest).drop(columns="copies"))
+    monkeypatch.setattr(checks, "file_table", lambda *known: whole(*known).drop(columns="copy_beside"))
     assert run_stage(main) == 2
     assert "check_crashed" in capsys.readouterr().err
     assert not workspace.manifest.exists()

@@ -11,6 +11,7 @@ from deepfake_detector.workspace import Workspace
 ROOT = Path(__file__).parents[2]
 ROAD = ["download", "validate", "prepare", "train", "evaluate", "register", "package"]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 def paths(entries: list) -> set[str]:
@@ -43,13 +44,14 @@ def test_stage_files_are_thin(stage: str) -> None:
 def test_dependencies_exist_or_are_made_by_an_earlier_stage(stage: str) -> None:
     made = {path for earlier in ROAD[: ROAD.index(stage)] for path in outputs(earlier)}
     for dependency in paths(STAGES[stage].get("deps", [])):
+        dependency = dependency.replace("${prepare.drop}", PARAMS["prepare"]["drop"])
         assert dependency in made or (ROOT / dependency).exists(), dependency
 
 
 def test_workspace_and_dvc_name_the_same_paths() -> None:
     workspace = Workspace(ROOT)
     made = {path for stage in ROAD for path in outputs(stage)}
-    ours = [workspace.archive, workspace.manifest, workspace.shards, workspace.trained, workspace.bundle]
+    ours = [workspace.raw, workspace.manifest, workspace.shards, workspace.trained, workspace.bundle]
     for path in [*ours, workspace.data_docs, workspace.figures("train"), workspace.figures("evaluate")]:
         assert str(path.relative_to(ROOT)) in made
 

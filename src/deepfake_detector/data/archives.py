@@ -1,74 +1,59 @@
-"""A zip in the Kaggle layout -> its picture entries, checked before use, and their bytes; nothing is unpacked."""
+"""A zip, or a folder with one zip per source -> its pictures and their bytes; how archives are written."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
+from deepfake_detector.data.layout import LABELS, PICTURES, ROOT, SPLITS, TABLE, Entry, find_pictures, read_table
+from deepfake_detector.data.volume import MAX_ENTRY_BYTES, Volume
 from deepfake_detector.errors import ArchiveRejected
 
-ROOT = "real_vs_fake/real-vs-fake"
-SPLITS = ("train", "valid", "test")
-LABELS = {"real": 0, "fake": 1}  # the opposite of Kaggle's CSV files, where 1 is real
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-MAX_ENTRY_BYTES = 64 * 2**20  # a 256x256 picture has 0.03 MiB
-MAX_RATIO = 200  # unpacked to packed; pictures are near 1, deflate itself cannot pass 1032
-MAX_ENTRIES = 2_000_000
+__all__ = [
+    "LABELS", "MAX_ENTRY_BYTES", "PICTURES", "ROOT", "SPLITS",
+    "Archive", "Entry", "pack", "sha256_of", "written_whole",
+]  # fmt: skip
 _UNDATED = (1980, 1, 1, 0, 0, 0)  # the zip format's own zero
-_PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One picture inside the archive. `label` is 1 for fake and 0 for real."""
-
-    path: str
-    split: str
-    label: int
-
-    @property
-    def inner(self) -> str:
-        """The path below the root: split/label/name."""
-        return "/".join(self.path.split("/")[-3:])
 
 
 class Archive:
-    """An archive that was found safe to open; close it, or use it in a `with` block."""
+    """Pictures that were found safe to open; close it, or use it in a `with` block.
+
+    Attributes:
+        entries: sorted by path. In a folder, `faces.zip` gives paths that begin with `faces/` and the source `faces`,
+            so that a path names one picture across all sources.
+        root: the folder inside a zip that holds the splits; "" where a table gives them, and for a folder.
+    """
 
     def __init__(self, path: Path, max_unpacked_bytes: int, name: str = "") -> None:
-        """Open and check the table of contents.
+        """Open and check the tables of contents.
 
         Args:
-            path: a zip file.
-            max_unpacked_bytes: of all entries together.
-            name: what messages call it; the file's own name if empty.
+            path: a zip file, or a folder of zip files.
+            max_unpacked_bytes: of all entries of one zip together.
+            name: what messages call a zip; the file's own name if empty.
 
         Raises:
-            ArchiveRejected: not a zip, an unsafe entry, too large, or no picture in the Kaggle layout.
+            ArchiveRejected: not a zip, an unsafe entry, too large, or no picture in a known layout.
         """
-        self.name = name or path.name
+        self._volumes: dict[str, Volume] = {}
+        self.root, entries = "", list[Entry]()
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ArchiveRejected(
-                f"{self.name} is not a whole zip file: {error}",
-                "copy or download it again; a cut download looks like this",
-            ) from error
-        try:
-            self._infos = _checked(self._zip.infolist(), self.name, max_unpacked_bytes)
-            self.root, self.entries = _pictures(self._infos, self.name)
+            for prefix, file in _files(path).items():
+                volume = self._volumes[prefix] = Volume(file, max_unpacked_bytes, name)
+                self.root, inside = _entries(volume)
+                entries += [_placed(entry, prefix) for entry in inside] if prefix else inside
         except ArchiveRejected:
-            self._zip.close()
+            self.close()
             raise
+        self.entries = tuple(sorted(entries, key=lambda entry: entry.path))
 
     def read(self, entry: Entry) -> bytes:
         """The bytes of one picture, never more than its declared size.
@@ -76,20 +61,13 @@ class Archive:
         Raises:
             ArchiveRejected: the entry is damaged (checksum, compression) or larger than declared.
         """
-        info = self._infos[entry.path]
-        try:
-            with self._zip.open(info) as stream:
-                data = stream.read(info.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise ArchiveRejected(
-                f"{entry.path} in {self.name} cannot be read: {error}", "copy or download the archive again"
-            ) from error
-        if len(data) != info.file_size:
-            raise ArchiveRejected(
-                f"{entry.path} in {self.name} has {len(data)} bytes, its table of contents says {info.file_size}",
-                "do not use this archive: its sizes are forged, as in a zip bomb",
-            )
-        return data
+        volume, path = self._find(entry.path)
+        return volume.read(path)
+
+    def stamp(self, entry: Entry) -> str:
+        """Another picture has another stamp; found without reading the picture."""
+        volume, path = self._find(entry.path)
+        return volume.stamp(path)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Pictures per split and label."""
@@ -100,8 +78,15 @@ class Archive:
         return table
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._zip.close()
+        """Let go of the files."""
+        for volume in self._volumes.values():
+            volume.close()
+
+    def _find(self, path: str) -> tuple[Volume, str]:
+        if "" in self._volumes:
+            return self._volumes[""], path
+        source, _, inner = path.partition("/")
+        return self._volumes[source], inner
 
     def __enter__(self) -> Archive:
         return self
@@ -112,57 +97,24 @@ class Archive:
         self.close()
 
 
-def _checked(infos: list[zipfile.ZipInfo], name: str, max_unpacked_bytes: int) -> dict[str, zipfile.ZipInfo]:
-    if len(infos) > MAX_ENTRIES:
-        raise ArchiveRejected(f"{name} has {len(infos)} entries, at most {MAX_ENTRIES} are read", "split the archive")
-    unpacked, seen = 0, {}
-    for info in infos:
-        fault = _fault(info) or ("appears twice" if info.filename in seen else "")
-        if fault:
-            raise ArchiveRejected(f"entry {info.filename!r} of {name} {fault}", "do not use this archive; pack it anew")
-        seen[info.filename] = info
-        unpacked += info.file_size
-    if unpacked > max_unpacked_bytes:
-        raise ArchiveRejected(
-            f"{name} unpacks to {unpacked / 2**30:.2f} GiB, the limit is {max_unpacked_bytes / 2**30:.2f} GiB",
-            "raise download.max_unpacked_gib in params.yaml if the archive is trusted",
-        )
-    return seen
+def _files(path: Path) -> dict[str, Path]:
+    if not path.is_dir():
+        return {"": path}
+    files = {file.stem: file for file in sorted(path.glob("*.zip"))}
+    if not files:
+        raise ArchiveRejected(f"no archive lies in {path}", "run `dvc repro download`")
+    return files
 
 
-def _fault(info: zipfile.ZipInfo) -> str:
-    """Why an entry is refused, or an empty string."""
-    # zipfile mends names on reading ("\\" on Windows, a NUL byte cut off): judge what the file really says.
-    path = info.orig_filename
-    if "\x00" in path or "\\" in path or re.match(r"^([A-Za-z]:|/)", path) or ".." in PurePosixPath(path).parts:
-        return "climbs out of its folder"
-    if stat.S_IFMT(info.external_attr >> 16) not in _PLAIN:
-        return "is a link or a device, not a file"
-    if info.flag_bits & 0x1:
-        return "is encrypted"
-    if info.file_size > MAX_ENTRY_BYTES:
-        return f"unpacks to {info.file_size} bytes, at most {MAX_ENTRY_BYTES} are read"
-    if info.file_size > MAX_RATIO * max(info.compress_size, 1):
-        return f"unpacks to {info.file_size} bytes from {info.compress_size}, more than {MAX_RATIO} times: a zip bomb"
-    return ""
+def _entries(volume: Volume) -> tuple[str, tuple[Entry, ...]]:
+    if TABLE in volume.names:
+        return "", read_table(volume.read(TABLE), frozenset(volume.names), volume.name)
+    return find_pictures(volume.names, volume.name)
 
 
-def _pictures(infos: dict[str, zipfile.ZipInfo], name: str) -> tuple[str, tuple[Entry, ...]]:
-    """The folder that holds the splits, and its pictures sorted by path."""
-    found: dict[str, list[Entry]] = {}
-    for path in sorted(infos):
-        *above, split, label, file = ("", "", "", *path.split("/"))[-max(path.count("/") + 1, 3) :]
-        hidden = file.startswith(".") or "__MACOSX" in above  # what Finder adds to every zip
-        if split in SPLITS and label in LABELS and Path(file).suffix.lower() in PICTURES and not hidden:
-            found.setdefault("/".join(above), []).append(Entry(path, split, LABELS[label]))
-    root = ROOT if ROOT in found else next(iter(found), "")
-    if not found or (len(found) > 1 and root != ROOT):
-        seen = sorted(found) or sorted({"/".join(path.split("/")[:4]) for path in infos})[:8]
-        raise ArchiveRejected(
-            f"{name} must hold pictures under one {ROOT}/{{train,valid,test}}/{{real,fake}}; it holds {seen}",
-            "rename the folders inside it to that layout",
-        )
-    return root, tuple(found[root])
+def _placed(entry: Entry, source: str) -> Entry:
+    group = f"{source}/{entry.group}" if entry.group else ""
+    return replace(entry, path=f"{source}/{entry.path}", group=group, source=source)
 
 
 def pack(path: Path, files: Iterable[tuple[str, bytes]]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
+import numpy as np
 import pandas as pd
-from great_expectations.checkpoint.actions import UpdateDataDocsAction
 from great_expectations.checkpoint.checkpoint import Checkpoint
 from great_expectations.core.expectation_suite import ExpectationSuite
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
@@ -21,31 +21,38 @@ from great_expectations.data_context.types.base import (
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
-from great_expectations.expectations.core.expect_column_values_to_be_between import ExpectColumnValuesToBeBetween
-from great_expectations.expectations.core.expect_column_values_to_be_in_set import ExpectColumnValuesToBeInSet
-from great_expectations.expectations.core.expect_column_values_to_be_unique import ExpectColumnValuesToBeUnique
-from great_expectations.expectations.core.expect_table_columns_to_match_set import ExpectTableColumnsToMatchSet
 from great_expectations.expectations.expectation import Expectation
+from numpy.typing import NDArray
 
-from deepfake_detector.data.answers import Check, Severity
-from deepfake_detector.data.archives import LABELS, SPLITS
-from deepfake_detector.data.manifest import COLUMNS
+from deepfake_detector.data.answers import Check
 from deepfake_detector.data.pages import keep_at_home
+from deepfake_detector.data.probes import Probe
+from deepfake_detector.data.questions import about_classes, about_columns, about_files, about_splits
 from deepfake_detector.data.tables import class_table, file_table
+from deepfake_detector.data.turned import split_table
 from deepfake_detector.errors import CheckCrashed
 from deepfake_detector.settings import Validate
 
 FILES_NAMED = 20
-_GX_SEVERITY: dict[Severity, str] = {"stop": "critical", "warn": "warning"}
 
 
-def check_manifest(manifest: pd.DataFrame, settings: Validate, data_docs: Path) -> tuple[Check, ...]:
+def check_manifest(
+    manifest: pd.DataFrame,
+    settings: Validate,
+    data_docs: Path,
+    lookalikes: NDArray[np.int64] | None = None,
+    listed: pd.Series | None = None,
+    probes: Sequence[Probe] = (),
+) -> tuple[Check, ...]:
     """Ask every question and write the pages.
 
     Args:
         manifest: as `build_manifest` gives it.
         settings: the section `validate` of params.yaml.
         data_docs: folder of the pages; what an earlier run left there is removed.
+        lookalikes: as `find_lookalikes` gives them; none if left out.
+        listed: as `listed_labels` gives them; none if left out.
+        probes: for the front page.
 
     Returns:
         One answer per question, whether it passed or not.
@@ -55,77 +62,17 @@ def check_manifest(manifest: pd.DataFrame, settings: Validate, data_docs: Path) 
     """
     shutil.rmtree(data_docs, ignore_errors=True)  # its pages are named by time: they would pile up
     context = _context(data_docs)
-    checks = _run(context, "columns", manifest, _about_columns())
+    checks = _run(context, "columns", manifest, about_columns())
     # Nothing else can be asked of a table of another shape.
     if checks[0].passed:
-        checks += _run(context, "files", file_table(manifest), _about_files(settings))
-        checks += _run(context, "classes", class_table(manifest), _about_classes(settings))
-    keep_at_home(data_docs, checks)
+        pairs = np.empty((0, 2), np.int64) if lookalikes is None else lookalikes
+        witnesses = pd.Series(np.nan, index=manifest.index) if listed is None else listed
+        checks += _run(context, "files", file_table(manifest, pairs, witnesses), about_files(settings))
+        checks += _run(context, "classes", class_table(manifest), about_classes(settings))
+        checks += _run(context, "splits", split_table(manifest), about_splits())
+    context.build_data_docs()  # once: as an action of each checkpoint it takes most of the stage's time
+    keep_at_home(data_docs, checks, probes)
     return checks
-
-
-def _about_columns() -> list[Expectation]:
-    return [
-        ExpectTableColumnsToMatchSet(
-            column_set=list(COLUMNS),
-            exact_match=True,
-            **_told("columns", "stop", "every later stage reads these columns"),
-        )
-    ]
-
-
-def _about_files(settings: Validate) -> list[Expectation]:
-    return [
-        ExpectColumnValuesToBeUnique(column="path", **_told("unique paths", "stop", "a path names one picture")),
-        ExpectColumnValuesToBeInSet(
-            column="error",
-            value_set=[""],
-            mostly=1 - settings.max_unreadable_share,
-            **_told("readable", "stop", "a picture that no decoder reads trains nothing and hides a broken copy"),
-        ),
-        ExpectColumnValuesToBeInSet(
-            column="label", value_set=sorted(LABELS.values()), **_told("labels", "stop", "1 is fake, 0 is real")
-        ),
-        ExpectColumnValuesToBeInSet(
-            column="split", value_set=list(SPLITS), **_told("splits", "stop", "pictures outside a split are never used")
-        ),
-        ExpectColumnValuesToBeBetween(
-            column="side_px",
-            min_value=settings.min_side_px,
-            **_told("large enough", "stop", "a smaller picture cannot hold a face that is large enough to judge"),
-        ),
-        ExpectColumnValuesToBeBetween(
-            column="splits",
-            max_value=1,
-            **_told("no copy across splits", "stop", "a test picture seen in training makes every figure too good"),
-        ),
-        ExpectColumnValuesToBeBetween(
-            column="copies",
-            max_value=1,
-            **_told("no copy within a split", "warn", "copies count double without knowing more"),
-        ),
-    ]
-
-
-def _about_classes(settings: Validate) -> list[Expectation]:
-    return [
-        ExpectColumnValuesToBeBetween(
-            column="images",
-            min_value=settings.min_images_per_class,
-            **_told("enough pictures", "stop", "with fewer pictures of a class in a split no figure means anything"),
-        ),
-        ExpectColumnValuesToBeBetween(
-            column="imbalance",
-            max_value=settings.max_class_imbalance,
-            **_told("even classes", "stop", "accuracy is quoted bare, so real and fake must be near even"),
-        ),
-    ]
-
-
-def _told(name: str, severity: Severity, reason: str) -> dict[str, Any]:
-    """What Great Expectations and its pages are told about a question."""
-    meta = {"name": name, "severity": severity, "reason": reason}
-    return {"severity": _GX_SEVERITY[severity], "notes": f"**{name}** ({severity}): {reason}", "meta": meta}
 
 
 def _context(data_docs: Path) -> EphemeralDataContext:
@@ -157,11 +104,15 @@ def _run(
     checkpoint = Checkpoint(
         name=name,
         validation_definitions=[definition],
-        actions=[UpdateDataDocsAction(name="pages", site_names=["pages"])],
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["path"]},
+        result_format={
+            "result_format": "COMPLETE",
+            "unexpected_index_column_names": ["path"],
+            "return_unexpected_index_query": False,  # a line of code with every row number, on the page
+        },
     )
     (run,) = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table}).run_results.values()
-    return tuple(_answer(result) for result in run.results)
+    answers = {answer.name: answer for answer in map(_answer, run.results)}
+    return tuple(answers[(asked.meta or {})["name"]] for asked in expectations)  # in the order they were asked
 
 
 def _answer(result: ExpectationValidationResult) -> Check:
@@ -190,8 +141,19 @@ def _observed(found: Mapping[str, Any]) -> str:
         wrong = found.get("details", {}).get("mismatched")
         return str(wrong) if wrong else f"{len(found['observed_value'])} columns, as expected"
     values: Sequence[Any] = found.get("partial_unexpected_list") or ()
-    count = f"{found.get('unexpected_count', 0)} of {found.get('element_count', 0)} break it"
-    return f"{count}, for example {values[0]!r}" if values else count
+    asked = found.get("element_count", 0) - (found.get("missing_count") or 0)
+    if asked == 0:
+        return "nothing to compare"
+    count = f"{found.get('unexpected_count', 0)} of {asked} break it"
+    return f"{count}, for example {_in_words(values[0])}" if values else count
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    if isinstance(value, tuple):
+        return " against ".join(str(part) for part in value)
+    return repr(round(value, 3) if isinstance(value, float) else value)
 
 
 def _crashes(info: Mapping[str, Any] | None) -> Iterator[str]:

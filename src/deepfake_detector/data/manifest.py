@@ -1,15 +1,14 @@
-"""One archive -> a table with a row per picture: path, label, digests, sizes, encoding, what is wrong with it."""
+"""Archives -> a table with a row per picture: path, label, digests, sizes, encoding, look, what is wrong with it."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 
 import imagehash
@@ -18,12 +17,17 @@ from PIL import Image, JpegImagePlugin
 from tqdm import tqdm
 
 from deepfake_detector.data.archives import Archive, Entry, written_whole
+from deepfake_detector.data.stream import in_order
 from deepfake_detector.errors import DataRejected, InputTooLarge, UnreadableImage
+from deepfake_detector.media import face, image, look
+from deepfake_detector.media.face import FaceDetector
 from deepfake_detector.media.image import ImageLimits, decode_image
+from deepfake_detector.media.look import Look, look_at
 
 _LIMITS = ImageLimits()
+_UNSEEN = Look(0.0, 0.0, 0.0)
 _SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
-_WORKERS = 2
+PIECE = 2048  # rows that are kept at a time, so that a killed run goes on; half a minute of work
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,19 @@ class Row:
     """What is known about one picture; the fields are the manifest's columns.
 
     Attributes:
-        path: inside the archive.
+        path: inside the archive; in a folder of archives it begins with the source's name.
         label: 1 fake, 0 real; Kaggle's CSV files say it the other way round.
         mode, format: Pillow's names, of the file as stored.
         quantization: 16 hex digits that stand for the JPEG tables; "" if there are none.
         subsampling: 4:4:4, 4:2:2, 4:2:0 or "other"; "" if it is no JPEG.
         phash: perceptual hash, 16 hex digits; "" if unreadable.
         group: pictures that must not be parted by a split; the path itself while nothing else is known.
-        error: why the picture cannot be read; "" if it can.
+        source: name of the source that brought it.
+        fake_kind: synthetic or swap on fakes; "" on real ones.
+        error: why the picture cannot be read; "" if it can. Then sizes, figures and faces are 0.
+        brightness, contrast, sharpness: see `Look`.
+        exif: whether the file carries an EXIF block.
+        faces: how many the detector finds.
     """
 
     path: str
@@ -57,19 +66,27 @@ class Row:
     source: str
     fake_kind: str
     error: str
+    brightness: float
+    contrast: float
+    sharpness: float
+    exif: bool
+    faces: int
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
-def build_manifest(archive: Path, source: str, fake_kind: str, max_unpacked_bytes: int = 8 * 2**30) -> pd.DataFrame:
-    """Look at every picture of an archive, on all the cores the machine has to spare, a few at a time in memory.
+def build_manifest(
+    archive: Path, fake_kinds: Mapping[str, str], max_unpacked_bytes: int = 8 * 2**30, pieces: Path | None = None
+) -> pd.DataFrame:
+    """Look at every picture, on all cores, a few at a time in memory.
 
     Args:
-        archive: a zip in the Kaggle layout.
-        source: where it came from, for the column of that name.
-        fake_kind: what made its fakes; written on fake rows only.
-        max_unpacked_bytes: see `Archive`.
+        archive: a folder with one zip per source, or a zip.
+        fake_kinds: source -> what made its fakes; written on fake rows only. The source of a lone zip is "".
+        max_unpacked_bytes: of one zip; see `Archive`.
+        pieces: folder that keeps rows as they come: a run that was killed goes on there, and one with other settings
+            looks at no picture twice. What belongs to no picture of this archive is removed from it.
 
     Returns:
         One row per picture, sorted by path; the columns are the fields of `Row`.
@@ -79,10 +96,18 @@ def build_manifest(archive: Path, source: str, fake_kind: str, max_unpacked_byte
             an `error`.
     """
     with closing(Archive(archive, max_unpacked_bytes)) as opened:
+        keys = [_key(opened, part, fake_kinds) for part in _parts(opened.entries)]
         entries = opened.entries
-    rows = _rows(partial(_examined, archive, max_unpacked_bytes, source, fake_kind), entries)
-    progress = tqdm(rows, total=len(entries), desc="examining", unit="img")
-    return pd.DataFrame([asdict(row) for row in progress], columns=list(COLUMNS))
+    files = [pieces / f"{key}.parquet" if pieces else None for key in keys]
+    known = [file is not None and file.is_file() for file in files]
+    unseen = [entry for part, seen in zip(_parts(entries), known, strict=True) if not seen for entry in part]
+    examined = in_order(partial(_examined, archive, max_unpacked_bytes, dict(fake_kinds)), unseen)
+    rows = tqdm(examined, total=len(entries), initial=len(entries) - len(unseen), desc="examining", unit="img")
+    fresh = iter(rows)
+    parts = [_part(file, len(part), fresh) for file, part in zip(files, _parts(entries), strict=True)]
+    if pieces:
+        _forget_others(pieces, files)
+    return pd.concat(parts, ignore_index=True)
 
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
@@ -104,14 +129,31 @@ def read_manifest(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _rows(examine: partial[Row], entries: tuple[Entry, ...]) -> Iterator[Row]:
-    # spawn: forking a process that has threads (OpenCV, TensorFlow) may hang it.
-    with ProcessPoolExecutor(_WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            yield from pool.map(examine, entries, chunksize=64)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # a damaged archive is reported now, not after the rest
-            raise
+def _parts(entries: tuple[Entry, ...]) -> list[tuple[Entry, ...]]:
+    return [entries[i : i + PIECE] for i in range(0, len(entries), PIECE)]
+
+
+def _key(archive: Archive, part: Sequence[Entry], fake_kinds: Mapping[str, str]) -> str:
+    """Rows are the same when pictures and labels are, and the code that looks at them."""
+    digest = hashlib.sha256("".join(Path(str(m.__file__)).read_text() for m in (face, image, look)).encode())
+    digest.update(Path(__file__).read_bytes() + repr(sorted(fake_kinds.items())).encode())
+    for entry in part:
+        digest.update(f"{entry} {archive.stamp(entry)}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _part(file: Path | None, count: int, rows: Iterator[Row]) -> pd.DataFrame:
+    if file is not None and file.is_file():
+        return pd.read_parquet(file)
+    table = pd.DataFrame([asdict(row) for row in islice(rows, count)], columns=list(COLUMNS))
+    if file is not None:
+        write_manifest(table, file)
+    return table
+
+
+def _forget_others(pieces: Path, files: Sequence[Path | None]) -> None:
+    for old in set(pieces.glob("*.parquet")) - set(files):
+        old.unlink()
 
 
 @cache
@@ -120,20 +162,33 @@ def _opened(archive: Path, max_unpacked_bytes: int) -> Archive:
     return Archive(archive, max_unpacked_bytes)
 
 
-def _examined(archive: Path, max_unpacked_bytes: int, source: str, fake_kind: str, entry: Entry) -> Row:
+@cache
+def _detector() -> FaceDetector:
+    return FaceDetector()
+
+
+def _examined(archive: Path, max_unpacked_bytes: int, fake_kinds: dict[str, str], entry: Entry) -> Row:
     data = _opened(archive, max_unpacked_bytes).read(entry)
-    return examine(entry, data, source, fake_kind if entry.label else "")
+    return examine(entry, data, fake_kinds.get(entry.source, ""))
 
 
-def examine(entry: Entry, data: bytes, source: str, fake_kind: str) -> Row:
-    """One picture -> its row; never raises for what is inside the file."""
-    width_px = height_px = 0
+def examine(entry: Entry, data: bytes, fake_kind: str) -> Row:
+    """One picture -> its row; never raises for what is inside the file.
+
+    Args:
+        entry: where it lies.
+        data: the file.
+        fake_kind: what made it, if it is a fake.
+    """
+    height_px = width_px = faces = 0
     mode = kind = quantization = subsampling = phash = error = ""
+    exif, seen = False, _UNSEEN
     try:
         rgb = decode_image(data, _LIMITS)
         height_px, width_px = rgb.shape[:2]
         phash = str(imagehash.phash(Image.fromarray(rgb), hash_size=8))
-        mode, kind, quantization, subsampling = _encoding(data)
+        mode, kind, quantization, subsampling, exif = _encoding(data)
+        seen, faces = look_at(rgb), len(_detector().find(rgb))
     except (UnreadableImage, InputTooLarge) as reason:
         error = reason.message
     return Row(
@@ -149,19 +204,22 @@ def examine(entry: Entry, data: bytes, source: str, fake_kind: str) -> Row:
         quantization=quantization,
         subsampling=subsampling,
         phash=phash,
-        group=entry.path,
-        source=source,
-        fake_kind=fake_kind,
+        group=entry.group or entry.path,
+        source=entry.source,
+        fake_kind=fake_kind if entry.label else "",
         error=error,
+        **asdict(seen),
+        exif=exif,
+        faces=faces,
     )
 
 
-def _encoding(data: bytes) -> tuple[str, str, str, str]:
-    """Mode, format, digest of the quantization tables, colour subsampling: the traces of whatever saved the file."""
-    with Image.open(io.BytesIO(data)) as image:
-        if not isinstance(image, JpegImagePlugin.JpegImageFile):
-            return image.mode, image.format or "", "", ""
-        tables = repr(sorted((number, list(table)) for number, table in image.quantization.items()))
-        subsampling = _SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(image), "other")
-        digest = hashlib.sha256(tables.encode()).hexdigest()[:16]
-        return image.mode, image.format or "", digest, subsampling
+def _encoding(data: bytes) -> tuple[str, str, str, str, bool]:
+    """Mode, format, digest of the quantization tables, colour subsampling, EXIF: traces of whatever saved the file."""
+    with Image.open(io.BytesIO(data)) as picture:
+        mode, kind, exif = picture.mode, picture.format or "", bool(picture.info.get("exif"))
+        if not isinstance(picture, JpegImagePlugin.JpegImageFile):
+            return mode, kind, "", "", exif
+        tables = repr(sorted((number, list(table)) for number, table in picture.quantization.items()))
+        subsampling = _SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(picture), "other")
+        return mode, kind, hashlib.sha256(tables.encode()).hexdigest()[:16], subsampling, exif

@@ -1,92 +1,131 @@
-"""Download settings -> one verified zip in the Kaggle layout, whatever the source: drawn, on disk, or from Kaggle."""
+"""Download settings -> one verified zip per source, whatever its kind: drawn, on disk, from Kaggle, or labelled."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from deepfake_detector.data.archives import (
-    MAX_ENTRY_BYTES,
-    PICTURES,
-    ROOT,
-    SPLITS,
-    Archive,
-    pack,
-    sha256_of,
-    written_whole,
-)
+from deepfake_detector.data.archives import Archive, pack, sha256_of, written_whole
+from deepfake_detector.data.folder import pack_folder
+from deepfake_detector.data.labelled import pack_labelled
+from deepfake_detector.data.layout import ROOT, find_pictures
 from deepfake_detector.data.sample import write_sample
+from deepfake_detector.data.volume import Volume
 from deepfake_detector.errors import ArchiveRejected, CredentialsMissing, ToolFailed
-from deepfake_detector.settings import Download
+from deepfake_detector.settings import Download, Source
 
 _PIECE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What the archive is. `counts[split][label]` counts pictures."""
+    """What the archive of one source is.
 
-    source: str
+    Attributes:
+        counts: pictures, `counts[split][label]`.
+        unlabelled: pictures of a labelled source that its CSV does not name; they are left out.
+    """
+
+    name: str
+    kind: str
+    fake_kind: str
     sha256: str
     bytes: int
     counts: dict[str, dict[str, int]]
+    unlabelled: int
 
 
-def fetch(settings: Download, to: Path) -> Fetched:
-    """Bring the data to `to`, which appears only when whole and checked.
+def fetch_all(settings: Download, to: Path) -> tuple[Fetched, ...]:
+    """Bring every source; what else lies in the folder, from sources that are no longer named, goes.
 
     Args:
         settings: the section `download` of params.yaml.
+        to: the folder that gets one zip per source.
+
+    Raises:
+        ArchiveRejected, CredentialsMissing, ToolFailed: see `fetch`.
+    """
+    fetched = tuple(fetch(source, settings, to / f"{source.name}.zip") for source in settings.sources)
+    for old in set(to.glob("*.zip")) - {to / f"{source.name}.zip" for source in settings.sources}:
+        old.unlink()
+    return fetched
+
+
+def fetch(source: Source, settings: Download, to: Path) -> Fetched:
+    """Bring one source to `to`, which appears only when whole and checked.
+
+    Args:
+        source: what to bring.
+        settings: limits, and how many pictures to draw.
         to: the zip to write.
 
     Raises:
-        ArchiveRejected: missing, damaged, unsafe, of another checksum, or not in the Kaggle layout.
+        ArchiveRejected: missing, damaged, unsafe, of another checksum, or in no known layout.
         CredentialsMissing: Kaggle was asked for and no login was found; raised before the network is touched.
         ToolFailed: Kaggle could not be reached or did not answer.
     """
-    bring: Callable[[Download, Path], None] = {"sample": _draw, "archive": _copy, "kaggle": _kaggle}[settings.source]
+    bring = _BRINGING[source.kind]
     with written_whole(to) as fresh:
-        bring(settings, fresh)
-        with Archive(fresh, _limit_bytes(settings)) as archive:
+        unlabelled = bring(source, settings, fresh)
+        with Archive(fresh, settings.max_unpacked_bytes, f"source {source.name}") as archive:
             counts = archive.counts()
-        return Fetched(settings.source, sha256_of(fresh), fresh.stat().st_size, counts)
+        digest, size = sha256_of(fresh), fresh.stat().st_size
+        return Fetched(source.name, source.kind, source.fake_kind, digest, size, counts, unlabelled)
 
 
-def _limit_bytes(settings: Download) -> int:
-    return int(settings.max_unpacked_gib * 2**30)
-
-
-def _draw(settings: Download, to: Path) -> None:
+def _draw(_: Source, settings: Download, to: Path) -> int:
     write_sample(settings.sample, to)
+    return 0
 
 
-def _copy(settings: Download, to: Path) -> None:
-    source = Path(settings.archive).expanduser()
-    if not settings.archive or not source.exists():
+def _copy(source: Source, settings: Download, to: Path) -> int:
+    place = _existing(source)
+    if place.is_dir():
+        _refuse_checksum(source, "a folder has no checksum")
+        pack_folder(place, to, settings.max_unpacked_bytes)
+        return 0
+    _compare(source, place, _copy_file(place, to))
+    _normalise(to, place.name, settings.max_unpacked_bytes)
+    return 0
+
+
+def _copy_labelled(source: Source, settings: Download, to: Path) -> int:
+    place = _existing(source)
+    if place.is_dir():
+        _refuse_checksum(source, "a folder has no checksum")
+    elif source.sha256:
+        _compare(source, place, sha256_of(place))
+    return pack_labelled(place, to, settings.held_out_share, settings.max_unpacked_bytes)
+
+
+def _existing(source: Source) -> Path:
+    place = Path(source.place).expanduser()
+    if not place.exists():
         raise ArchiveRejected(
-            f"download.archive is {settings.archive!r}, and nothing lies there",
-            "set it in params.yaml to a zip or folder, for example ../shared/data/real_vs_fake.zip",
+            f"source {source.name}: `place` is {source.place!r}, and nothing lies there",
+            "set it in params.yaml, under download.sources, to a zip or folder",
         )
-    if source.is_dir():
-        _refuse_checksum(settings, "a folder has no checksum")
-        _pack_folder(source, to, _limit_bytes(settings))
-        return
-    digest = _copy_file(source, to)
-    if settings.sha256 and digest != settings.sha256.lower():
+    return place
+
+
+def _refuse_checksum(source: Source, reason: str) -> None:
+    if source.sha256:
         raise ArchiveRejected(
-            f"{source.name} has SHA-256 {digest}, download.sha256 in params.yaml says {settings.sha256}",
+            f"source {source.name}: `sha256` is set, but {reason}", 'set it to "", or name a zip as `place`'
+        )
+
+
+def _compare(source: Source, place: Path, digest: str) -> None:
+    if source.sha256 and digest != source.sha256.lower():
+        raise ArchiveRejected(
+            f"{place.name} has SHA-256 {digest}, source {source.name} in params.yaml says {source.sha256}",
             "take the right file, or write the new checksum into params.yaml",
         )
-    _normalise(to, source.name, _limit_bytes(settings))
-
-
-def _refuse_checksum(settings: Download, reason: str) -> None:
-    if settings.sha256:
-        raise ArchiveRejected(f"download.sha256 is set, but {reason}", 'set download.sha256 to "", or name a zip')
 
 
 def _copy_file(source: Path, to: Path) -> str:
@@ -106,49 +145,16 @@ def _copy_file(source: Path, to: Path) -> str:
 
 def _normalise(path: Path, name: str, limit_bytes: int) -> None:
     """Pack a zip anew whose pictures lie under another folder than the Kaggle set's."""
-    with Archive(path, limit_bytes, name) as archive:
-        if archive.root == ROOT:
+    with closing(Volume(path, limit_bytes, name)) as volume:
+        root, entries = find_pictures(volume.names, name)
+        if root == ROOT:
             return
         with written_whole(path) as fresh:
-            names = ((f"{ROOT}/{entry.inner}", archive.read(entry)) for entry in archive.entries)
-            pack(fresh, tqdm(names, total=len(archive.entries), desc="packing", unit="img"))
+            names = ((f"{ROOT}/{entry.inner}", volume.read(entry.path)) for entry in entries)
+            pack(fresh, tqdm(names, total=len(entries), desc="packing", unit="img"))
 
 
-def _pack_folder(folder: Path, to: Path, limit_bytes: int) -> None:
-    root = _find_root(folder)
-    files = sorted(
-        p for split in SPLITS for p in (root / split).rglob("*") if p.suffix.lower() in PICTURES and p.is_file()
-    )
-    size = sum(p.stat().st_size for p in files)
-    if size > limit_bytes:
-        raise ArchiveRejected(
-            f"{folder} holds {size / 2**30:.2f} GiB", "raise download.max_unpacked_gib in params.yaml"
-        )
-    large = [p for p in files if p.stat().st_size > MAX_ENTRY_BYTES]
-    if large:
-        raise ArchiveRejected(f"{large[0]} has more than {MAX_ENTRY_BYTES} bytes", "remove it; it is no portrait")
-    names = ((f"{ROOT}/{p.relative_to(root).as_posix()}", p.read_bytes()) for p in files)
-    pack(to, tqdm(names, total=len(files), desc="packing", unit="img"))
-
-
-def _find_root(folder: Path) -> Path:
-    """The folder that holds train, valid and test: `folder` itself or one below it."""
-    found = [
-        p.parent
-        for p in (folder / "train", *sorted(folder.rglob("train")))
-        if all((p.parent / s).is_dir() for s in SPLITS)
-    ]
-    roots = sorted(set(found))
-    if len(roots) != 1:
-        seen = [str(p) for p in roots] or sorted(p.name for p in folder.iterdir())[:8]
-        raise ArchiveRejected(
-            f"{folder} must hold the folders train, valid and test exactly once, at any depth; found {seen}",
-            f"name the folder that lies above {ROOT}",
-        )
-    return roots[0]
-
-
-def _kaggle(settings: Download, to: Path) -> None:
+def _kaggle(source: Source, settings: Download, to: Path) -> int:
     import kagglehub  # here, not above: it is slow to import and most runs do not need it
     from kagglehub.config import get_kaggle_credentials
 
@@ -157,13 +163,14 @@ def _kaggle(settings: Download, to: Path) -> None:
     except ValueError as error:
         raise CredentialsMissing(f"the Kaggle login cannot be read: {error}", _HOW_TO_LOG_IN) from error
     if login is None:
-        raise CredentialsMissing(f"no Kaggle login was found, and {settings.kaggle} needs one", _HOW_TO_LOG_IN)
-    _refuse_checksum(settings, "Kaggle's data is pinned by the version in download.kaggle")
+        raise CredentialsMissing(f"no Kaggle login was found, and {source.place} needs one", _HOW_TO_LOG_IN)
+    _refuse_checksum(source, "Kaggle's data is pinned by the version in `place`")
     try:
-        folder = Path(kagglehub.dataset_download(settings.kaggle))
+        folder = Path(kagglehub.dataset_download(source.place))
     except Exception as error:  # requests, kagglehub and kagglesdk each raise their own kinds
-        raise _kaggle_failed(settings.kaggle, error) from error
-    _pack_folder(folder, to, _limit_bytes(settings))
+        raise _kaggle_failed(source.place, error) from error
+    pack_folder(folder, to, settings.max_unpacked_bytes)
+    return 0
 
 
 def _kaggle_failed(handle: str, error: Exception) -> CredentialsMissing | ToolFailed:
@@ -172,12 +179,18 @@ def _kaggle_failed(handle: str, error: Exception) -> CredentialsMissing | ToolFa
         return CredentialsMissing(f"Kaggle refused the login for {handle} (HTTP {status})", _HOW_TO_LOG_IN)
     return ToolFailed(
         f"{handle} could not be downloaded from Kaggle: {type(error).__name__}: {error}",
-        "check the network and download.kaggle; or download the zip by hand and use download.source: archive",
+        "check the network and `place`; or download the zip by hand and use kind: archive",
     )
 
 
 _HOW_TO_LOG_IN = (
     "create a token at https://www.kaggle.com/settings (API), then either put it into ~/.kaggle/access_token or the "
     "variable KAGGLE_API_TOKEN; or put kaggle.json into ~/.kaggle/, or set KAGGLE_USERNAME and KAGGLE_KEY; "
-    "or download the zip by hand and use download.source: archive; or use download.source: sample, which needs no login"
+    "or download the zip by hand and use kind: archive; or use kind: sample, which needs no login"
 )
+_BRINGING: dict[str, Callable[[Source, Download, Path], int]] = {
+    "sample": _draw,
+    "archive": _copy,
+    "kaggle": _kaggle,
+    "labelled": _copy_labelled,
+}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from deepfake_detector.evidence.metrics import Slice
 from deepfake_detector.model.bundle import Contract
 
 _SCOPE = {
@@ -17,12 +20,16 @@ _SCOPE = {
 }
 
 
-def model_card(contract: Contract, network_parameters: int) -> str:
+def model_card(
+    contract: Contract, network_parameters: int, slices: Mapping[str, Slice] | None = None, reencode: int = 0
+) -> str:
     """Write the card from the numbers that were measured.
 
     Args:
         contract: of the bundle that the card lies in.
         network_parameters: number of weights.
+        slices: source -> figures on its test pictures; told if there are several.
+        reencode: JPEG quality that all pictures were saved with before they were cut; 0: they were not.
     """
     c, m = contract, contract.test_metrics
     rows = [
@@ -55,9 +62,9 @@ On the {c.test_images} pictures of the test split, never tuned on, at p_fake >= 
 | AUC | {m["auc"]:.4f} | {m["auc_low"]:.4f} to {m["auc_high"]:.4f} |
 
 Calibration error (ECE) {m["ece"]:.4f}, Brier score {m["brier"]:.4f}.
-
+{_per_source(slices or {})}
 ## How it was made
-- network `{c.network}`, {network_parameters:,} weights, {c.train_images} training pictures
+- network `{c.network}`, {network_parameters:,} weights, {c.train_images} training pictures{_resaved(reencode)}
 - MLflow run `{c.run_id}`, weights SHA-256 `{c.weights_sha256}`
 {data}
 
@@ -68,3 +75,21 @@ Calibration error (ECE) {m["ece"]:.4f}, Brier score {m["brier"]:.4f}.
 - Its probability holds for a world where half of the pictures are fake. Where fakes are rare, most alarms are false.
 - It gives evidence, not proof, and never a reason to accuse somebody by itself.
 """
+
+
+def _per_source(slices: Mapping[str, Slice]) -> str:
+    if len(slices) < 2:
+        return ""
+    rows = [
+        f"| `{name}` | {s.images} | {s.accuracy} | {s.auc or 'one class only'} |" for name, s in sorted(slices.items())
+    ]
+    return "\n".join(["", "| source | pictures | accuracy | AUC |", "|---|---|---|---|", *rows, ""])
+
+
+def _resaved(quality: int) -> str:
+    if not quality:
+        return ""
+    return (
+        f"\n- all pictures, real and fake, were saved as JPEG of quality {quality} before faces were cut; the figures "
+        "above hold for pictures saved so, and a picture that is sent to be judged is not saved again"
+    )

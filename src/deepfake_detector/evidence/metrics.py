@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -77,12 +77,47 @@ def measure(p_fake: Floats, labels: Labels, resamples: int, bins: int, seed: int
         precision=_share(tp, tp + fp),
         recall=_share(tp, tp + fn),
         f1=_bootstrap(lambda i: _f1(labels[i], fake[i]), draws, len(labels)),
-        auc=_bootstrap(lambda i: float(roc_auc_score(labels[i], p_fake[i])), draws, len(labels)),
+        auc=_auc(p_fake, labels, draws),
         confusion={"true_real": tn, "false_fake": fp, "false_real": fn, "true_fake": tp},
         ece=calibration_error(p_fake, labels, bins),
         brier=float(np.mean((p_fake - labels) ** 2)),
         nll=float(-np.log(clipped).mean()),
     )
+
+
+@dataclass(frozen=True)
+class Slice:
+    """How well one model does on the pictures of one source, at p_fake >= 0.5."""
+
+    images: int
+    accuracy: Estimate
+    auc: Estimate | None  # None where the source has pictures of one class only
+
+    def as_dict(self) -> dict[str, object]:
+        """For a JSON report; no AUC where there is none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def measure_slices(
+    p_fake: Floats, labels: Labels, sources: Sequence[str], resamples: int, seed: int = 0
+) -> dict[str, Slice]:
+    """Figures of each source by itself: a good sum may hide a source that the model fails on.
+
+    Args:
+        p_fake: (n,) calibrated probabilities.
+        labels: (n,).
+        sources: (n,) names.
+        resamples: bootstrap draws behind the interval of the AUC.
+        seed: of the draws.
+    """
+    names = np.asarray(sources)
+    slices = {}
+    for name in sorted(set(sources)):
+        p, truth = p_fake[names == name], labels[names == name]
+        right = int(((p >= 0.5) == truth).sum())
+        auc = _auc(p, truth, _draws(truth, resamples, seed)) if len(set(truth.tolist())) == 2 else None
+        slices[name] = Slice(len(truth), _share(right, len(truth)), auc)
+    return slices
 
 
 def calibration_error(p_fake: Floats, labels: Labels, bins: int) -> float:
@@ -104,6 +139,10 @@ def _share(hits: int, out_of: int) -> Estimate:
         return Estimate(0.0, 0.0, 1.0)
     interval = binomtest(hits, out_of).proportion_ci(method="wilson")
     return Estimate(hits / out_of, float(interval.low), float(interval.high))
+
+
+def _auc(p_fake: Floats, labels: Labels, draws: list[NDArray[np.int64]]) -> Estimate:
+    return _bootstrap(lambda i: float(roc_auc_score(labels[i], p_fake[i])), draws, len(labels))
 
 
 def _f1(labels: Labels, fake: NDArray[np.bool_]) -> float:

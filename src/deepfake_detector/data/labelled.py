@@ -1,0 +1,114 @@
+"""A zip or folder with a CSV of path, label_str and group -> one archive in which every picture has its split."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from deepfake_detector.data.archives import pack
+from deepfake_detector.data.folder import Folder
+from deepfake_detector.data.layout import LABELS, SPLITS, TABLE, Entry, is_picture, write_table
+from deepfake_detector.data.volume import Volume
+from deepfake_detector.errors import ArchiveRejected
+
+NEEDED = ("path", "label_str")
+_SPLIT_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_HINT = "see README, Other data: a CSV file with the columns path, label_str (real or fake), and group if there are any"
+
+
+def pack_labelled(place: Path, to: Path, held_out_share: float, max_unpacked_bytes: int) -> int:
+    """Pack the labelled pictures, and a table of their labels, splits and groups, into the zip `to`.
+
+    Args:
+        place: a zip or a folder, one CSV file in it. Paths in the CSV count from its own folder, or from the top.
+        to: the zip to write.
+        held_out_share: of the training groups, for each of validation and test that the source lacks.
+        max_unpacked_bytes: of all files together.
+
+    Returns:
+        How many pictures were left out, because the CSV does not name them.
+
+    Raises:
+        ArchiveRejected: unsafe, too large, no such CSV or several, a row that names no file, an unknown label or
+            split, or a picture named twice.
+    """
+    opened = Folder(place, max_unpacked_bytes) if place.is_dir() else Volume(place, max_unpacked_bytes)
+    with closing(opened) as volume:
+        entries = _carved(_listed(volume), held_out_share)
+        pictures = ((entry.path, volume.read(entry.path)) for entry in entries)
+        progress = tqdm(pictures, total=len(entries), desc="packing", unit="img")
+        pack(to, chain([(TABLE, write_table(entries))], progress))
+        return len({name for name in volume.names if is_picture(name)} - {entry.path for entry in entries})
+
+
+def _listed(volume: Volume | Folder) -> list[Entry]:
+    """The pictures as the CSV has them, sorted by path; a split that is not known is train."""
+    names = frozenset(volume.names)
+    table, rows = _table(volume)
+    entries: dict[str, Entry] = {}
+    for line, row in enumerate(rows, start=2):
+        entry = _entry(row, table, names, f"line {line} of {table} in {volume.name}")
+        if entry.path in entries:
+            raise ArchiveRejected(f"line {line} of {table} in {volume.name} names {entry.path} again", _HINT)
+        entries[entry.path] = entry
+    return [entries[path] for path in sorted(entries)]
+
+
+def _table(volume: Volume | Folder) -> tuple[str, list[dict[str, str]]]:
+    """Name and rows of the one CSV file that has the columns we need."""
+    found = {}
+    for name in volume.names:
+        if name.lower().endswith(".csv") and "__MACOSX" not in name:
+            try:
+                reader = csv.DictReader(io.StringIO(volume.read(name).decode("utf-8-sig")))
+            except UnicodeDecodeError as error:
+                raise ArchiveRejected(f"{name} in {volume.name} is not UTF-8: {error}", "save it as UTF-8") from error
+            if set(NEEDED) <= set(reader.fieldnames or ()):
+                found[name] = list(reader)
+    if len(found) != 1 or not all(found.values()):
+        seen = sorted(found) or "none"
+        raise ArchiveRejected(f"{volume.name} must hold one CSV file with labels, and rows in it; found {seen}", _HINT)
+    return next(iter(found.items()))
+
+
+def _entry(row: dict[str, str], table: str, names: frozenset[str], where: str) -> Entry:
+    written, label = row["path"] or "", (row["label_str"] or "").strip().lower()
+    beside = str(PurePosixPath(table).parent / written)
+    path = beside if beside in names else written
+    if path not in names or not is_picture(path):
+        raise ArchiveRejected(f"{where} names {written!r}, and no such picture is there", _HINT)
+    if label not in LABELS:
+        raise ArchiveRejected(f"{where} has the label {row['label_str']!r}, not real or fake", _HINT)
+    return Entry(path, _split(row.get("split") or "", written, where), LABELS[label], row.get("group") or "")
+
+
+def _split(written: str, path: str, where: str) -> str:
+    """What the column says; else a folder's name that says it; else train, of which the rest is carved."""
+    if written:
+        if written.strip().lower() not in _SPLIT_NAMES:
+            raise ArchiveRejected(f"{where} has the split {written!r}, not one of {', '.join(SPLITS)}", _HINT)
+        return _SPLIT_NAMES[written.strip().lower()]
+    folders = [part.lower() for part in PurePosixPath(path).parts[:-1]]
+    return next((_SPLIT_NAMES[part] for part in folders if part in _SPLIT_NAMES), "train")
+
+
+def _carved(entries: Sequence[Entry], share: float) -> list[Entry]:
+    """Move whole training groups, chosen by a hash of their name, into the splits that nobody is in."""
+    lacking = [split for split in ("valid", "test") if all(entry.split != split for entry in entries)]
+    return [replace(entry, split=_drawn(entry, lacking, share)) for entry in entries]
+
+
+def _drawn(entry: Entry, lacking: Sequence[str], share: float) -> str:
+    if entry.split != "train":
+        return entry.split
+    digest = hashlib.sha256((entry.group or entry.path).encode()).digest()
+    place = int.from_bytes(digest[:8]) / 2**64 / share
+    return lacking[int(place)] if place < len(lacking) else "train"

@@ -1,0 +1,115 @@
+"""One zip file -> names and bytes of what is inside, checked before use; nothing is unpacked to disk."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from deepfake_detector.errors import ArchiveRejected
+
+MAX_ENTRY_BYTES = 64 * 2**20  # a 256x256 picture has 0.03 MiB
+MAX_RATIO = 200  # unpacked to packed; pictures are near 1, deflate itself cannot pass 1032
+MAX_ENTRIES = 2_000_000
+_PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)
+
+
+class Volume:
+    """A zip file that was found safe to open."""
+
+    def __init__(self, path: Path, max_unpacked_bytes: int, name: str = "") -> None:
+        """Open and check the table of contents.
+
+        Args:
+            path: a zip file.
+            max_unpacked_bytes: of all entries together.
+            name: what messages call it; the file's own name if empty.
+
+        Raises:
+            ArchiveRejected: not a zip, an unsafe entry, or too large.
+        """
+        self.name = name or path.name
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise ArchiveRejected(
+                f"{self.name} is not a whole zip file: {error}",
+                "copy or download it again; a cut download looks like this",
+            ) from error
+        try:
+            self._infos = _checked(self._zip.infolist(), self.name, max_unpacked_bytes)
+        except ArchiveRejected:
+            self._zip.close()
+            raise
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all files inside, in the order they were packed."""
+        return tuple(path for path in self._infos if not path.endswith("/"))
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one file, never more than its declared size.
+
+        Raises:
+            ArchiveRejected: the entry is damaged (checksum, compression) or larger than declared.
+        """
+        info = self._infos[path]
+        try:
+            with self._zip.open(info) as stream:
+                data = stream.read(info.file_size + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            raise ArchiveRejected(
+                f"{path} in {self.name} cannot be read: {error}", "copy or download the archive again"
+            ) from error
+        if len(data) != info.file_size:
+            raise ArchiveRejected(
+                f"{path} in {self.name} has {len(data)} bytes, its table of contents says {info.file_size}",
+                "do not use this archive: its sizes are forged, as in a zip bomb",
+            )
+        return data
+
+    def stamp(self, path: str) -> str:
+        """Size and checksum of one file as the table of contents has them: another picture has another stamp."""
+        info = self._infos[path]
+        return f"{info.file_size}:{info.CRC:08x}"
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._zip.close()
+
+
+def _checked(infos: list[zipfile.ZipInfo], name: str, max_unpacked_bytes: int) -> dict[str, zipfile.ZipInfo]:
+    if len(infos) > MAX_ENTRIES:
+        raise ArchiveRejected(f"{name} has {len(infos)} entries, at most {MAX_ENTRIES} are read", "split the archive")
+    unpacked, seen = 0, {}
+    for info in infos:
+        fault = _fault(info) or ("appears twice" if info.filename in seen else "")
+        if fault:
+            raise ArchiveRejected(f"entry {info.filename!r} of {name} {fault}", "do not use this archive; pack it anew")
+        seen[info.filename] = info
+        unpacked += info.file_size
+    if unpacked > max_unpacked_bytes:
+        raise ArchiveRejected(
+            f"{name} unpacks to {unpacked / 2**30:.2f} GiB, the limit is {max_unpacked_bytes / 2**30:.2f} GiB",
+            "raise download.max_unpacked_gib in params.yaml if the archive is trusted",
+        )
+    return seen
+
+
+def _fault(info: zipfile.ZipInfo) -> str:
+    """Why an entry is refused, or an empty string."""
+    # zipfile mends names on reading ("\\" on Windows, a NUL byte cut off): judge what the file really says.
+    path = info.orig_filename
+    if "\x00" in path or "\\" in path or re.match(r"^([A-Za-z]:|/)", path) or ".." in PurePosixPath(path).parts:
+        return "climbs out of its folder"
+    if stat.S_IFMT(info.external_attr >> 16) not in _PLAIN:
+        return "is a link or a device, not a file"
+    if info.flag_bits & 0x1:
+        return "is encrypted"
+    if info.file_size > MAX_ENTRY_BYTES:
+        return f"unpacks to {info.file_size} bytes, at most {MAX_ENTRY_BYTES} are read"
+    if info.file_size > MAX_RATIO * max(info.compress_size, 1):
+        return f"unpacks to {info.file_size} bytes from {info.compress_size}, more than {MAX_RATIO} times: a zip bomb"
+    return ""
