@@ -76,7 +76,7 @@ def test_delivered_answers_like_the_trained_and_loads_without_our_code(name, tmp
 
 
 def test_the_exported_graph_answers_like_keras(tmp_path) -> None:
-    import openvino as ov
+    from deepfake_detector.scoring.engine import ov
 
     model = build_network("residual", 64, 0.0)
     export_graph(model, crops(5), tmp_path / "g.onnx", tmp_path / "r.npz")
