@@ -132,12 +132,15 @@ def test_a_lost_store_is_filled_again_and_marked_restored(checkout: Checkout) ->
 
 def test_a_training_restored_by_the_run_cache_is_registered(checkout: Checkout) -> None:
     """DVC restores outputs without running the stage, so no MLflow run is made by it."""
-    for name in ("models/trained", "models/bundle", "models/champion", "mlartifacts"):
-        shutil.rmtree(checkout.root / name)
+    before = checkout.report("train")
+    for name in ("data", "models", "mlartifacts", ".cache/checkpoints"):
+        shutil.rmtree(checkout.root / name, ignore_errors=True)
     for name in ("mlflow.db", "dvc.lock", "reports/train.json", "reports/register.json"):
         (checkout.root / name).unlink()
     output = checkout.run("dvc", "repro")
-    assert "Stage 'train' is cached - skipping run" in output
+    for stage in STAGES[:5]:
+        assert f"Stage '{stage}' is cached - skipping run" in output
+    assert checkout.report("train") == before
     assert checkout.report("register")["champion"]["version"] == "1"
 
 
