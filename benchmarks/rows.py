@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from benchmarks.data_rows import data_rows
 from benchmarks.timing import Row, compare
 from deepfake_detector.data.archives import Archive
 from deepfake_detector.data.crops import Cutter
@@ -35,6 +36,7 @@ def rows(workspace: Workspace) -> Iterator[Row]:
         yield from _scoring(workspace, Engine(bundle), crops)
         yield _picture(detector, pictures)
         yield _cutting(cutter, entries, pictures)
+    yield from data_rows(workspace)
 
 
 def _scoring(workspace: Workspace, engine: Engine, crops: np.ndarray) -> Iterator[Row]:

@@ -116,7 +116,7 @@ class Validate:
     near_duplicate_bits: Annotated[int, Field(ge=0, le=16)]  # of the 64 of a perceptual hash
     max_metadata_auc: AUC
     max_thumbnail_auc: AUC
-    max_border_gap: Annotated[float, Field(ge=0, le=0.5)]  # AUC of the border alone minus that of the centre alone
+    max_border_gap: Annotated[float, Field(ge=-0.5, le=0.5)]  # AUC of the border alone minus that of the centre alone
     probe_images: Annotated[int, Field(ge=100)]
     severity: Severities
 

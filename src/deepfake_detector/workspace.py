@@ -96,7 +96,6 @@ class Workspace:
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}",
             "MPLBACKEND": "Agg",
             "MPLCONFIGDIR": str(cache / "matplotlib"),
-            "OPENVINO_TELEMETRY": "0",
             "TF_CPP_MIN_LOG_LEVEL": "2" if gpu else "3",
         }
 

@@ -64,8 +64,9 @@ def test_the_same_seed_builds_the_same_weights() -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_delivered_answers_like_the_trained_and_loads_without_our_code(tmp_path) -> None:
-    trained = build_network("residual", 64, 0.2, fused=True)
+@pytest.mark.parametrize("name", ["residual", "original"])
+def test_delivered_answers_like_the_trained_and_loads_without_our_code(name, tmp_path) -> None:
+    trained = build_network(name, 64, 0.2, fused=True)
     plain = delivered(trained, 64)
     assert np.allclose(plain.predict(crops(4), verbose=0), trained.predict(crops(4), verbose=0), atol=1e-4)
     plain.save(tmp_path / "m.keras")
@@ -75,7 +76,7 @@ def test_delivered_answers_like_the_trained_and_loads_without_our_code(tmp_path)
 
 
 def test_the_exported_graph_answers_like_keras(tmp_path) -> None:
-    import openvino as ov
+    from deepfake_detector.scoring.engine import ov
 
     model = build_network("residual", 64, 0.0)
     export_graph(model, crops(5), tmp_path / "g.onnx", tmp_path / "r.npz")

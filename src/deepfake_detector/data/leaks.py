@@ -127,7 +127,7 @@ def _measured(rows: pd.DataFrame, thumbnails: NDArray[np.uint8]) -> dict[str, Au
         "border": (regression, border(thumbnails).astype(np.float64)),
         "centre": (regression, centre(thumbnails).astype(np.float64)),
     }
-    # One thread: with two, OpenMP and BLAS spin while they wait for a busy core; 12 to 30 times slower was measured.
+    # One thread: with two, OpenMP and BLAS spin while they wait for a busy core; 3 to 26 times slower was measured.
     with threadpool_limits(1):
         return {
             name: cross_validated_auc(_out_of_fold(model, features, labels, folds), labels, folds, groups)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import BundleCorrupt, ToolFailed
 from deepfake_detector.model.bundle import Bundle
+
+# On import OpenVINO reports to its maker, unasked, and writes to the home folder; where this package is missing it
+# uses a stub instead. There is no setting for it.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino as ov  # noqa: E402
 
 # Larger batches gain nothing (4 to 5 ms a crop at 1, 16 and 64 on two cores, seven layers) and memory grows.
 BATCH = 32
