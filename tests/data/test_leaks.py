@@ -108,7 +108,7 @@ def test_a_class_saved_in_another_way_stops(clean: tuple[pd.DataFrame, Path], co
 
 
 @pytest.mark.parametrize(
-    ("paint", "expected"), [(frame, ["thumbnail", "border"]), (light, ["thumbnail"]), (face, ["thumbnail"])]
+    ("paint", "expected"), [(frame, ["thumbnail", "border"]), (light, ["thumbnail", "border"]), (face, ["thumbnail"])]
 )
 def test_a_shortcut_in_the_pixels_is_found_where_it_is(tmp_path: Path, paint: Paint, expected: list[str]) -> None:
     found = probes(make(tmp_path, paint), tmp_path / "faces.zip")

@@ -43,6 +43,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(Workspace, "enter", lambda self: self)  # leaves the environment of other tests alone
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     params["validate"]["min_images_per_class"] = 3
+    params["validate"]["severity"]["near_copies_across_splits"] = "stop"
     workspace = Workspace()
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
     workspace.raw.mkdir(parents=True)
