@@ -1,4 +1,4 @@
-"""models/bundle and data/raw/faces.zip -> reports/benchmarks.json and a table: `make bench`, after `make repro`."""
+"""models/bundle and data/raw -> reports/benchmarks.json and a table: `make bench`, after `make repro`."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
 
 FORMAT_VERSION = 1
-SEALED = ("card.md", "contract.json", "detector.onnx", "reference.npz")
 SEAL = "SHA256SUMS"
 
 
