@@ -14,21 +14,21 @@ def main() -> None:
     """Fit the network, going on where a killed training stopped."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with quietly():
+        from deepfake_detector.data.batches import HELD_OUT_BATCH, held_out_batches, steps_per_epoch, training_batches
         from deepfake_detector.data.shards import Shards
-        from deepfake_detector.model.augment import flip_and_shift
         from deepfake_detector.model.training import train
-        from pipelines.training_run import follow, keep
+        from pipelines.training_run import changes, follow, keep
 
     settings = read_settings(workspace.params)
-    shards = Shards.open(workspace.shards)
-    augment = flip_and_shift if settings.train.augment else None
-    batches = shards.training(settings.train.batch_size, settings.train.seed, augment)
-    steps = shards.steps(settings.train.batch_size)
+    how, shards = settings.train, Shards.open(workspace.shards)
+    kinds, augment, views = changes(how, shards.kinds)
+    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment)
+    steps = steps_per_epoch(shards, how.batch_size)
     started_s = time.monotonic()
     with follow(workspace, settings, shards) as run:
-        valid = shards.batches("valid", settings.train.batch_size)
-        trained = train(settings.train, shards.side_px, batches, steps, valid, run.checkpoint, run.log_epoch)
-        report = keep(workspace, settings, trained)
+        valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
+        trained = train(how, shards.side_px, len(kinds), batches, steps, valid, run.checkpoint, run.log_epoch)
+        report = keep(workspace, settings, trained, kinds)
         seconds = round(time.monotonic() - started_s, 1)
         write_report(workspace.report("train"), report | {"run_id": run.run_id, "seconds": seconds})
         run.checkpoint.clear()

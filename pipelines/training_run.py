@@ -12,14 +12,19 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_detector.data import batches
 from deepfake_detector.data.archives import written_whole
-from deepfake_detector.data.shards import Shards
-from deepfake_detector.model import network, training
+from deepfake_detector.data.batches import Change
+from deepfake_detector.data.shards import KINDS, Shards
+from deepfake_detector.media import blend, degrade
+from deepfake_detector.model import augment, averages, checkpoint, network, objective, training
+from deepfake_detector.model.augment import Augment, Sent
+from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.model.export import weights_sha256
-from deepfake_detector.model.training import Checkpoint, Trained
+from deepfake_detector.model.training import Trained
 from deepfake_detector.registry.lineage import read_lineage
 from deepfake_detector.registry.runs import start_run
-from deepfake_detector.settings import Settings
+from deepfake_detector.settings import Settings, Train
 from deepfake_detector.workspace import Workspace
 
 
@@ -32,19 +37,43 @@ class Following:
     log_epoch: Callable[[int, Mapping[str, float]], None]
 
 
+def changes(how: Train, found: tuple[str, ...]) -> tuple[tuple[str, ...], Change, list[Change]]:
+    """What is learnt, and from what.
+
+    Args:
+        how: params.yaml's `train`.
+        found: kinds of fakes in the training split.
+
+    Returns:
+        The kinds that are told apart (self-blended crops count as swaps), the change of training crops, and the views
+        in which the validation split is shown: as it is, and as traffic would leave it if that is trained for.
+    """
+    kinds = tuple(kind for kind in KINDS if kind in found or (kind == "swap" and how.blend > 0))
+    swap = 1 + kinds.index("swap") if how.blend > 0 else 0
+    views: list[Change] = [Augment("none"), *([Sent()] if how.augment == "traffic" else [])]
+    return kinds, Augment(how.augment, how.blend, swap), views
+
+
 @contextmanager
-def follow(workspace: Workspace, settings: Settings, shards: Shards) -> Iterator[Following]:
+def follow(
+    workspace: Workspace, settings: Settings, shards: Shards, what: str = "train", tags: dict[str, str] | None = None
+) -> Iterator[Following]:
     """Start an MLflow run, or go on with the one of the same training that was killed.
 
-    Trainings are the same when their settings, their data and the code of network and training are.
+    Args:
+        workspace: holds checkpoints and the reports of earlier stages.
+        settings: params.yaml.
+        shards: the crops.
+        what: stage or command; a training of another one is another training.
+        tags: of the run, beside its lineage.
     """
     data = _told(workspace, "sha256")
-    key = _key(settings, shards, data)
+    key = same_training(workspace, settings, shards, what, asdict(settings.train))
     note = workspace.checkpoints / f"{key}.run"
     killed_run = note.read_text(encoding="utf-8").strip() if note.is_file() else None
     lineage = read_lineage(workspace.root)
     lineage |= {f"data_sha256:{source}": digest for source, digest in data.items()}
-    lineage |= {f"source_kind:{source}": kind for source, kind in _told(workspace, "kind").items()}
+    lineage |= {f"source_kind:{source}": kind for source, kind in _told(workspace, "kind").items()} | (tags or {})
     name = f"{settings.train.network}-{settings.train.epochs}ep"
     with start_run(settings.register.experiment, name, asdict(settings.train), lineage, killed_run) as run:
         with written_whole(note) as fresh:
@@ -53,7 +82,7 @@ def follow(workspace: Workspace, settings: Settings, shards: Shards) -> Iterator
         note.unlink(missing_ok=True)
 
 
-def keep(workspace: Workspace, settings: Settings, trained: Trained) -> dict[str, Any]:
+def keep(workspace: Workspace, settings: Settings, trained: Trained, kinds: tuple[str, ...]) -> dict[str, Any]:
     """Write model and history; what reports/train.json says of them."""
     history = workspace.figures("train") / "history.csv"
     workspace.trained.mkdir(parents=True, exist_ok=True)
@@ -64,6 +93,8 @@ def keep(workspace: Workspace, settings: Settings, trained: Trained) -> dict[str
         "network": settings.train.network,
         "params": asdict(settings.train),
         "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "kinds": kinds if settings.train.network != "original" else kinds[:1],
         "parameters": trained.parameters,
         "precision": trained.precision,
         "resumed_at_epoch": trained.resumed_at,
@@ -80,10 +111,19 @@ def _told(workspace: Workspace, what: str) -> dict[str, str]:
     return {source["name"]: source[what] for source in fetched["sources"]}
 
 
-def _key(settings: Settings, shards: Shards, data: Mapping[str, str]) -> str:
-    facts = [asdict(settings.train), asdict(settings.prepare), dict(data)]
+def same_training(workspace: Workspace, settings: Settings, shards: Shards, what: str, how: Any) -> str:
+    """A name that two trainings share when what they do, their data and the code that shapes them are the same.
+
+    Args:
+        workspace: holds the report of `download`.
+        settings: params.yaml; of `train` only what `how` says counts.
+        shards: the crops.
+        what: stage or command; the name begins with it.
+        how: settings, as JSON can write them.
+    """
+    facts = [how, asdict(settings.prepare), _told(workspace, "sha256")]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update((shards.folder / "index.parquet").read_bytes())
-    for module in (network, training):
+    for module in (augment, averages, batches, blend, checkpoint, degrade, network, objective, training):
         digest.update(Path(str(module.__file__)).read_bytes())
-    return f"train-{digest.hexdigest()[:16]}"
+    return f"{what}-{digest.hexdigest()[:16]}"

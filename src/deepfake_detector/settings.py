@@ -11,6 +11,8 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 
 from deepfake_detector.errors import SettingsError
+from deepfake_detector.ranges import Tune
+from deepfake_detector.yaml12 import load_yaml
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -64,6 +66,7 @@ class Source:
     fake_kind: Literal["synthetic", "swap"]
     place: str = ""  # a path, or a Kaggle handle; nothing for the sample
     sha256: str = ""
+    terms: str = ""  # of use, one sentence: what is trained on these pictures is bound by it too, so the card tells it
 
 
 def _told_apart(sources: tuple[Source, ...]) -> tuple[Source, ...]:
@@ -126,6 +129,7 @@ class Prepare:
     """How pictures become crops."""
 
     side_px: Annotated[int, Field(ge=32, le=512, multiple_of=8)]
+    crop_scale: Annotated[float, Field(ge=0.4, le=1.2)]  # of FFHQ's square
     min_face_px: Count
     shard_mib: Count
     seed: int
@@ -138,16 +142,18 @@ class Prepare:
 class Train:
     """How the network learns."""
 
-    network: Literal["residual", "original"]
+    network: Literal["residual", "plain", "original"]
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_epochs: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    augment: bool
+    augment: Literal["none", "shift", "traffic"]
+    blend: Annotated[float, Field(ge=0, le=0.9)]  # share of the real crops
     precision: Literal["auto", "mixed_bfloat16", "float32"]
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
+    patience: Annotated[int, Field(ge=0)]  # epochs; 0: never stop early
     seed: int
 
 
@@ -158,8 +164,16 @@ class Evaluate:
     flag_false_positives: Share
     strict_false_positives: Share
     clear_false_negatives: Share
+    calibrate_on: Literal["as_trained", "clean", "traffic"]
     bootstrap: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2)]
+    grid_images: Annotated[int, Field(ge=0)]  # per source; 0: all
+    explain_images: Annotated[int, Field(ge=2)]
+    seed: int
+    max_resaving_gain: Share
+    max_score_drift: Share
+    min_background_gap: Share
+    max_false_alarms: Share
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -169,7 +183,15 @@ class Register:
     experiment: str
     model_name: str
     min_accuracy: Share
+    max_ece: Share
+    min_robust_accuracy: Share
+    max_size_mib: Annotated[float, Field(gt=0)]
+    max_latency_ms: Annotated[float, Field(gt=0)]
+    same_contract: bool
     max_auc_loss: Share
+    max_accuracy_loss: Share
+    max_slice_loss: Share
+    min_slice_images: Count
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -190,6 +212,7 @@ class Settings:
     evaluate: Evaluate
     register: Register
     package: Package
+    tune: Tune
 
 
 def read_settings(path: Path) -> Settings:
@@ -203,7 +226,7 @@ def read_settings(path: Path) -> Settings:
             message names each key by its full path, for example `train.epochs`.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SettingsError(
             f"no settings at {path}", "run from the repository's root, where params.yaml lies"

@@ -1,4 +1,4 @@
-"""Crops survive the way through TFRecord to the byte, and an interrupted epoch order is the same order."""
+"""Crops survive the way through TFRecord to the byte, their landmarks and kinds with them."""
 
 import os
 
@@ -6,15 +6,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from deepfake_detector.data.archives import Entry
 from deepfake_detector.data.crops import Crop
 from deepfake_detector.data.shards import Shards, summary, write_shards
-from deepfake_detector.errors import DataRejected
-from deepfake_detector.model.augment import flip_and_shift
 
 SIDE = 16
+KINDS = {"one": "synthetic", "two": "swap"}
 
 
 def made(n: int, split: str = "train") -> list[Crop]:
@@ -24,6 +22,7 @@ def made(n: int, split: str = "train") -> list[Crop]:
             Entry(f"a/{split}/{i}.jpg", split, i % 2, "", ("one", "two")[i // 2 % 2]),
             rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
             "",
+            landmarks_px=rng.uniform(0, SIDE, (5, 2)).astype(np.float32),
         )
         for i in range(n)
     ]
@@ -41,69 +40,42 @@ def crops() -> list[Crop]:
 
 @pytest.fixture
 def shards(tmp_path, crops) -> Shards:
-    write_shards(crops, tmp_path / "shards", SIDE, shard_bytes=6 * SIDE * SIDE * 3)
+    write_shards(crops, tmp_path / "shards", SIDE, 6 * SIDE * SIDE * 3, KINDS)
     return Shards.open(tmp_path / "shards")
 
 
 def test_pixels_come_back_to_the_byte_and_nothing_vanishes(shards, crops, tmp_path) -> None:
     import pandas as pd
 
-    pixels, labels, paths, sources = shards.arrays("train")
+    held = shards.arrays("train")
     kept = [c for c in crops if c.entry.split == "train"]
-    assert paths == [c.entry.path for c in kept]
-    assert sources == [c.entry.source for c in kept]
-    assert set(sources) == {"one", "two"}
-    assert np.array_equal(pixels, np.stack([c.pixels for c in kept]))
-    assert labels.tolist() == [c.entry.label for c in kept]
+    assert held.paths == [c.entry.path for c in kept]
+    assert held.sources == [c.entry.source for c in kept]
+    assert set(held.sources) == {"one", "two"}
+    assert np.array_equal(held.crops, np.stack([c.pixels for c in kept]))
+    assert np.array_equal(held.landmarks_px, np.stack([c.landmarks_px for c in kept]))
+    assert held.labels.tolist() == [c.entry.label for c in kept]
+    assert held.kinds == [KINDS[c.entry.source] if c.entry.label else "" for c in kept]
     index = pd.read_parquet(tmp_path / "shards" / "index.parquet")
     assert len(index) == len(crops)
     assert index[index["reason"] != ""]["path"].tolist() == ["a/test/0.jpg"]
     assert sorted(p.name for p in (tmp_path / "shards").glob("train*")) == [f"train-0000{i}.tfrecord" for i in range(4)]
 
 
-def test_training_epochs_hold_every_crop_once_in_another_order(shards) -> None:
-    batches = shards.training(batch=4, seed=1)(0)
-    epochs = [np.concatenate([x.numpy() for x, _ in batches.skip(5 * e).take(5)]) for e in range(2)]
-    assert not np.array_equal(epochs[0], epochs[1])
-    everything = np.sort(shards.arrays("train")[0].reshape(20, -1), axis=0)
-    for epoch in epochs:
-        assert np.array_equal(np.sort(epoch.reshape(20, -1), axis=0), everything)
-
-
-@pytest.mark.parametrize("augment", [None, flip_and_shift])
-def test_a_resumed_training_sees_what_it_would_have_seen(shards, augment) -> None:
-    whole = shards.training(4, seed=9, augment=augment)(0).skip(10).take(5)
-    resumed = shards.training(4, seed=9, augment=augment)(2).take(5)
-    for (a, la), (b, lb) in zip(whole, resumed, strict=True):
-        assert np.array_equal(a, b)
-        assert np.array_equal(la, lb)
-
-
-def test_augmentation_moves_pixels_and_invents_none() -> None:
-    crop = tf.constant(made(1)[0].pixels)
-    seen = [flip_and_shift(crop, tf.constant([1, i])).numpy() for i in range(20)]
-    assert len({c.tobytes() for c in seen}) > 10
-    known = {tuple(p) for p in crop.numpy().reshape(-1, 3)}
-    assert all({tuple(p) for p in c.reshape(-1, 3)} <= known for c in seen)
-
-
-def test_digest_sees_one_pixel_and_one_label(shards, crops, tmp_path) -> None:
-    before = shards.digest("test")
+def test_digest_sees_one_pixel_and_the_labels(shards, crops, tmp_path) -> None:
+    before = shards.arrays("test").sha256
     crops[-1].pixels[0, 0, 0] ^= 1
-    write_shards(crops, tmp_path / "other", SIDE, 10**6)
-    assert Shards.open(tmp_path / "other").digest("test") != before
-    assert Shards.open(tmp_path / "other").digest("train") == shards.digest("train")
-
-
-def test_too_few_crops_for_one_batch(shards) -> None:
-    assert shards.steps(4) == 5
-    with pytest.raises(DataRejected, match="20 training crops do not fill one batch of 64"):
-        shards.steps(64)
+    write_shards(crops, tmp_path / "other", SIDE, 10**6, KINDS)
+    other = Shards.open(tmp_path / "other")
+    assert other.arrays("test").sha256 != before
+    held = shards.arrays("train")
+    assert other.arrays("train").sha256 == held.sha256  # how they are spread over files does not matter
+    assert held._replace(labels=1 - held.labels).sha256 != held.sha256
 
 
 def test_the_summary_counts_every_picture(crops, tmp_path) -> None:
     more = [Crop(Entry(f"b/{i}.jpg", "train", 0, "", "two"), None, f"the face is {i} px", "unfit") for i in (3, 4)]
-    told = summary(write_shards([*crops, *more], tmp_path / "shards", SIDE, 10**6))
+    told = summary(write_shards([*crops, *more], tmp_path / "shards", SIDE, 10**6, KINDS))
     assert told["crops"] == {"train": 20, "valid": 5, "test": 3}
     assert told["crops_per_source"]["one"] == {"train": 10, "valid": 3, "test": 2}
     assert told["left_out"] == [
@@ -114,6 +86,15 @@ def test_the_summary_counts_every_picture(crops, tmp_path) -> None:
 
 
 def test_shards_of_an_earlier_run_do_not_stay(crops, tmp_path) -> None:
-    write_shards(crops, tmp_path / "shards", SIDE, shard_bytes=1)
-    write_shards(crops[:3], tmp_path / "shards", SIDE, shard_bytes=10**6)
+    write_shards(crops, tmp_path / "shards", SIDE, 1, KINDS)
+    write_shards(crops[:3], tmp_path / "shards", SIDE, 10**6, KINDS)
     assert len(Shards.open(tmp_path / "shards").arrays("train").paths) == 3
+
+
+def test_the_kinds_are_those_of_the_training_split_in_the_networks_order(tmp_path) -> None:
+    swaps_first = [c for c in made(8) if c.entry.source == "two"] + [c for c in made(8) if c.entry.source == "one"]
+    write_shards(swaps_first, tmp_path / "both", SIDE, 10**6, KINDS)
+    assert Shards.open(tmp_path / "both").kinds == ("synthetic", "swap")
+    one_kind = [c for c in made(8) if c.entry.source == "one"] + made(8, "valid")
+    write_shards(one_kind, tmp_path / "one", SIDE, 10**6, KINDS)
+    assert Shards.open(tmp_path / "one").kinds == ("synthetic",)

@@ -13,7 +13,8 @@ import pytest
 from deepfake_detector.errors import InputTooLarge, UnreadableVideo
 from deepfake_detector.media.container import CONTAINERS
 from deepfake_detector.media.image import encode_jpeg, encode_png
-from deepfake_detector.media.video import VideoLimits, probe_video, read_frames, sample_times
+from deepfake_detector.media.video import probe_video, read_frames, sample_times
+from deepfake_detector.media.video_limits import VideoLimits
 
 
 def both_refuse(path: Path) -> UnreadableVideo:

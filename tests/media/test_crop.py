@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.media.crop import align, cut
+from deepfake_detector.media.crop import align, cut, place_in_crop
 from deepfake_detector.media.face import Face, FaceDetector
 
 EYES = ((0.375, 0.472), (0.625, 0.472))
@@ -157,3 +157,42 @@ def test_a_profile_is_refused_at_any_turn(
 
 def test_landmarks_on_one_point_are_not_judged(portrait: NDArray[np.uint8]) -> None:
     assert "side" in problem(portrait, Face((0, 0, 100, 100), np.zeros((5, 2), np.float32), 0.9))
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.6, 0.8, 1.0, 1.2])
+@pytest.mark.parametrize("angle_deg", [0, 25, 180])
+def test_landmarks_are_told_where_they_are_seen_in_the_crop(scale: float, angle_deg: float) -> None:
+    face = posed((260.3, 255.8), 300, angle_deg)
+    crop = align(dotted(face, 540, 520, 8), face, 128, scale)
+    places = place_in_crop(face, 128, scale)
+    assert (places.shape, places.dtype) == ((5, 2), np.float32)
+    for channel, place in ((0, places[0]), (2, places[1])):
+        np.testing.assert_allclose(centre_of(crop, channel) * 128, place, atol=0.3)
+
+
+def test_at_scale_one_the_eyes_are_told_where_ffhq_has_them() -> None:
+    places = place_in_crop(posed((80, 90), 140, 33), 256, 1)
+    np.testing.assert_allclose(places[:2] / 256, EYES, atol=1e-3)
+
+
+def test_a_smaller_scale_closes_in_on_brows_to_chin() -> None:
+    """The same face is larger by the scale, upright, still in the middle, and its chin stays in the crop."""
+    face = posed((200, 200), 250, 12)
+    whole, close = place_in_crop(face, 128, 1), place_in_crop(face, 128, 0.6)
+    np.testing.assert_allclose(np.ptp(close[:2, 0]), np.ptp(whole[:2, 0]) / 0.6, rtol=1e-3)
+    assert close[0, 1] == pytest.approx(close[1, 1], abs=0.1)
+    assert close[:2, 0].mean() == pytest.approx(64, abs=0.1)
+    eyes, mouth = close[:2, 1].mean(), close[3:, 1].mean()
+    assert eyes - 0.5 * (mouth - eyes) > 0  # brows lie half as far above the eyes as the mouth below
+    assert mouth + 0.55 * (mouth - eyes) < 128
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.0])
+def test_the_scale_decides_the_crop_but_not_who_is_refused(
+    detector: FaceDetector, portrait: NDArray[np.uint8], scale: float
+) -> None:
+    face = detector.find(portrait)[0]
+    np.testing.assert_array_equal(cut(portrait, face, 128, 64, scale).pixels, align(portrait, face, 128, scale))
+    for sigma_px in (1, 2, 3, 4, 6):
+        blurred = cv2.GaussianBlur(portrait, (0, 0), sigma_px)
+        assert cut(blurred, face, 128, 64, scale).problem == cut(blurred, face, 128, 64, 1.0).problem

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from deepfake_detector.errors import InputTooLarge
-from deepfake_detector.media.video import VideoLimits, probe_video, read_frames, sample_times
+from deepfake_detector.media.video import probe_video, read_frames, sample_times
+from deepfake_detector.media.video_limits import VideoLimits
 
 
 @pytest.mark.parametrize("gop", [1, 10, 1000])

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from deepfake_detector.media.video import VideoInfo, VideoLimits, probe_video, read_frames, sample_times
+from deepfake_detector.media.video import VideoInfo, probe_video, read_frames, sample_times
+from deepfake_detector.media.video_limits import VideoLimits
 
 CONTAINERS = [
     ("clip.mp4", "libx264"),

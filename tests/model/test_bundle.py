@@ -12,7 +12,8 @@ from deepfake_detector.model.bundle import Contract, Thresholds, read_bundle, wr
 @pytest.fixture
 def contract() -> Contract:
     return Contract(
-        format_version=1, network="residual", side_px=128, alignment="ffhq", min_face_px=64, temperature=1.5,
+        format_version=2, network="residual", side_px=128, alignment="ffhq", crop_scale=0.6,
+        kinds=("synthetic", "swap"), min_face_px=64, temperature=1.5,
         thresholds=Thresholds(clear=0.2, flag=0.8, strict=0.9), trained_on="photographs", data_sha256={"archive": "ab"},
         train_images=10, test_images=4, test_metrics={"accuracy": 0.9}, run_id="r", weights_sha256="w",
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepfake_detector.model.export import export_graph, load_trained, weights_sha256
-from deepfake_detector.model.network import FIXED_LAYER, build_network, delivered, with_logit_map
+from deepfake_detector.model.network import FIXED_LAYER, build_network, by_kind, delivered, with_logit_map
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +22,34 @@ def crops(n: int, side: int = 64) -> np.ndarray:
     return np.random.default_rng(n).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("name", ["residual", "original"])
-def test_logits_and_map(name: str) -> None:
-    model = with_logit_map(build_network(name, 64, 0.2))
-    answer = model.predict(crops(3), verbose=0)
+def logsumexp(values: np.ndarray) -> np.ndarray:
+    return np.log(np.exp(values.astype(np.float64)).sum(axis=-1))
+
+
+@pytest.mark.parametrize(("name", "kinds", "told"), [("residual", 1, 1), ("residual", 2, 2), ("original", 2, 1)])
+def test_logits_kinds_and_map(name: str, kinds: int, told: int) -> None:
+    whole = build_network(name, 64, 0.2, kinds=kinds)
+    answer = with_logit_map(whole).predict(crops(3), verbose=0)
+    assert answer["kinds"].shape == (3, told)
     assert answer["logits"].shape == (3,)
     assert answer["logits"].dtype == np.float32
-    assert np.allclose(answer["logit_map"].mean(axis=(1, 2)), answer["logits"], atol=1e-5)
+    assert np.allclose(answer["logits"], logsumexp(answer["kinds"]), atol=1e-5)
+    assert np.array_equal(by_kind(whole).predict(crops(3), verbose=0), answer["kinds"])
+    assert answer["logit_map"].shape == ((3, 1, 1) if name == "original" else (3, 8, 8))
+    if told == 1:
+        assert np.allclose(answer["logit_map"].mean(axis=(1, 2)), answer["logits"], atol=1e-5)
+
+
+def test_a_cell_of_the_map_is_to_its_place_what_the_logit_is_to_the_crop() -> None:
+    """A picture made of one piece over and over: away from the border every cell says the same as that piece's."""
+    whole = build_network("residual", 128, 0.0, kinds=2)
+    tiles = np.tile(crops(1, 8), (1, 16, 16, 1))
+    answer = with_logit_map(whole).predict(tiles, verbose=0)
+    inner = answer["logit_map"][0, 6:10, 6:10]  # the network sees 40 px around a cell
+    assert np.allclose(inner, inner[0, 0], atol=1e-4)
+    cells = keras.Model(whole.input, whole.get_layer("kinds_map").output).predict(tiles, verbose=0)
+    assert np.allclose(answer["logit_map"], logsumexp(cells), atol=1e-5)
+    assert np.allclose(answer["kinds"], cells.mean(axis=(1, 2)), atol=1e-5)
 
 
 def test_ours_is_small() -> None:
@@ -64,9 +85,9 @@ def test_the_same_seed_builds_the_same_weights() -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.parametrize("name", ["residual", "original"])
-def test_delivered_answers_like_the_trained_and_loads_without_our_code(name, tmp_path) -> None:
-    trained = build_network(name, 64, 0.2, fused=True)
+@pytest.mark.parametrize(("name", "kinds"), [("residual", 1), ("residual", 2), ("original", 1)])
+def test_delivered_answers_like_the_trained_and_loads_without_our_code(name, kinds, tmp_path) -> None:
+    trained = build_network(name, 64, 0.2, fused=True, kinds=kinds)
     plain = delivered(trained, 64)
     assert np.allclose(plain.predict(crops(4), verbose=0), trained.predict(crops(4), verbose=0), atol=1e-4)
     plain.save(tmp_path / "m.keras")
@@ -75,14 +96,16 @@ def test_delivered_answers_like_the_trained_and_loads_without_our_code(name, tmp
     assert {layer.__class__.__module__.split(".")[0] for layer in again.layers} == {"keras"}
 
 
-def test_the_exported_graph_answers_like_keras(tmp_path) -> None:
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_the_exported_graph_answers_like_keras(kinds, tmp_path) -> None:
     from deepfake_detector.scoring.engine import ov
 
-    model = build_network("residual", 64, 0.0)
+    model = build_network("residual", 64, 0.0, kinds=kinds)
     export_graph(model, crops(5), tmp_path / "g.onnx", tmp_path / "r.npz")
     compiled = ov.Core().compile_model(tmp_path / "g.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with np.load(tmp_path / "r.npz") as reference:
         for n in (1, 5):  # any number of crops
             answer = compiled(reference["crops"][:n])
-            assert np.allclose(answer["logits"], reference["logits"][:n], atol=1e-4)
-            assert np.allclose(answer["logit_map"], reference["logit_map"][:n], atol=1e-4)
+            for name in ("logits", "logit_map", "kinds"):
+                assert answer[name].shape == reference[name][:n].shape
+                assert np.allclose(answer[name], reference[name][:n], atol=1e-4)

@@ -16,7 +16,7 @@ import yaml
 from deepfake_detector.data.archives import Entry
 from deepfake_detector.data.crops import Crop
 from deepfake_detector.data.shards import write_shards
-from deepfake_detector.model.training import Checkpoint
+from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.registry.store import open_client
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import run_stage, write_report
@@ -24,6 +24,7 @@ from pipelines.train import main
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIDE = 32
+FRONTAL_PX = np.array([(10, 12), (22, 12), (16, 17), (11, 22), (21, 22)], np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +44,16 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
     rng = np.random.default_rng(0)
     crops = [
-        Crop(Entry(f"{split}/{i}.jpg", split, i % 2), rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8), "")
+        Crop(
+            Entry(f"{split}/{i}.jpg", split, i % 2),
+            rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
+            "",
+            landmarks_px=FRONTAL_PX,
+        )
         for split, n in (("train", 20), ("valid", 8), ("test", 8))
         for i in range(n)
     ]
-    write_shards(crops, workspace.shards, SIDE, 10**6)
+    write_shards(crops, workspace.shards, SIDE, 10**6, {"": "synthetic"})
     write_report(workspace.report("download"), {"sources": [{"name": "faces", "kind": "sample", "sha256": "ab" * 32}]})
     return workspace
 

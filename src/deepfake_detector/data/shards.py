@@ -1,10 +1,11 @@
-"""Crops uint8 (side, side, 3) with labels <-> TFRecord shards <-> tf.data batches (b, side, side, 3), (b,).
+"""Crops uint8 (side, side, 3) with labels <-> TFRecord shards.
 
     shards/
-      train-00000.tfrecord ...   one record per crop: `pixels` raw bytes, `label` 1 = fake, `path`, `source`
+      train-00000.tfrecord ...   one record per crop: `pixels` raw bytes, `label` 1 = fake, `kind` of fake or "",
+                                 `landmarks` (5, 2) px in the crop, `path`, `source`
       index.parquet              one row per picture of the manifest: path, source, split, label, shard; if left out,
                                  why (a short name) and reason (a sentence)
-      shards.json                side_px and the number of crops per split
+      shards.json                side_px, the number of crops per split, the kinds of fakes in the training split
 
 Raw pixels, because a second lossy encoding would blur the very traces that are to be learnt, and a lossless one would
 cost more to decode than the disk costs to read.
@@ -14,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,18 +27,19 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from deepfake_detector.data.crops import Crop
-from deepfake_detector.errors import DataRejected
+from deepfake_detector.data.unfinished import IndexRow, Unfinished
 
-Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # crop uint8 (side, side, 3), seed (2,) -> crop
-SHUFFLE_BYTES = 512 * 2**20  # what the shuffle buffer may hold; the shards themselves lie in random order
+KINDS = ("synthetic", "swap")  # of fakes, in the order in which networks tell them
+LANDMARKS = (5, 2)
 _FEATURES = {
     "pixels": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
+    "kind": tf.io.FixedLenFeature([], tf.string),
+    "landmarks": tf.io.FixedLenFeature(LANDMARKS, tf.float32),
     "path": tf.io.FixedLenFeature([], tf.string),
     "source": tf.io.FixedLenFeature([], tf.string),
 }
 SHOWN = 50  # pictures that a report names
-INDEX_COLUMNS = ("path", "source", "split", "label", "shard", "why", "reason")
 
 
 class Held(NamedTuple):
@@ -46,39 +49,101 @@ class Held(NamedTuple):
     labels: NDArray[np.int64]  # (n,)
     paths: list[str]
     sources: list[str]
+    landmarks_px: NDArray[np.float32]  # (n, 5, 2), in the crops
+    kinds: list[str]  # "" for a real one
+
+    @property
+    def sha256(self) -> str:
+        """Over pixels, labels and paths: the same pictures give the same digest."""
+        digest = hashlib.sha256()
+        for crop, label, path in zip(self.crops, self.labels, self.paths, strict=True):
+            digest.update(crop.tobytes() + bytes([int(label)]) + path.encode() + b"\0")
+        return digest.hexdigest()
 
 
-def write_shards(crops: Iterable[Crop], folder: Path, side_px: int, shard_bytes: int) -> pd.DataFrame:
-    """Write crops in the order given, a new file whenever `shard_bytes` are reached.
+def write_shards(
+    crops: Iterable[Crop],
+    folder: Path,
+    side_px: int,
+    shard_bytes: int,
+    fake_kinds: Mapping[str, str],
+    unfinished: Unfinished | None = None,
+) -> pd.DataFrame:
+    """Write crops in the order given, a new file whenever `shard_bytes` are reached or another split begins.
+
+    Args:
+        crops: with pixels, or without and with the reason; split by split. The first `unfinished.done` are left out.
+        folder: where; what an earlier run left there stays until the new shards are whole.
+        side_px: side of the crops.
+        shard_bytes: size of a file.
+        fake_kinds: source -> the kind of its fakes.
+        unfinished: what a killed run with the same crops has left, and where this one leaves its own; none by default.
 
     Returns:
         The index: path, source, split, label, shard ("" if left out), why and reason ("" if kept).
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.tfrecord"):
-        old.unlink()  # an earlier run may have needed more files
+    if unfinished is None:
+        scratch = folder.with_name(f".{folder.name}.making")
+        shutil.rmtree(scratch, ignore_errors=True)
+        unfinished = Unfinished(scratch)
     per_shard = max(1, shard_bytes // (side_px * side_px * 3))
-    kept: dict[str, int] = {}
-    rows, writers = [], {}
-    for crop in crops:
-        split, shard = crop.entry.split, ""
-        if crop.pixels is not None:
-            shard = f"{split}-{kept.get(split, 0) // per_shard:05d}.tfrecord"
-            if shard not in writers:
-                writers[shard] = tf.io.TFRecordWriter(str(folder / shard))
-            writers[shard].write(_record(crop))
-            kept[split] = kept.get(split, 0) + 1
-            if kept[split] % per_shard == 0:
-                writers[shard].close()
-        rows.append((crop.entry.path, crop.entry.source, split, crop.entry.label, shard, crop.why, crop.reason))
-    for writer in writers.values():
-        writer.close()
-    index = pd.DataFrame(rows, columns=list(INDEX_COLUMNS))
-    index.to_parquet(folder / "index.parquet", index=False)
-    (folder / "shards.json").write_text(
-        json.dumps({"side_px": side_px, "crops": kept}, indent=2, sort_keys=True) + "\n"
-    )
+    for rows, file in _filled(crops, unfinished, per_shard, fake_kinds):
+        unfinished.keep(rows, file)
+    index = unfinished.index
+    index.to_parquet(unfinished.shards / "index.parquet", index=False)
+    about = {"side_px": side_px, **_contents(index, fake_kinds)}
+    (unfinished.shards / "shards.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+    unfinished.move(folder)
     return index
+
+
+def _filled(
+    crops: Iterable[Crop], unfinished: Unfinished, per_shard: int, fake_kinds: Mapping[str, str]
+) -> Iterator[tuple[list[IndexRow], Path | None]]:
+    """Files as they are filled, closed, each with the rows since the one before it; at the end there may be only rows.
+
+    TFRecord's own writer is all that holds crops: memory does not grow with them.
+    """
+    rows, shard = list[IndexRow](), None
+    for crop in crops:
+        split = crop.entry.split
+        if crop.pixels is not None:
+            if shard is not None and shard.split != split:
+                yield rows, shard.close()
+                rows, shard = [], None
+            if shard is None:
+                shard = _OpenShard(unfinished.shards, split, unfinished.shards_of(split))
+            shard.write(_record(crop, fake_kinds[crop.entry.source] if crop.entry.label else ""))
+        name = shard.name if shard is not None and crop.pixels is not None else ""
+        rows.append((crop.entry.path, crop.entry.source, split, crop.entry.label, name, crop.why, crop.reason))
+        if shard is not None and shard.crops == per_shard:
+            yield rows, shard.close()
+            rows, shard = [], None
+    yield rows, shard.close() if shard is not None else None
+
+
+class _OpenShard:
+    """A file that is being filled, under a temporary name."""
+
+    def __init__(self, folder: Path, split: str, number: int) -> None:
+        self.split, self.name, self.crops = split, f"{split}-{number:05d}.tfrecord", 0
+        self._path = folder / f"{self.name}.part"
+        self._writer = tf.io.TFRecordWriter(str(self._path))
+
+    def write(self, record: bytes) -> None:
+        self._writer.write(record)
+        self.crops += 1
+
+    def close(self) -> Path:
+        self._writer.close()
+        return self._path
+
+
+def _contents(index: pd.DataFrame, fake_kinds: Mapping[str, str]) -> dict[str, Any]:
+    kept = index[index["shard"] != ""]
+    fakes = kept[(kept["split"] == "train") & (kept["label"] == 1)]
+    kinds = {fake_kinds[source] for source in fakes["source"].unique()}
+    return {"crops": kept.groupby("split").size().to_dict(), "kinds": sorted(kinds, key=KINDS.index)}
 
 
 def summary(index: pd.DataFrame) -> dict[str, Any]:
@@ -93,15 +158,20 @@ def summary(index: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _record(crop: Crop) -> bytes:
+def _record(crop: Crop, kind: str) -> bytes:
     assert crop.pixels is not None
+    assert crop.landmarks_px is not None
     features = {
         "pixels": tf.train.Feature(bytes_list=tf.train.BytesList(value=[crop.pixels.tobytes()])),
         "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[crop.entry.label])),
+        "kind": tf.train.Feature(bytes_list=tf.train.BytesList(value=[kind.encode()])),
+        "landmarks": tf.train.Feature(float_list=tf.train.FloatList(value=crop.landmarks_px.ravel())),
         "path": tf.train.Feature(bytes_list=tf.train.BytesList(value=[crop.entry.path.encode()])),
         "source": tf.train.Feature(bytes_list=tf.train.BytesList(value=[crop.entry.source.encode()])),
     }
-    serialized: bytes = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    # Deterministic: else each process orders the features its own way, and DVC sees other shards in the same crops.
+    serialized: bytes = example.SerializeToString(deterministic=True)
     return serialized
 
 
@@ -112,71 +182,32 @@ class Shards:
     folder: Path
     side_px: int
     crops: dict[str, int]  # per split
+    kinds: tuple[str, ...]  # of fakes in the training split
 
     @classmethod
     def open(cls, folder: Path) -> Shards:
         """Read the folder's own description."""
         about = json.loads((folder / "shards.json").read_text(encoding="utf-8"))
-        return cls(folder, about["side_px"], about["crops"])
+        return cls(folder, about["side_px"], about["crops"], tuple(about["kinds"]))
 
-    def steps(self, batch: int) -> int:
-        """Whole batches in one epoch of the training split.
-
-        Raises:
-            DataRejected: there are fewer crops than one batch.
-        """
-        crops = self.crops.get("train", 0)
-        if crops < batch:
-            raise DataRejected(f"{crops} training crops do not fill one batch of {batch}", "lower train.batch_size")
-        return crops // batch
-
-    def training(self, batch: int, seed: int, augment: Augment | None = None) -> Callable[[int], tf.data.Dataset]:
-        """Endless, shuffled and augmented batches of the training split.
-
-        Order and augmentation depend on (seed, epoch, position) alone, so a training that resumes at an epoch sees
-        what it would have seen without the interruption.
-
-        Returns:
-            A function from the first epoch to a data set of (crops uint8 (b, side, side, 3), labels float32 (b,)).
-        """
-        buffer = max(1, min(self.crops["train"], SHUFFLE_BYTES // (self.side_px**2 * 3)))
-
-        def epoch(number: tf.Tensor) -> tf.data.Dataset:
-            rows = self._rows("train").shuffle(buffer, seed=seed * 100_003 + number)
-            if augment is not None:
-                rows = rows.enumerate().map(
-                    lambda i, row: (augment(row[0], tf.stack([seed * 100_003 + number, i])), row[1]),
-                    num_parallel_calls=tf.data.AUTOTUNE,
-                )
-            return rows.map(lambda crop, label, *_: (crop, label)).batch(batch, drop_remainder=True)
-
-        return lambda first: tf.data.Dataset.range(first, 2**31).flat_map(epoch).prefetch(2)
-
-    def batches(self, split: str, batch: int) -> tf.data.Dataset:
-        """A split in its own order: (crops uint8 (b, side, side, 3), labels float32 (b,)), the last batch smaller."""
-        rows = self._rows(split).map(lambda crop, label, *_: (crop, label)).batch(batch)
-        # Keras warns of running dry when a data set cannot tell its length.
-        return rows.apply(tf.data.experimental.assert_cardinality(-(-self.crops[split] // batch))).prefetch(2)
-
-    def arrays(self, split: str) -> Held:
-        """Read a whole split into memory."""
-        rows = list(self._rows(split).as_numpy_iterator())
-        crops = np.stack([row[0] for row in rows])
-        labels = np.array([int(row[1]) for row in rows])
-        return Held(crops, labels, [row[2].decode() for row in rows], [row[3].decode() for row in rows])
-
-    def digest(self, split: str) -> str:
-        """SHA-256 over pixels, labels and paths of a split: the same pictures give the same digest."""
-        digest = hashlib.sha256()
-        for crop, label, path, _ in self._rows(split).as_numpy_iterator():
-            digest.update(crop.tobytes() + bytes([int(label)]) + path + b"\0")
-        return digest.hexdigest()
-
-    def _rows(self, split: str) -> tf.data.Dataset:
+    def rows(self, split: str) -> tf.data.Dataset:
+        """A split in its own order, one mapping a crop: the features of a record, `pixels` as uint8 (side, side, 3)."""
         files = sorted(str(path) for path in self.folder.glob(f"{split}-*.tfrecord"))
         return tf.data.TFRecordDataset(files).map(self._row, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _row(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        row = tf.io.parse_single_example(record, _FEATURES)
+    def arrays(self, split: str) -> Held:
+        """Read a whole split into memory."""
+        rows = list(self.rows(split).as_numpy_iterator())
+        return Held(
+            crops=np.stack([row["pixels"] for row in rows]),
+            labels=np.array([int(row["label"]) for row in rows]),
+            paths=[row["path"].decode() for row in rows],
+            sources=[row["source"].decode() for row in rows],
+            landmarks_px=np.stack([row["landmarks"] for row in rows]),
+            kinds=[row["kind"].decode() for row in rows],
+        )
+
+    def _row(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
+        row: dict[str, tf.Tensor] = tf.io.parse_single_example(record, _FEATURES)
         pixels = tf.reshape(tf.io.decode_raw(row["pixels"], tf.uint8), (self.side_px, self.side_px, 3))
-        return pixels, tf.cast(row["label"], tf.float32), row["path"], row["source"]
+        return row | {"pixels": pixels}

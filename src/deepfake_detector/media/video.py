@@ -17,25 +17,9 @@ from deepfake_detector.errors import UnreadableVideo
 from deepfake_detector.media.container import FORMATS_HINT, opened
 from deepfake_detector.media.playhead import Playhead
 from deepfake_detector.media.turn import Turn, turn_of
+from deepfake_detector.media.video_limits import USUAL, VideoLimits
 
 MAX_PIXEL_ASPECT = 4.0  # of one stored pixel; beyond it the header lies
-
-
-@dataclass(frozen=True)
-class VideoLimits:
-    """What a video may cost.
-
-    Attributes:
-        max_bytes: size of the file.
-        max_duration_s: a longer video is not refused; only this much from its start is sampled.
-        max_pixels: of one frame; 4K with a tenth to spare.
-        max_decoded: frames decoded on the way to the chosen seconds; only a long file without keyframes needs so many.
-    """
-
-    max_bytes: int = 200 * 2**20
-    max_duration_s: float = 600.0
-    max_pixels: int = 3840 * 2160 * 11 // 10
-    max_decoded: int = 20_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +52,7 @@ class Frame:
     rgb: NDArray[np.uint8]
 
 
-def probe_video(path: Path, limits: VideoLimits = VideoLimits()) -> VideoInfo:
+def probe_video(path: Path, limits: VideoLimits = USUAL) -> VideoInfo:
     """Read the header and the first frame, which carries the rotation.
 
     A file that does not state its duration (GIF, recorded WebM) has its packets counted, without decoding.
@@ -105,7 +89,7 @@ def sample_times(info: VideoInfo, count: int) -> tuple[float, ...]:
     return tuple((i + 0.5) * info.duration_s / count for i in range(count))
 
 
-def read_frames(path: Path, times_s: Sequence[float], limits: VideoLimits = VideoLimits()) -> Iterator[Frame]:
+def read_frames(path: Path, times_s: Sequence[float], limits: VideoLimits = USUAL) -> Iterator[Frame]:
     """Decode the frames shown at chosen seconds.
 
     A time past the end gives the last frame, one before the start the first. Times that fall on one frame give it

@@ -1,22 +1,138 @@
-"""Crop uint8 (side, side, 3) and a seed (2,) -> changed crop, both classes alike, inside tf.data."""
+"""Crop uint8 (side, side, 3), its landmarks and its kind -> the crop as another day, camera or website would give it.
+
+Both classes go through the same changes with the same odds: whatever differs afterwards is what makes a face fake.
+"""
 
 from __future__ import annotations
 
-import tensorflow as tf
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_detector.media import degrade
+from deepfake_detector.media.blend import self_blend
+
+Pixels = NDArray[np.uint8]
+Level = Literal["none", "shift", "traffic"]
 
 SHIFT_PX = 4
+SMOOTH = ("linear", "cubic", "area", "lanczos")
 
 
-def flip_and_shift(crop: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirror half of the crops and move each by up to 4 whole pixels, its border mirrored.
-
-    Nothing is interpolated: the traces of a camera or a generator stay as they are.
+@dataclass(frozen=True)
+class Augment:
+    """Changes training crops.
 
     Args:
-        crop: uint8 (side, side, 3).
-        seed: int (2,); the same seed gives the same crop.
+        level: `none`; `shift`, flips and shifts by whole pixels, which leave every trace as it is; `traffic`, these and
+            all of `as_traffic`, turns, other light and cut-outs.
+        blend: share of the real crops that become self-blended fakes.
+        blend_code: the class a self-blended crop has.
     """
-    shape = tf.shape(crop)
-    crop = tf.image.stateless_random_flip_left_right(crop, seed)
-    wide = tf.pad(crop, [[SHIFT_PX, SHIFT_PX], [SHIFT_PX, SHIFT_PX], [0, 0]], mode="REFLECT")
-    return tf.ensure_shape(tf.image.stateless_random_crop(wide, shape, seed + 1), crop.shape)
+
+    level: Level
+    blend: float = 0.0
+    blend_code: int = 0
+
+    def __call__(
+        self, crop: Pixels, landmarks_px: NDArray[np.float32], code: int, random: np.random.Generator
+    ) -> tuple[Pixels, int]:
+        """Change one crop.
+
+        Args:
+            crop: uint8 (side, side, 3).
+            landmarks_px: (5, 2) in the crop.
+            code: 0 = real, 1.. = the kinds of fakes.
+            random: decides everything; the same state gives the same crop.
+
+        Returns:
+            The crop, of the same shape, and its class, which a blend changes.
+        """
+        if code == 0 and self.blend and random.random() < self.blend:
+            crop, code = self_blend(crop, landmarks_px, random), self.blend_code
+        if self.level != "none":
+            crop = _shift_and_flip(crop, random)
+        if self.level == "traffic":
+            crop = as_traffic(_in_other_light(crop, random), random)
+        return crop, code
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Changes validation crops: only `as_traffic`, so that they stay what the test pictures of real use will be."""
+
+    def __call__(
+        self, crop: Pixels, landmarks_px: NDArray[np.float32], code: int, random: np.random.Generator
+    ) -> tuple[Pixels, int]:
+        """Change one crop; arguments as for `Augment`."""
+        del landmarks_px
+        return as_traffic(crop, random), code
+
+
+def as_traffic(crop: Pixels, random: np.random.Generator) -> Pixels:
+    """What happens to a picture on its way through websites and phones: nothing, or some of resize, blur, noise, codec.
+
+    Three in ten crops stay as they are, so that untouched files are learnt as well.
+    """
+    if random.random() < 0.3:
+        return crop
+    if random.random() < 0.4:
+        factor = random.uniform(0.25, 1.0) ** 0.7  # the mild ones are the commoner
+        crop = degrade.shrink_and_enlarge(crop, factor, _one(random, SMOOTH), _one(random, SMOOTH))
+    if random.random() < 0.2:
+        crop = degrade.blur(crop, random.uniform(0.3, 1.8))
+    if random.random() < 0.2:
+        crop = degrade.noise(crop, random.uniform(1, 9), random)
+    for _ in range(int(random.choice(3, p=(0.3, 0.55, 0.15)))):  # saved never, once or twice
+        crop = _saved(crop, random)
+    return crop
+
+
+def _saved(crop: Pixels, random: np.random.Generator) -> Pixels:
+    """By one of two JPEG encoders, or as WebP, whose codec is that of video."""
+    quality = int(random.integers(30, 96))
+    if random.random() < 0.2:
+        return degrade.webp(crop, quality)
+    encoder: degrade.Encoder = "opencv" if random.random() < 0.5 else "pillow"
+    return degrade.jpeg(crop, quality, encoder, _one(random, degrade.SUBSAMPLINGS))
+
+
+def _shift_and_flip(crop: Pixels, random: np.random.Generator) -> Pixels:
+    """Mirror half of the crops and move each by up to 4 whole pixels, its border mirrored; nothing is interpolated."""
+    if random.random() < 0.5:
+        crop = crop[:, ::-1]
+    left, up = random.integers(0, 2 * SHIFT_PX + 1, 2)
+    return degrade.move(crop, SHIFT_PX - int(left), SHIFT_PX - int(up))
+
+
+def _in_other_light(crop: Pixels, random: np.random.Generator) -> Pixels:
+    """Turned and scaled a little, recoloured, with a piece cut out: each with its own odds."""
+    if random.random() < 0.3:
+        crop = degrade.turn(crop, random.uniform(-10, 10), random.uniform(0.9, 1.15), (0, 0), _one(random, SMOOTH[:2]))
+    if random.random() < 0.3:
+        crop = degrade.recolour(
+            crop,
+            brightness=random.uniform(-25, 25),
+            contrast=random.uniform(0.75, 1.25),
+            saturation=random.uniform(0.6, 1.4),
+            gamma=random.uniform(0.75, 1.3),
+        )
+    if random.random() < 0.2:
+        crop = _cut_out(crop, random)
+    return crop
+
+
+def _cut_out(crop: Pixels, random: np.random.Generator) -> Pixels:
+    """A rectangle of up to three eighths of the side, filled with one colour."""
+    side_px = crop.shape[0]
+    height_px, width_px = random.integers(side_px // 8, side_px * 3 // 8, 2)
+    top, left = random.integers(0, side_px - height_px), random.integers(0, side_px - width_px)
+    crop = crop.copy()
+    crop[top : top + height_px, left : left + width_px] = random.integers(0, 256, 3)
+    return crop
+
+
+def _one(random: np.random.Generator, names: tuple[str, ...]) -> str:
+    return names[random.integers(len(names))]

@@ -1,9 +1,10 @@
 """A trained graph and what must be known to use it <-> a sealed folder (the bundle) and its digest.
 
     bundle/
-      detector.onnx    uint8 or float RGB (n, side, side, 3) -> `logits` (n,) and `logit_map` (n, h, w); > 0 means fake
+      detector.onnx    uint8 or float RGB (n, side, side, 3) -> `logits` (n,), `logit_map` (n, h, w); > 0 means fake;
+                     and `kinds` (n, k): the logit of each kind of fake; `logits` is their logsumexp
       contract.json    the `Contract` below
-      reference.npz    `crops` (k, side, side, 3) uint8 and the `logits` (k,), `logit_map` (k, h, w) they give
+      reference.npz    `crops` (m, side, side, 3) uint8 and the `logits`, `logit_map` and `kinds` they give
       card.md          what the model is for, on what it was trained, where it fails
       SHA256SUMS       one line per file above, as `sha256sum -c` reads it; its own SHA-256 is the bundle's digest
 
@@ -19,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deepfake_detector.errors import BundleCorrupt, ModelNotFound
+from deepfake_detector.errors import BundleCorrupt, BundleOutdated, ModelNotFound
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SEAL = "SHA256SUMS"
 
 
@@ -42,10 +45,12 @@ class Contract(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     network: str
     side_px: int
     alignment: Literal["ffhq"]
+    crop_scale: float  # side of the crop over that of FFHQ's square
+    kinds: tuple[str, ...]  # of fakes, in the order of the graph's `kinds`; one where only one was learnt
     min_face_px: int
     temperature: float  # p_fake = sigmoid(logit / temperature)
     thresholds: Thresholds
@@ -77,12 +82,21 @@ class Bundle:
         return self.path / "reference.npz"
 
 
+def probabilities(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Calibrated probability (n,) that each crop is fake, of its logit (n,); evaluating and serving both ask here.
+
+    Beyond 60 temperatures a float64 no longer knows the probability from 0 or 1.
+    """
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits / temperature, -60.0, 60.0))), np.float64)
+
+
 def read_bundle(path: Path) -> Bundle:
     """Open a bundle after comparing every byte with its seal.
 
     Raises:
         ModelNotFound: there is no bundle at `path`.
-        BundleCorrupt: a file is missing, added or changed, or the contract is of another format.
+        BundleCorrupt: a file is missing, added or changed.
+        BundleOutdated: it is as it was sealed, but its contract is of another format.
     """
     if not (path / SEAL).is_file():
         raise ModelNotFound(f"no model bundle at {path}", "run `make repro`, or name a bundle with --model")
@@ -95,7 +109,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         contract = Contract.model_validate_json((path / "contract.json").read_text(encoding="utf-8"))
     except ValidationError as error:
-        raise BundleCorrupt(f"{path}/contract.json is of another format: {error}", "package the model anew") from error
+        raise BundleOutdated(f"{path}/contract.json is of another format: {error}", "package the model anew") from error
     return Bundle(path=path, contract=contract, sha256=hashlib.sha256(seal.encode()).hexdigest())
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.model.network import with_logit_map
+from deepfake_detector.model.network import delivered, with_logit_map
 
 
 def load_trained(path: Path) -> keras.Model:
@@ -33,6 +34,20 @@ def export_graph(model: keras.Model, crops: NDArray[np.uint8], graph: Path, refe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # tf2onnx asks NumPy for names it no longer has
         mapped.export(graph, format="onnx", verbose=False)
+
+
+def rescaled(model: keras.Model, weights: Sequence[float], offsets: Sequence[float]) -> keras.Model:
+    """The same network, the logit of each of k kinds times its weight plus its offset: a calibration inside the graph.
+
+    Its last layer with a bias gives the logit of each kind in each place; what is done to all places is done to their
+    mean.
+    """
+    copy = delivered(model, model.input.shape[1])
+    last = [layer for layer in copy.layers if getattr(layer, "bias", None) is not None][-1]
+    kernel, bias = last.get_weights()
+    times = np.array(weights, np.float32)
+    last.set_weights([kernel * times, bias * times + np.array(offsets, np.float32)])
+    return copy
 
 
 def weights_sha256(model: keras.Model) -> str:

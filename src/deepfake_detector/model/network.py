@@ -1,4 +1,9 @@
-"""Settings -> Keras CNN: uint8 or float RGB crops (n, side, side, 3) -> logits (n,); above 0 means fake."""
+"""Settings -> Keras CNN: uint8 or float RGB crops (n, side, side, 3) -> logits (n,); above 0 means fake.
+
+A crop is real or one of k kinds of fake (generated, swapped). The network gives each kind a logit against real; the
+probability of any fake is their softmax' sum, whose own logit is `logsumexp` over the kinds. With k = 1 this is the
+usual sigmoid.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +13,55 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-MAP_LAYER = "logit_map"
+MAP_LAYER = "kinds_map"  # (n, h, w, k): what each place of the crop says of each kind
+KINDS_LAYER = "kinds"  # (n, k)
 FIXED_LAYER = "block_residual"
 CHANNELS = ((48, 48), (96, 96), (128, 128, 160))  # per resolution: side/2, side/4, side/8
 
 
-def build_network(name: str, side_px: int, dropout: float, fused: bool = False) -> keras.Model:
+def build_network(name: str, side_px: int, dropout: float, fused: bool = False, kinds: int = 1) -> keras.Model:
     """Build an untrained network.
 
     Args:
-        name: `residual` (ours, 0.6 M parameters) or `original` (the CNN of the original README, 6.5 M at 128 px).
+        name: `residual` (ours, 0.6 M parameters), `plain` (the same behind a front end that is learnt from the colours
+            themselves, for comparison) or `original` (the CNN of the original README, 6.5 M at 128 px).
         side_px: side of the crops.
         dropout: share of features dropped before the decision; `original` keeps its own 0.5.
         fused: normalise with TensorFlow's fused kernel while training (4 times faster there). The weights are the
             same either way, so a trained network is delivered with `fused=False` and loads wherever Keras does.
+        kinds: how many kinds of fakes are told apart; `original` tells only real from fake, whatever is asked for.
 
     Returns:
         A model from crops (n, side, side, 3), dtype uint8, to float32 logits (n,).
     """
     crops = keras.Input((side_px, side_px, 3), dtype="uint8", name="crops")
-    logits = _original(crops, fused) if name == "original" else _residual(crops, dropout, fused)
+    found = _original(crops, fused) if name == "original" else _local(_front(crops, name), dropout, fused, kinds)
+    logits = keras.layers.Identity(dtype="float32", name="logits")(keras.ops.logsumexp(found, axis=-1))
     model = keras.Model(crops, logits, name=name)
     if name == "residual":
         model.get_layer(FIXED_LAYER).set_weights([_block_residual()])
     return model
 
 
+def by_kind(model: keras.Model) -> keras.Model:
+    """The same network, asked for the logit of each kind: crops (n, side, side, 3) -> (n, k). It is what is trained."""
+    return keras.Model(model.input, model.get_layer(KINDS_LAYER).output, name=model.name)
+
+
 def with_logit_map(model: keras.Model) -> keras.Model:
-    """The same network with a second answer: where in the crop the logit comes from.
+    """The same network with two more answers: which kind, and where in the crop it is seen.
 
     Returns:
-        A model from crops (n, side, side, 3) to `{"logits": (n,), "logit_map": (n, h, w)}`. The map of `residual`
-        averages to its logit; `original` decides after a dense layer and has a map of one cell.
+        A model from crops (n, side, side, 3) to `{"logits": (n,), "logit_map": (n, h, w), "kinds": (n, k)}`. A cell of
+        the map is to its place what the logit is to the crop; `original` decides after a dense layer and has one cell.
     """
-    cells = model.get_layer(MAP_LAYER).output
-    flat = keras.layers.Reshape(cells.shape[1:3], dtype="float32", name="cells")(cells)
-    return keras.Model(model.input, {"logits": model.output, "logit_map": flat})
+    # Built anew: Keras counts the names of its operations per process, so those of a loaded model clash with new ones.
+    model = delivered(model, model.input.shape[1])
+    cells = keras.layers.Identity(dtype="float32", name="cells")(
+        keras.ops.logsumexp(model.get_layer(MAP_LAYER).output, axis=-1)
+    )
+    kinds = model.get_layer(KINDS_LAYER).output
+    return keras.Model(model.input, {"logits": model.output, "logit_map": cells, "kinds": kinds})
 
 
 def delivered(model: keras.Model, side_px: int) -> keras.Model:
@@ -51,31 +69,36 @@ def delivered(model: keras.Model, side_px: int) -> keras.Model:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        plain = build_network(model.name, side_px, dropout=0.0)
+        plain = build_network(model.name, side_px, dropout=0.0, kinds=model.get_layer(KINDS_LAYER).output.shape[-1])
     finally:
         keras.config.set_dtype_policy(policy)
     plain.set_weights(model.get_weights())
     return plain
 
 
-def _residual(crops: Any, dropout: float, fused: bool) -> Any:
-    """Pixels minus their top-left neighbour of each 2x2 block, then plain convolutions with a local view.
+def _front(crops: Any, name: str) -> Any:
+    """Pixels minus their top-left neighbour of each 2x2 block, or as many learnt mixtures of the block's pixels.
 
     The residual is what small detectors learn most from (AUC 0.903 against 0.821 for RGB on 1,760 images), and
     taking it per 2x2 block costs no resolution while the first convolutions become four times cheaper.
     """
+    if name == "plain":
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(crops)
+        return keras.layers.Conv2D(9, 2, strides=2, name="block_mixture")(x)
     x = keras.layers.Rescaling(1.0, name="cast")(crops)  # whole numbers up to 255 are exact in bfloat16
-    x = keras.layers.Conv2D(9, 2, strides=2, use_bias=False, trainable=False, name=FIXED_LAYER)(x)
+    return keras.layers.Conv2D(9, 2, strides=2, use_bias=False, trainable=False, name=FIXED_LAYER)(x)
+
+
+def _local(x: Any, dropout: float, fused: bool, kinds: int) -> Any:
+    """Plain convolutions with a local view, and one verdict per place, averaged."""
     for level, channels in enumerate(CHANNELS):
         if level:
             x = keras.layers.AveragePooling2D(2, name=f"pool{level}")(x)
         for i, width in enumerate(channels):
             x = _convolution(x, width, f"conv{level}_{i}", fused)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    x = keras.layers.Conv2D(1, 1, dtype="float32", name=MAP_LAYER)(x)
-    return keras.layers.Reshape((), dtype="float32", name="logits")(
-        keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean")(x)
-    )
+    x = keras.layers.Conv2D(kinds, 1, dtype="float32", name=MAP_LAYER)(x)
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name=KINDS_LAYER)(x)
 
 
 def _convolution(x: Any, width: int, name: str, fused: bool) -> Any:
@@ -99,7 +122,7 @@ def _original(crops: Any, fused: bool) -> Any:
     x = keras.layers.Dropout(0.5, name="dropout")(x)
     x = keras.layers.Dense(1, dtype="float32", name="decision")(x)
     x = keras.layers.Reshape((1, 1, 1), dtype="float32", name=MAP_LAYER)(x)
-    return keras.layers.Reshape((), dtype="float32", name="logits")(x)
+    return keras.layers.Reshape((1,), dtype="float32", name=KINDS_LAYER)(x)
 
 
 def _normalisation(fused: bool) -> Any:
