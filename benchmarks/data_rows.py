@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.timing import Row, compare
 from deepfake_detector.data.archives import ROOT, Archive, Entry, pack
-from deepfake_detector.data.crops import cut_crops, in_random_order
+from deepfake_detector.data.crops import cut_crops
 from deepfake_detector.data.duplicates import near_pairs
 from deepfake_detector.data.manifest import build_manifest
 from deepfake_detector.data.stream import cores
+from deepfake_detector.data.wanted import in_random_order, wanted
 from deepfake_detector.settings import Settings, read_settings
 from deepfake_detector.workspace import Workspace
 
@@ -33,21 +34,19 @@ def data_rows(workspace: Workspace) -> Iterator[Row]:
     settings = read_settings(workspace.params)
     with TemporaryDirectory() as folder:
         archive = Path(folder) / "faces.zip"
-        entries = _some(workspace.raw, archive)
+        _some(workspace.raw, archive)
         yield _validating(archive)
-        yield _preparing(archive, entries, settings)
+        yield _preparing(archive, settings)
     yield _searching(settings.validate.near_duplicate_bits)
 
 
-def _some(raw: Path, to: Path) -> tuple[Entry, ...]:
+def _some(raw: Path, to: Path) -> None:
     """Pack the first pictures into one zip that both ways read."""
     with Archive(raw, LIMIT) as archive:
-        wanted = archive.entries[:: max(1, len(archive.entries) // PICTURES)][:PICTURES]
+        some = archive.entries[:: max(1, len(archive.entries) // PICTURES)][:PICTURES]
         label = ("real", "fake")
-        names = [f"{ROOT}/{e.split}/{label[e.label]}/{i:05}{Path(e.path).suffix}" for i, e in enumerate(wanted)]
-        pack(to, ((name, archive.read(entry)) for name, entry in zip(names, wanted, strict=True)))
-    with Archive(to, LIMIT) as packed:
-        return packed.entries
+        names = [f"{ROOT}/{e.split}/{label[e.label]}/{i:05}{Path(e.path).suffix}" for i, e in enumerate(some)]
+        pack(to, ((name, archive.read(entry)) for name, entry in zip(names, some, strict=True)))
 
 
 def _decoding(archive: Path) -> int:
@@ -69,11 +68,13 @@ def _validating(archive: Path) -> Row:
     return compare("validate: a row per picture", ("build_manifest", ours), other, "pictures", runs=3)
 
 
-def _preparing(archive: Path, entries: tuple[Entry, ...], settings: Settings) -> Row:
-    order = in_random_order(pd.DataFrame(entries), settings.prepare.seed)
+def _preparing(archive: Path, settings: Settings) -> Row:
+    """As the stage does it: `validate` has found the faces, and pictures are cut as they are."""
+    manifest = in_random_order(build_manifest(archive, {}, LIMIT), settings.prepare.seed)
+    how = replace(settings.prepare, reencode=0)
 
     def ours() -> int:
-        return sum(1 for _ in cut_crops(archive, order, settings.prepare, {}, LIMIT))
+        return sum(1 for _ in cut_crops(archive, wanted(manifest, {}, as_they_are=True), how, LIMIT))
 
     other = ("libjpeg decoding only, all cores", lambda: _decoding(archive))
     return compare("prepare: cut training crops", ("cut_crops", ours), other, "pictures", runs=3)

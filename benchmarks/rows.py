@@ -30,8 +30,9 @@ def rows(workspace: Workspace) -> Iterator[Row]:
     with Archive(workspace.raw, 8 * 2**30) as archive:
         entries = [e for e in archive.entries if e.split == "test"][:PICTURES]
         pictures = [archive.read(entry) for entry in entries]
-        cutter = Cutter(archive, bundle.contract.side_px, bundle.contract.min_face_px)
-        cut = [cutter(entry).pixels for entry in entries]
+        contract = bundle.contract
+        cutter = Cutter(contract.side_px, contract.min_face_px, contract.crop_scale)
+        cut = [cutter(entry, data).pixels for entry, data in zip(entries, pictures, strict=True)]
         crops = np.stack([pixels for pixels in cut if pixels is not None])
         yield from _scoring(workspace, Engine(bundle), crops)
         yield _picture(detector, pictures)
@@ -85,8 +86,8 @@ def _picture(detector: Detector, pictures: list[bytes]) -> Row:
 
 def _cutting(cutter: Cutter, entries: list, pictures: list[bytes]) -> Row:
     def ours() -> int:
-        for entry in entries:
-            cutter(entry)
+        for entry, data in zip(entries, pictures, strict=True):
+            cutter(entry, data)
         return len(entries)
 
     def limit() -> int:

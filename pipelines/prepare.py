@@ -6,10 +6,13 @@ import sys
 
 from tqdm import tqdm
 
-from deepfake_detector.data.crops import cut_crops, in_random_order
+from deepfake_detector.data.archives import sha256_of
+from deepfake_detector.data.crops import cut_crops
 from deepfake_detector.data.manifest import read_manifest
-from deepfake_detector.data.repairs import duplicates, listed, read_drop_list
-from deepfake_detector.data.twins import group_twins
+from deepfake_detector.data.omissions import omissions
+from deepfake_detector.data.repairs import read_drop_list
+from deepfake_detector.data.unfinished import resume
+from deepfake_detector.data.wanted import in_random_order, wanted
 from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import quietly, run_stage, write_report
@@ -19,21 +22,19 @@ def main() -> None:
     """Cut every picture's face and pack the crops; say of every picture that gives none why."""
     workspace = Workspace().enter()
     settings = read_settings(workspace.params)
-    prepare = settings.prepare
+    prepare, fake_kinds = settings.prepare, settings.download.fake_kinds
     with quietly():  # TensorFlow, which the processes that cut need not load
         from deepfake_detector.data.shards import summary, write_shards
-    limit = settings.download.max_unpacked_bytes
-    manifest = read_manifest(workspace.manifest)
+    manifest = in_random_order(read_manifest(workspace.manifest), prepare.seed)
     drop_list = read_drop_list(workspace.root / prepare.drop)
-    left_out = listed(manifest, drop_list)
-    if prepare.drop_duplicates:
-        rest = manifest[~manifest["path"].isin(left_out)]
-        twins = group_twins(rest, workspace.raw, settings.validate.near_duplicate_bits, limit)
-        left_out |= duplicates(rest, twins)
-    entries = in_random_order(manifest, prepare.seed)
-    crops = cut_crops(workspace.raw, entries, prepare, left_out, limit)
-    progress = tqdm(crops, total=len(entries), desc="prepare", unit="picture", mininterval=1)
-    index = write_shards(progress, workspace.shards, prepare.side_px, prepare.shard_mib * 2**20)
+    left_out = omissions(manifest, drop_list, workspace.raw, settings)
+    digest = sha256_of(workspace.manifest)
+    unfinished = resume(workspace.unfinished_shards, digest, prepare, fake_kinds, sorted(left_out.items()))
+    pictures = wanted(manifest.iloc[unfinished.done :], left_out, as_they_are=prepare.reencode == 0)
+    crops = cut_crops(workspace.raw, pictures, prepare, settings.download.max_unpacked_bytes)
+    progress = tqdm(crops, "prepare", len(manifest), initial=unfinished.done, unit="picture", mininterval=1)
+    shard_bytes = prepare.shard_mib * 2**20
+    index = write_shards(progress, workspace.shards, prepare.side_px, shard_bytes, fake_kinds, unfinished)
     unknown = sorted(drop_list - set(manifest["path"]))
     write_report(workspace.report("prepare"), summary(index) | {"reencode": prepare.reencode, "drop_unknown": unknown})
 

@@ -57,9 +57,19 @@ class Workspace:
         return self.root / ".cache" / "checkpoints"
 
     @property
+    def tuning(self) -> Path:
+        """What `tune` has tried; outside DVC's sight, as it is no stage."""
+        return self.root / ".cache" / "tune"
+
+    @property
     def manifest_pieces(self) -> Path:
         """Rows of manifests in the making; outside DVC's outputs for the same reason."""
         return self.root / ".cache" / "manifest"
+
+    @property
+    def unfinished_shards(self) -> Path:
+        """Shards in the making; likewise."""
+        return self.root / ".cache" / "prepare"
 
     @property
     def pretrained(self) -> Path:

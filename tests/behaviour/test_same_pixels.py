@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from deepfake_detector.data import crops
 from deepfake_detector.data.archives import ROOT, Archive
 from deepfake_detector.data.crops import Crop, Cutter
+from deepfake_detector.data.manifest import build_manifest, read_manifest, write_manifest
 from deepfake_detector.data.sample import draw_sample
-from deepfake_detector.media.image import decode_image, encode_jpeg, encode_png
+from deepfake_detector.data.wanted import wanted
+from deepfake_detector.media.face import FaceDetector
+from deepfake_detector.media.image import ORIENTATION_TAG, decode_image, encode_jpeg, encode_png
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.scoring.detector import Detector
 from deepfake_detector.scoring.engine import Engine, Scores
+from deepfake_detector.settings import read_settings
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +45,8 @@ def trained_on(tmp_path: Path, tiny_bundle: Bundle) -> Callable[[str, bytes], Cr
         contract = tiny_bundle.contract
         with Archive(tmp_path / "faces.zip", max_unpacked_bytes=2**24) as opened:
             (entry,) = opened.entries
-            return Cutter(opened, contract.side_px, contract.min_face_px)(entry)
+            cutter = Cutter(contract.side_px, contract.min_face_px, contract.crop_scale)
+            return cutter(entry, opened.read(entry))
 
     return cut
 
@@ -66,6 +77,48 @@ def test_the_crop_trained_on_is_the_crop_served(
     assert served.pixels is not None
     assert crop.pixels.shape == served.pixels.shape
     assert crop.pixels.tobytes() == served.pixels.tobytes()
+
+
+def sideways(rgb: NDArray[np.uint8]) -> bytes:
+    """A JPEG that lies on its side and says so."""
+    stream, tagged = io.BytesIO(), Image.Exif()
+    tagged[ORIENTATION_TAG] = 6
+    Image.fromarray(np.rot90(rgb)).save(stream, "JPEG", quality=92, exif=tagged)
+    return stream.getvalue()
+
+
+def test_the_face_that_validate_found_gives_the_crop_that_is_served(
+    detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in other processes with one thread each, kept in a file, and cut without looking again."""
+    rgb = decode_image(jpeg("real", 1))
+    large = np.asarray(cv2.resize(rgb, (1000, 1000), interpolation=cv2.INTER_CUBIC))
+    pictures = {
+        "drawn.jpg": jpeg("fake", 1), "same.png": encode_png(rgb), "large.jpg": encode_jpeg(large),
+        "wide.png": encode_png(np.hstack([rgb[:, ::-1], rgb[::2, ::2].repeat(2, axis=0), large[:256, :300]])),
+        "sideways.jpg": sideways(large[:900]),
+    }  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        for name, data in pictures.items():
+            archive.writestr(f"{ROOT}/train/real/{name}", data)
+    write_manifest(build_manifest(tmp_path / "faces.zip", {}), tmp_path / "manifest.parquet")
+
+    def never(*_: object) -> None:
+        raise AssertionError("looked for a face again")
+
+    contract, settings = detector.bundle.contract, read_settings(PARAMS).prepare
+    how = replace(settings, side_px=contract.side_px, crop_scale=contract.crop_scale, reencode=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(crops, "in_order", map)
+        patch.setattr(FaceDetector, "find", never)
+        rows = wanted(read_manifest(tmp_path / "manifest.parquet"), {}, as_they_are=True)
+        found = {c.entry.path.rpartition("/")[2]: c for c in crops.cut_crops(tmp_path / "faces.zip", rows, how, 2**30)}
+    assert set(found) == set(pictures)
+    for name, data in pictures.items():
+        served, crop = detector.look(decode_image(data))[0].pixels, found[name].pixels
+        assert served is not None, name
+        assert crop is not None, name
+        assert crop.tobytes() == served.tobytes(), name
 
 
 def test_the_engine_is_handed_that_crop_and_nothing_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import stat
 import struct
 import zipfile
@@ -63,6 +64,10 @@ def test_encrypted_entries_are_refused(tmp_path: Path) -> None:
     assert "is encrypted" in refused(path)
 
 
+def test_compression_that_is_seldom_met_is_refused_before_reading(tmp_path: Path) -> None:
+    assert "only stored and deflated are" in refused(write(tmp_path / "a.zip", {GOOD: b"1" * 99}, zipfile.ZIP_BZIP2))
+
+
 def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", {GOOD: bytes(4 * 2**20)}, zipfile.ZIP_DEFLATED)
     assert "zip bomb" in refused(path)
@@ -99,6 +104,26 @@ def test_a_changed_byte_is_found_while_reading(tmp_path: Path) -> None:
     path.write_bytes(data)
     with Archive(path, LIMIT) as archive, pytest.raises(ArchiveRejected, match=r"a\.jpg.*CRC"):
         archive.read(archive.entries[0])
+
+
+def test_a_deflated_entry_and_one_behind_other_bytes_are_read(tmp_path: Path) -> None:
+    picture = bytes(range(256)) * 40
+    path = write(tmp_path / "a.zip", {GOOD: picture}, zipfile.ZIP_DEFLATED)
+    path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())  # a zip that unpacks itself
+    with Archive(path, LIMIT) as archive:
+        assert archive.read(archive.entries[0]) == picture
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_table_that_points_nowhere_is_found_while_reading(tmp_path: Path, compression: int) -> None:
+    path = write(tmp_path / "a.zip", {GOOD: b"picture" * 100}, compression)
+    data = bytearray(path.read_bytes())
+    data[:4] = b"none"
+    path.write_bytes(data)
+    with Archive(path, LIMIT) as archive, pytest.raises(ArchiveRejected, match=r"a\.jpg.*no file begins"):
+        archive.read(archive.entries[0])
+    with Archive(path, LIMIT) as archive, pytest.raises(ArchiveRejected, match=r"b\.jpg is not in a\.zip"):
+        archive.read(Entry(f"{ROOT}/train/real/b.jpg", "train", 0))
 
 
 def test_a_cut_file_and_a_text_file_are_no_archives(tmp_path: Path) -> None:
@@ -144,7 +169,9 @@ def test_a_folder_of_archives_names_every_picture_once(tmp_path: Path) -> None:
         assert archive.entries == tuple(Entry(f"{s}/{GOOD}", "train", 0, "", s) for s in "ab")
         assert [archive.read(entry) for entry in archive.entries] == [b"a", b"b"]
         assert archive.counts()["train"] == {"real": 2, "fake": 0}
-        assert archive.stamp(archive.entries[0]) != archive.stamp(archive.entries[1])
+        places = [archive.place(entry) for entry in archive.entries]
+    assert places[0].stamp != places[1].stamp
+    assert [place.read() for place in pickle.loads(pickle.dumps(places))] == [b"a", b"b"]  # as in another process
 
 
 def test_one_bad_archive_spoils_the_folder_and_an_empty_one_is_named(tmp_path: Path) -> None:

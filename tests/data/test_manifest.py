@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from deepfake_detector.data import manifest
 from deepfake_detector.data.archives import ROOT, Entry, pack
 from deepfake_detector.data.manifest import COLUMNS, Row, build_manifest, examine, read_manifest, write_manifest
+from deepfake_detector.data.place import Place
 from deepfake_detector.data.sample import draw_sample
 from deepfake_detector.errors import ArchiveRejected, DataRejected
 
@@ -115,12 +117,14 @@ def test_a_killed_run_goes_on_and_a_changed_picture_is_looked_at_again(
     looked: list[str] = []
     dies_at = [6]
 
-    def in_this_process(function: Callable[[Entry], Row], entries: Iterable[Entry]) -> Iterator[Row]:
-        for entry in entries:
+    def in_this_process(
+        function: Callable[[tuple[Entry, Place]], Row], pictures: Iterable[tuple[Entry, Place]]
+    ) -> Iterator[Row]:
+        for entry, place in pictures:
             if len(looked) == dies_at[0]:
                 raise KeyboardInterrupt
             looked.append(entry.path)
-            yield function(entry)
+            yield function((entry, place))
 
     monkeypatch.setattr(manifest, "in_order", in_this_process)
     monkeypatch.setattr(manifest, "PIECE", 4)
@@ -133,8 +137,15 @@ def test_a_killed_run_goes_on_and_a_changed_picture_is_looked_at_again(
     resumed = build_manifest(archive, {}, pieces=pieces)
     assert looked == sorted(files)[4:]
     assert resumed.equals(build_manifest(archive, {}))
+    for name, table in (("resumed", resumed), ("whole", build_manifest(archive, {}))):
+        write_manifest(table, tmp_path / name)
+    assert (tmp_path / "resumed").read_bytes() == (tmp_path / "whole").read_bytes()
+    (first,) = (p for p in pieces.iterdir() if pd.read_parquet(p)["path"].iloc[0] == sorted(files)[0])
+    first.write_bytes(first.read_bytes()[:500])  # as a power cut leaves it
     looked.clear()
-    manifest._opened.cache_clear()  # worker processes would be new
+    assert build_manifest(archive, {}, pieces=pieces).equals(resumed)
+    assert looked == sorted(files)[:4]
+    looked.clear()
     pack(archive, (files | {sorted(files)[-1]: PICTURE}).items())
     changed = build_manifest(archive, {}, pieces=pieces)
     assert looked == sorted(files)[8:]
@@ -151,6 +162,12 @@ def test_a_damaged_archive_is_refused_by_name(tmp_path: Path) -> None:
     assert zipfile.is_zipfile(path)
     with pytest.raises(ArchiveRejected, match=r"test/fake/00000\.jpg"):
         build_manifest(path, {})
+
+
+def test_a_manifest_of_an_older_version_is_not_read(tmp_path: Path) -> None:
+    write_manifest(pd.DataFrame({"path": ["a.jpg"], "label": [1]}), tmp_path / "manifest.parquet")
+    with pytest.raises(DataRejected, match="another version"):
+        read_manifest(tmp_path / "manifest.parquet")
 
 
 def test_a_missing_manifest_names_the_stage(tmp_path: Path) -> None:

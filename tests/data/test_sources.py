@@ -8,9 +8,12 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from deepfake_detector.data.archives import ROOT, Archive
+from deepfake_detector.data.layout import TABLE
+from deepfake_detector.data.listed import listed_labels
 from deepfake_detector.data.sources import fetch, fetch_all
 from deepfake_detector.errors import ArchiveRejected, CredentialsMissing, ToolFailed
 from deepfake_detector.settings import Download, Sample, Source
@@ -77,6 +80,48 @@ def test_a_folder_is_packed_wherever_the_splits_lie(tmp_path: Path, below: str) 
     make_folder(tmp_path / "in" / below)
     fetch(archive(tmp_path / "in"), SETTINGS, tmp_path / "faces.zip")
     assert contents(tmp_path / "faces.zip") == {f"{ROOT}/{inner}": inner.encode() for inner in INNER}
+
+
+# As Kaggle writes them: 1 is real. The second line belies the folder.
+LIST = b",original_path,id,label,label_str,path\n0,/x,1,0,fake,train/fake/1.jpg\n1,/x,2,1,real,train/fake/2.jpg\n"
+SIZES = b"path,bytes\ntrain/fake/1.jpg,7\n"
+OURS = b"path,label_str,split,group\n"
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder", "kaggle"])
+def test_lists_of_labels_come_along_and_witness(
+    tmp_path: Path, kind: str, no_login: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all files beside the pictures only they are packed, wherever they lie."""
+    make_folder(tmp_path / "in" / "a" / "b")
+    for name, data in {"train.csv": LIST, "a/more.CSV": LIST, "sizes.csv": SIZES, f"a/{TABLE}": OURS}.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    source = archive(tmp_path / "in")
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as file:
+            for path in sorted(p for p in (tmp_path / "in").rglob("*") if p.is_file()):
+                file.write(path, path.relative_to(tmp_path / "in"))
+        source = archive(tmp_path / "in.zip")
+    elif kind == "kaggle":
+        monkeypatch.setenv("KAGGLE_API_TOKEN", "token")
+        monkeypatch.setattr("kagglehub.dataset_download", lambda _: str(tmp_path / "in"))
+        source = KAGGLE
+    fetch(source, SETTINGS, tmp_path / "faces.zip")
+    lists = {"train.csv": LIST, "a/more.CSV": LIST}
+    assert contents(tmp_path / "faces.zip") == {f"{ROOT}/{inner}": inner.encode() for inner in INNER} | lists
+    with Archive(tmp_path / "faces.zip", 2**20) as packed:
+        manifest = pd.DataFrame(packed.entries)
+    listed = listed_labels(manifest, tmp_path / "faces.zip", 2**20).set_axis(manifest["path"]).dropna()
+    said = {"fake/1.jpg": 1, "fake/2.jpg": 0, "real/1.jpg": 1, "real/2.jpg": 0}  # by file name, whatever the folder
+    assert listed.to_dict() == {f"{ROOT}/train/{name}": label for name, label in said.items()}
+
+
+def test_a_list_too_large_to_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_folder(tmp_path / "in")
+    (tmp_path / "in" / "train.csv").write_bytes(LIST)
+    monkeypatch.setattr("deepfake_detector.data.folder.MAX_ENTRY_BYTES", len(LIST) - 1)
+    with pytest.raises(ArchiveRejected, match=r"train\.csv has more than"):
+        fetch(archive(tmp_path / "in"), SETTINGS, tmp_path / "faces.zip")
 
 
 def test_another_checksum_is_refused_and_the_old_archive_stays(tmp_path: Path) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deepfake_detector.data.stream import AHEAD, CHUNK, cores, in_order
 from deepfake_detector.errors import ToolFailed
+
+SOURCE = Path(__file__).parents[2] / "src"
 
 
 def square(number: int) -> tuple[int, int]:
@@ -24,6 +30,25 @@ def test_order_is_kept_and_the_work_is_done_elsewhere() -> None:
     assert [value for value, _ in results] == [n**2 for n in range(100)]
     assert os.getpid() not in {process for _, process in results}
     assert list(in_order(square, [])) == []
+
+
+ABANDONING = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+from {module} import square
+from deepfake_detector.data.stream import in_order
+
+for _ in in_order(square, iter(range(10**9))):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    """Workers hold the other end of its output: this waits for all of them."""
+    (tmp_path / "squares.py").write_text("import os\ndef square(n): return n**2, os.getpid()\n", encoding="utf-8")
+    code = ABANDONING.format(path=[str(tmp_path), str(SOURCE)], module="squares")
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
 
 
 def test_a_slow_reader_holds_the_workers_back() -> None:

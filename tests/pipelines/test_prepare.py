@@ -2,6 +2,10 @@
 
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -50,16 +54,20 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
     return workspace
 
 
-def prepared(workspace: Workspace, pictures: dict[str, bytes], **settings: object) -> tuple[dict, pd.DataFrame]:
-    """Run the stage; its report and its index by path."""
+def validated(workspace: Workspace, pictures: dict[str, bytes], **settings: object) -> None:
+    """Leave what the stage reads."""
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     params["prepare"] |= {"side_px": 64} | settings
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
     pack(workspace.raw / "faces.zip", pictures.items())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest, "in_order", map)  # worker processes take seconds to start
-        manifest._opened.cache_clear()
         write_manifest(build_manifest(workspace.raw, {"faces": "synthetic"}, 2**30), workspace.manifest)
+
+
+def prepared(workspace: Workspace, pictures: dict[str, bytes], **settings: object) -> tuple[dict, pd.DataFrame]:
+    """Run the stage; its report and its index by path."""
+    validated(workspace, pictures, **settings)
     assert run_stage(main) == 0
     report = json.loads(workspace.report("prepare").read_text(encoding="utf-8"))
     return report, pd.read_parquet(workspace.shards / "index.parquet").set_index("path")
@@ -86,7 +94,7 @@ def test_the_same_archive_gives_the_same_crops(workspace, pictures) -> None:
     digests = []
     for _ in range(2):
         prepared(workspace, pictures)
-        digests.append([Shards.open(workspace.shards).digest(split) for split in ("train", "valid", "test")])
+        digests.append([Shards.open(workspace.shards).arrays(split).sha256 for split in ("train", "valid", "test")])
     assert digests[0] == digests[1]
 
 
@@ -127,3 +135,65 @@ def test_saving_anew_makes_both_classes_alike(workspace, pictures) -> None:
     by_hand = crop(saved, 0)
     assert np.array_equal(crop(lossless, 60), by_hand)
     assert not np.array_equal(crop(lossless, 0), by_hand)
+
+
+def test_another_picture_than_was_validated_is_refused(workspace, pictures, capsys) -> None:
+    validated(workspace, pictures)
+    name = f"{ROOT}/train/real/1.jpg"
+    pack(workspace.raw / "faces.zip", (pictures | {name: pictures[f"{ROOT}/train/real/2.jpg"]}).items())
+    assert run_stage(main) == 1
+    assert f"faces/{name} is not the picture that was validated" in capsys.readouterr().err
+    assert not workspace.shards.exists()
+
+
+# Run by another process, which kills itself with the crop that is asked for: SIGKILL, nothing is tidied up.
+DYING = """
+import os, signal, sys
+from deepfake_detector.workspace import Workspace
+from pipelines import prepare
+
+def dying(*args, cut_crops=prepare.cut_crops):
+    for i, crop in enumerate(cut_crops(*args)):
+        if i == int(sys.argv[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield crop
+
+Workspace.enter = lambda self: self
+prepare.cut_crops = dying
+prepare.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_and_leaves_the_same_bytes(workspace, pictures, monkeypatch) -> None:
+    some = [data for name, data in pictures.items() if "/train/" in name and f"faces/{name}" != FACELESS]
+    many = {f"{ROOT}/train/{('real', 'fake')[i % 2]}/again-{i}.jpg": some[i % len(some)] for i in range(260)}
+    validated(workspace, pictures | many, shard_mib=1)
+    per_shard = 2**20 // (64 * 64 * 3)
+    assert run_stage(main) == 0
+    whole = {path.name: path.read_bytes() for path in workspace.shards.iterdir()}
+    assert [name for name in sorted(whole) if "train" in name] == [f"train-0000{i}.tfrecord" for i in range(4)]
+    assert list(workspace.unfinished_shards.iterdir()) == []
+    report = workspace.report("prepare").read_bytes()
+    shutil.rmtree(workspace.shards)  # as DVC does before it runs a stage
+    workspace.report("prepare").unlink()
+
+    path = os.pathsep.join([str(PARAMS.parent), str(PARAMS.parent / "src")])
+    killed = subprocess.run(
+        [sys.executable, "-c", DYING, "200"], env=os.environ | {"PYTHONPATH": path}, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not workspace.shards.exists()
+    left = sorted(path.name for path in workspace.unfinished_shards.rglob("*.*"))
+    assert left == [
+        "00000.parquet", "00001.parquet",
+        "train-00000.tfrecord", "train-00001.tfrecord", "train-00002.tfrecord.part",
+    ]  # fmt: skip
+
+    cut = []
+    monkeypatch.setattr("pipelines.prepare.tqdm", lambda crops, *_, **__: (cut.append(1) or crop for crop in crops))
+    assert run_stage(main) == 0
+    assert len(cut) <= len(pictures | many) - 2 * per_shard
+    assert {path.name: path.read_bytes() for path in workspace.shards.iterdir()} == whole
+    assert workspace.report("prepare").read_bytes() == report
+    assert list(workspace.unfinished_shards.iterdir()) == []

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from deepfake_detector.data.layout import LABELS, PICTURES, ROOT, SPLITS, TABLE, Entry, find_pictures, read_table
+from deepfake_detector.data.place import Place
 from deepfake_detector.data.volume import MAX_ENTRY_BYTES, Volume
 from deepfake_detector.errors import ArchiveRejected
 
@@ -24,7 +25,7 @@ _UNDATED = (1980, 1, 1, 0, 0, 0)  # the zip format's own zero
 
 
 class Archive:
-    """Pictures that were found safe to open; close it, or use it in a `with` block.
+    """Pictures that were found safe to open; the end of a `with` block lets go of the tables of contents.
 
     Attributes:
         entries: sorted by path. In a folder, `faces.zip` gives paths that begin with `faces/` and the source `faces`,
@@ -45,14 +46,10 @@ class Archive:
         """
         self._volumes: dict[str, Volume] = {}
         self.root, entries = "", list[Entry]()
-        try:
-            for prefix, file in _files(path).items():
-                volume = self._volumes[prefix] = Volume(file, max_unpacked_bytes, name)
-                self.root, inside = _entries(volume)
-                entries += [_placed(entry, prefix) for entry in inside] if prefix else inside
-        except ArchiveRejected:
-            self.close()
-            raise
+        for prefix, file in _files(path).items():
+            volume = self._volumes[prefix] = Volume(file, max_unpacked_bytes, name)
+            self.root, inside = _entries(volume)
+            entries += [_placed(entry, prefix) for entry in inside] if prefix else inside
         self.entries = tuple(sorted(entries, key=lambda entry: entry.path))
 
     def read(self, entry: Entry) -> bytes:
@@ -61,13 +58,12 @@ class Archive:
         Raises:
             ArchiveRejected: the entry is damaged (checksum, compression) or larger than declared.
         """
-        volume, path = self._find(entry.path)
-        return volume.read(path)
+        return self.place(entry).read()
 
-    def stamp(self, entry: Entry) -> str:
-        """Another picture has another stamp; found without reading the picture."""
+    def place(self, entry: Entry) -> Place:
+        """Where a picture lies; all that is needed to read it, in another process too."""
         volume, path = self._find(entry.path)
-        return volume.stamp(path)
+        return volume.place(path)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Pictures per split and label."""
@@ -78,9 +74,8 @@ class Archive:
         return table
 
     def close(self) -> None:
-        """Let go of the files."""
-        for volume in self._volumes.values():
-            volume.close()
+        """Let go of the tables of contents, the only thing that is long; no file is held open."""
+        self._volumes.clear()
 
     def _find(self, path: str) -> tuple[Volume, str]:
         if "" in self._volumes:

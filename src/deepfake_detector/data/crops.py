@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from deepfake_detector.data.archives import Archive, Entry
-from deepfake_detector.data.repairs import LeftOut
+from deepfake_detector.data.place import Place
 from deepfake_detector.data.stream import in_order
-from deepfake_detector.errors import BadInput
-from deepfake_detector.media.crop import cut
-from deepfake_detector.media.face import FaceDetector
+from deepfake_detector.data.wanted import NO_FACE, Wanted
+from deepfake_detector.errors import ArchiveRejected, InputTooLarge, UnreadableImage
+from deepfake_detector.media.crop import cut, place_in_crop
+from deepfake_detector.media.face import Face, FaceDetector
 from deepfake_detector.media.image import decode_image, encode_jpeg
 from deepfake_detector.settings import Prepare
 
@@ -29,78 +30,87 @@ class Crop:
         pixels: uint8 (side, side, 3) RGB; None if left out.
         reason: one clause for people; "" when there is a crop.
         why: the reason by a short name to count by: unreadable | faceless | unfit, or what `repairs` found.
+        landmarks_px: float32 (5, 2), where eyes, nose and mouth corners lie in the crop; None if left out.
     """
 
     entry: Entry
     pixels: NDArray[np.uint8] | None
     reason: str
     why: str = ""
+    landmarks_px: NDArray[np.float32] | None = None
 
 
 class Cutter:
     """Bytes of a picture -> the crop of its largest face.
 
     Args:
-        archive: an open archive.
         side_px: side of the crops.
         min_face_px: a picture whose largest face is smaller gives no crop, nor does a face that serving refuses.
+        crop_scale: side of the square cut out over that of FFHQ's.
         reencode: JPEG quality that every picture is saved with before it is cut; 0: as it is.
     """
 
-    def __init__(self, archive: Archive, side_px: int, min_face_px: int, reencode: int = 0) -> None:
-        self._archive, self._side_px, self._min_face_px = archive, side_px, min_face_px
+    def __init__(self, side_px: int, min_face_px: int, crop_scale: float = 1.0, reencode: int = 0) -> None:
+        self._side_px, self._min_face_px, self._crop_scale = side_px, min_face_px, crop_scale
         self._reencode = reencode
         self._detector = FaceDetector()
 
-    def __call__(self, entry: Entry) -> Crop:
-        """Cut one picture; the reason of an unreadable one is its error, that of an unfit face its problem."""
+    def __call__(self, entry: Entry, data: bytes, face: Face | None = None) -> Crop:
+        """Cut one picture; the reason of an unreadable one is its error, that of an unfit face its problem.
+
+        Args:
+            entry: where it comes from.
+            data: the file.
+            face: its largest face, if that is known; it must have been found in this file, not saved anew.
+        """
         try:
-            rgb = decode_image(self._archive.read(entry))
-        except BadInput as error:
+            rgb = decode_image(data)
+        except (UnreadableImage, InputTooLarge) as error:
             return Crop(entry, None, error.message, "unreadable")
         if self._reencode:
-            rgb = decode_image(encode_jpeg(rgb, self._reencode))
-        faces = self._detector.find(rgb)
-        if not faces:
-            return Crop(entry, None, "no face found", "faceless")
-        largest = cut(rgb, faces[0], self._side_px, self._min_face_px)
-        return Crop(entry, largest.pixels, largest.problem or "", "unfit" if largest.problem else "")
+            rgb, face = decode_image(encode_jpeg(rgb, self._reencode)), None
+        largest = next(iter(self._detector.find(rgb)), None) if face is None else face
+        if largest is None:
+            return Crop(entry, None, NO_FACE, "faceless")
+        found = cut(rgb, largest, self._side_px, self._min_face_px, self._crop_scale)
+        if found.pixels is None:
+            return Crop(entry, None, found.problem or "", "unfit")
+        return Crop(entry, found.pixels, "", "", place_in_crop(largest, self._side_px, self._crop_scale))
 
 
-def in_random_order(manifest: pd.DataFrame, seed: int) -> list[Entry]:
-    """Entries of a manifest, shuffled by `seed`, so that neighbours in a shard are of both classes."""
-    rows = manifest.sort_values("path").sample(frac=1.0, random_state=seed)
-    return [Entry(*row) for row in rows[["path", "split", "label", "group", "source"]].itertuples(index=False)]
-
-
-def cut_crops(
-    archive: Path, entries: Sequence[Entry], settings: Prepare, left_out: Mapping[str, LeftOut], max_unpacked_bytes: int
-) -> Iterator[Crop]:
+def cut_crops(archive: Path, pictures: Iterable[Wanted], settings: Prepare, max_unpacked_bytes: int) -> Iterator[Crop]:
     """Cut many pictures on all cores, a few at a time in memory.
 
     Args:
         archive: a zip, or a folder of zips.
-        entries: the pictures, in the order in which crops are wanted.
+        pictures: in the order in which crops are wanted; read as they are needed.
         settings: the section `prepare` of params.yaml.
-        left_out: path -> why it is not cut at all; such pictures come first.
         max_unpacked_bytes: see `Archive`.
 
     Yields:
-        One `Crop` per entry.
+        One `Crop` per picture.
+
+    Raises:
+        ArchiveRejected: the archive is damaged, or holds another picture than the manifest describes.
     """
-    for entry in entries:
-        if entry.path in left_out:
-            yield Crop(entry, None, left_out[entry.path].reason, left_out[entry.path].why)
-    how = (settings.side_px, settings.min_face_px, settings.reencode)
-    wanted = (entry for entry in entries if entry.path not in left_out)
-    yield from in_order(partial(_cut, archive, max_unpacked_bytes, how), wanted)
+    how = (settings.side_px, settings.min_face_px, settings.crop_scale, settings.reencode)
+    with Archive(archive, max_unpacked_bytes) as opened:
+        yield from in_order(partial(_cut, how), ((picture, opened.place(picture.entry)) for picture in pictures))
 
 
 @cache
-def _cutter(archive: Path, max_unpacked_bytes: int, how: tuple[int, int, int]) -> Cutter:
-    """One per worker process: tables of contents are long, and YuNet is built once."""
-    return Cutter(Archive(archive, max_unpacked_bytes), *how)
+def _cutter(how: tuple[int, int, float, int]) -> Cutter:
+    """One per worker process: YuNet is built once."""
+    return Cutter(*how)
 
 
-def _cut(archive: Path, max_unpacked_bytes: int, how: tuple[int, int, int], entry: Entry) -> Crop:
-    return _cutter(archive, max_unpacked_bytes, how)(entry)
+def _cut(how: tuple[int, int, float, int], picture: tuple[Wanted, Place]) -> Crop:
+    wanted, place = picture
+    if wanted.left_out is not None:
+        return Crop(wanted.entry, None, wanted.left_out.reason, wanted.left_out.why)
+    data = place.read()
+    if hashlib.sha256(data).hexdigest() != wanted.sha256:
+        raise ArchiveRejected(
+            f"{wanted.entry.path} is not the picture that was validated", "run `dvc repro`, which validates it first"
+        )
+    return _cutter(how)(wanted.entry, data, wanted.face)

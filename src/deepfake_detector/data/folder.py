@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
 
 from deepfake_detector.data.archives import pack
 from deepfake_detector.data.layout import PICTURES, ROOT, SPLITS
+from deepfake_detector.data.lists import is_list
 from deepfake_detector.data.volume import MAX_ENTRY_BYTES
 from deepfake_detector.errors import ArchiveRejected
+
+_LONGEST_LINE = 2**16  # bytes of a CSV file's first line; a list of labels has a short one
 
 
 class Folder:
@@ -30,9 +34,6 @@ class Folder:
         """The bytes of one file."""
         return (self._path / name).read_bytes()
 
-    def close(self) -> None:
-        """Nothing is held open; a `Volume` is closed the same way."""
-
 
 def check_sizes(folder: Path, files: list[Path], max_bytes: int) -> None:
     """Refuse what is too large to be a set of portraits.
@@ -47,22 +48,36 @@ def check_sizes(folder: Path, files: list[Path], max_bytes: int) -> None:
         )
     large = [file for file in files if file.stat().st_size > MAX_ENTRY_BYTES]
     if large:
-        raise ArchiveRejected(f"{large[0]} has more than {MAX_ENTRY_BYTES} bytes", "remove it; it is no portrait")
+        raise ArchiveRejected(
+            f"{large[0]} has more than {MAX_ENTRY_BYTES} bytes", "remove it; no portrait and no list is so large"
+        )
 
 
 def pack_folder(folder: Path, to: Path, max_bytes: int) -> None:
     """Pack {train,valid,test}/{real,fake}, at any depth in `folder`, into a zip in Kaggle's layout.
 
+    CSV files with labels, wherever they lie in `folder`, come along: `listed_labels` compares them with the folders.
+
     Raises:
-        ArchiveRejected: the splits are not there exactly once, or the pictures are too large.
+        ArchiveRejected: the splits are not there exactly once, or the files are too large.
     """
     root = _find_root(folder)
     files = sorted(
         p for split in SPLITS for p in (root / split).rglob("*") if p.suffix.lower() in PICTURES and p.is_file()
     )
-    check_sizes(folder, files, max_bytes)
+    lists = sorted(p for p in folder.rglob("*") if p.is_file() and is_list(p.name, _first_line(p)))
+    check_sizes(folder, [*lists, *files], max_bytes)
+    beside = ((p.relative_to(folder).as_posix(), p.read_bytes()) for p in lists)
     names = ((f"{ROOT}/{p.relative_to(root).as_posix()}", p.read_bytes()) for p in files)
-    pack(to, tqdm(names, total=len(files), desc="packing", unit="img"))
+    pack(to, chain(beside, tqdm(names, total=len(files), desc="packing", unit="img")))
+
+
+def _first_line(file: Path) -> bytes:
+    """Of a CSV file; of others nothing is read."""
+    if file.suffix.lower() != ".csv":
+        return b""
+    with file.open("rb") as stream:
+        return stream.readline(_LONGEST_LINE)
 
 
 def _find_root(folder: Path) -> Path:

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -40,13 +39,12 @@ def pack_labelled(place: Path, to: Path, held_out_share: float, max_unpacked_byt
         ArchiveRejected: unsafe, too large, no such CSV or several, a row that names no file, an unknown label or
             split, or a picture named twice.
     """
-    opened = Folder(place, max_unpacked_bytes) if place.is_dir() else Volume(place, max_unpacked_bytes)
-    with closing(opened) as volume:
-        entries = _carved(_listed(volume), held_out_share)
-        pictures = ((entry.path, volume.read(entry.path)) for entry in entries)
-        progress = tqdm(pictures, total=len(entries), desc="packing", unit="img")
-        pack(to, chain([(TABLE, write_table(entries))], progress))
-        return len({name for name in volume.names if is_picture(name)} - {entry.path for entry in entries})
+    volume = Folder(place, max_unpacked_bytes) if place.is_dir() else Volume(place, max_unpacked_bytes)
+    entries = _carved(_listed(volume), held_out_share)
+    pictures = ((entry.path, volume.read(entry.path)) for entry in entries)
+    progress = tqdm(pictures, total=len(entries), desc="packing", unit="img")
+    pack(to, chain([(TABLE, write_table(entries))], progress))
+    return len({name for name in volume.names if is_picture(name)} - {entry.path for entry in entries})
 
 
 def _listed(volume: Volume | Folder) -> list[Entry]:

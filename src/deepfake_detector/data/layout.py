@@ -18,7 +18,7 @@ TABLE = "deepfake-detector-labels.csv"  # written by us, at the top of an archiv
 TABLE_COLUMNS = ("path", "label_str", "split", "group")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One picture inside an archive.
 

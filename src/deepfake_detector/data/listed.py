@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from deepfake_detector.data.layout import LABELS, SPLITS, TABLE
+from deepfake_detector.data.lists import is_list, rows_of
 from deepfake_detector.data.volume import Volume
-
-Listed = dict[tuple[str, str, str], set[int]]  # (source, split, file name) -> labels
 
 
 def listed_labels(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: int) -> pd.Series:
@@ -34,26 +31,28 @@ def listed_labels(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: int
         ArchiveRejected: the archive is damaged or unsafe.
     """
     files = {file.stem: file for file in sorted(archive.glob("*.zip"))} if archive.is_dir() else {"": archive}
-    listed: Listed = {}
+    labels = np.full(len(manifest), np.nan)
     for source, file in files.items():
-        volume = Volume(file, max_unpacked_bytes)
-        try:
-            _read_lists(volume, source, listed)
-        finally:
-            volume.close()
-    keys = zip(manifest["source"], manifest["split"], manifest["path"].str.rpartition("/")[2], strict=True)
-    found = [listed.get(key, set()) for key in keys]
-    labels = [float(next(iter(labels))) if len(labels) == 1 else np.nan for labels in found]
-    return pd.Series(labels, index=manifest.index, dtype="float64")
+        listed = _listed(Volume(file, max_unpacked_bytes))
+        of_source = (manifest["source"] == source).to_numpy()
+        rows = manifest[of_source]
+        keys = zip(rows["split"], rows["path"].str.rpartition("/")[2], strict=True)
+        labels[of_source] = [listed.get(key, np.nan) for key in keys]
+    return pd.Series(labels, index=manifest.index)
 
 
-def _read_lists(volume: Volume, source: str, listed: Listed) -> None:
+def _listed(volume: Volume) -> dict[tuple[str, str], float]:
+    """(split, file name) -> label; NaN where two are given."""
+    listed: dict[tuple[str, str], float] = {}
     if TABLE in volume.names:
-        return  # our own list: the labels come from it, so it witnesses nothing
+        return listed  # our own list: the labels come from it, so it witnesses nothing
     for name in volume.names:
-        if name.lower().endswith(".csv"):
-            for row in csv.DictReader(io.StringIO(volume.read(name).decode("utf-8", "replace"))):
-                path, label = PurePosixPath(row.get("path") or ""), row.get("label_str") or ""
-                split = next((part for part in path.parts if part in SPLITS), "")
-                if split and label in LABELS:
-                    listed.setdefault((source, split, path.name), set()).add(LABELS[label])
+        data = volume.read(name) if name.lower().endswith(".csv") else b""
+        for row in rows_of(data) if is_list(name, data) else ():
+            path, label = PurePosixPath(row["path"] or ""), row["label_str"] or ""
+            split = next((part for part in path.parts if part in SPLITS), "")
+            if split and label in LABELS:
+                before = listed.setdefault((split, path.name), float(LABELS[label]))
+                if before != LABELS[label]:
+                    listed[split, path.name] = np.nan
+    return listed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,6 +14,7 @@ from deepfake_detector.data.archives import Archive, pack, sha256_of, written_wh
 from deepfake_detector.data.folder import pack_folder
 from deepfake_detector.data.labelled import pack_labelled
 from deepfake_detector.data.layout import ROOT, find_pictures
+from deepfake_detector.data.lists import is_list
 from deepfake_detector.data.sample import write_sample
 from deepfake_detector.data.volume import Volume
 from deepfake_detector.errors import ArchiveRejected, CredentialsMissing, ToolFailed
@@ -144,14 +145,16 @@ def _copy_file(source: Path, to: Path) -> str:
 
 
 def _normalise(path: Path, name: str, limit_bytes: int) -> None:
-    """Pack a zip anew whose pictures lie under another folder than the Kaggle set's."""
-    with closing(Volume(path, limit_bytes, name)) as volume:
-        root, entries = find_pictures(volume.names, name)
-        if root == ROOT:
-            return
-        with written_whole(path) as fresh:
-            names = ((f"{ROOT}/{entry.inner}", volume.read(entry.path)) for entry in entries)
-            pack(fresh, tqdm(names, total=len(entries), desc="packing", unit="img"))
+    """Pack a zip anew whose pictures lie under another folder than the Kaggle set's; its lists of labels come along."""
+    volume = Volume(path, limit_bytes, name)
+    root, entries = find_pictures(volume.names, name)
+    if root == ROOT:
+        return
+    tables = ((file, volume.read(file)) for file in volume.names if file.lower().endswith(".csv"))
+    with written_whole(path) as fresh:
+        names = ((f"{ROOT}/{entry.inner}", volume.read(entry.path)) for entry in entries)
+        pictures = tqdm(names, total=len(entries), desc="packing", unit="img")
+        pack(fresh, chain(((file, data) for file, data in tables if is_list(file, data)), pictures))
 
 
 def _kaggle(source: Source, settings: Download, to: Path) -> int:

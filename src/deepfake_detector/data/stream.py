@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -33,7 +34,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
     waiting = iter(items)
     # spawn: forking a process that has threads (OpenCV, TensorFlow) may hang it.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), mp_context=context, initializer=use_one_thread) as pool:
+    with ProcessPoolExecutor(cores(), mp_context=context, initializer=_begin) as pool:
         pending: deque[Future[list[Result]]] = deque()
         try:
             while True:
@@ -53,6 +54,21 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _begin() -> None:
+    """What a worker does first."""
+    use_one_thread()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker that waits for work does not notice that nobody is left to send any; it would wait, and hold memory and
+    the terminal, for ever after a kill -9."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:

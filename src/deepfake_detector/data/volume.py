@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import stat
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
+from deepfake_detector.data.place import METHODS, Place
 from deepfake_detector.errors import ArchiveRejected
 
 MAX_ENTRY_BYTES = 64 * 2**20  # a 256x256 picture has 0.03 MiB
@@ -20,7 +20,7 @@ class Volume:
     """A zip file that was found safe to open."""
 
     def __init__(self, path: Path, max_unpacked_bytes: int, name: str = "") -> None:
-        """Open and check the table of contents.
+        """Read and check the table of contents.
 
         Args:
             path: a zip file.
@@ -32,63 +32,49 @@ class Volume:
         """
         self.name = name or path.name
         try:
-            self._zip = zipfile.ZipFile(path)
+            with zipfile.ZipFile(path) as table:
+                infos = table.infolist()
         except (OSError, zipfile.BadZipFile) as error:
             raise ArchiveRejected(
                 f"{self.name} is not a whole zip file: {error}",
                 "copy or download it again; a cut download looks like this",
             ) from error
-        try:
-            self._infos = _checked(self._zip.infolist(), self.name, max_unpacked_bytes)
-        except ArchiveRejected:
-            self._zip.close()
-            raise
+        self._places = _checked(infos, path, self.name, max_unpacked_bytes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all files inside, in the order they were packed."""
-        return tuple(path for path in self._infos if not path.endswith("/"))
+        return tuple(path for path in self._places if not path.endswith("/"))
+
+    def place(self, path: str) -> Place:
+        """Where one file lies; all that is needed to read it, in another process too.
+
+        Raises:
+            ArchiveRejected: there is no such file.
+        """
+        if path not in self._places:
+            raise ArchiveRejected(f"{path} is not in {self.name}", "run `dvc repro`, which looks at the archive anew")
+        return self._places[path]
 
     def read(self, path: str) -> bytes:
         """The bytes of one file, never more than its declared size.
 
         Raises:
-            ArchiveRejected: the entry is damaged (checksum, compression) or larger than declared.
+            ArchiveRejected: it is not there, damaged (checksum, compression), or larger than declared.
         """
-        info = self._infos[path]
-        try:
-            with self._zip.open(info) as stream:
-                data = stream.read(info.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise ArchiveRejected(
-                f"{path} in {self.name} cannot be read: {error}", "copy or download the archive again"
-            ) from error
-        if len(data) != info.file_size:
-            raise ArchiveRejected(
-                f"{path} in {self.name} has {len(data)} bytes, its table of contents says {info.file_size}",
-                "do not use this archive: its sizes are forged, as in a zip bomb",
-            )
-        return data
-
-    def stamp(self, path: str) -> str:
-        """Size and checksum of one file as the table of contents has them: another picture has another stamp."""
-        info = self._infos[path]
-        return f"{info.file_size}:{info.CRC:08x}"
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._zip.close()
+        return self.place(path).read()
 
 
-def _checked(infos: list[zipfile.ZipInfo], name: str, max_unpacked_bytes: int) -> dict[str, zipfile.ZipInfo]:
+def _checked(infos: list[zipfile.ZipInfo], file: Path, name: str, max_unpacked_bytes: int) -> dict[str, Place]:
     if len(infos) > MAX_ENTRIES:
         raise ArchiveRejected(f"{name} has {len(infos)} entries, at most {MAX_ENTRIES} are read", "split the archive")
-    unpacked, seen = 0, {}
+    unpacked, seen = 0, dict[str, Place]()
     for info in infos:
         fault = _fault(info) or ("appears twice" if info.filename in seen else "")
         if fault:
             raise ArchiveRejected(f"entry {info.filename!r} of {name} {fault}", "do not use this archive; pack it anew")
-        seen[info.filename] = info
+        where = (info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type)
+        seen[info.filename] = Place(file, name, info.filename, *where)
         unpacked += info.file_size
     if unpacked > max_unpacked_bytes:
         raise ArchiveRejected(
@@ -108,6 +94,8 @@ def _fault(info: zipfile.ZipInfo) -> str:
         return "is a link or a device, not a file"
     if info.flag_bits & 0x1:
         return "is encrypted"
+    if info.compress_type not in METHODS:
+        return "is compressed in a way that is not read (only stored and deflated are)"
     if info.file_size > MAX_ENTRY_BYTES:
         return f"unpacks to {info.file_size} bytes, at most {MAX_ENTRY_BYTES} are read"
     if info.file_size > MAX_RATIO * max(info.compress_size, 1):
