@@ -1,4 +1,4 @@
-"""models/trained and data/shards -> models/bundle, reports/evaluate.json, and plots in reports/evaluate/."""
+"""models/trained, data/shards and data/raw -> models/bundle, reports/evaluate.json and all in reports/evaluate/."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ def main() -> None:
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with quietly():
         from deepfake_detector.data.shards import Shards
-        from deepfake_detector.evidence.figures import draw_all
-        from deepfake_detector.evidence.tables import write_tables
+        from pipelines.exhibits import exhibit
         from pipelines.judgement import judge, seal
+        from pipelines.trials import find_out, send
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)
     with tempfile.TemporaryDirectory() as scratch:
         judgement = judge(workspace, settings, shards, Path(scratch))
-        bundle = seal(workspace, judgement, Path(scratch))
-    folder = workspace.figures("evaluate")
-    draw_all(folder, judgement.p_fake, judgement.labels, judgement.history, judgement.test, judgement.thresholds,
-             settings.evaluate.calibration_bins)  # fmt: skip
-    write_tables(folder, judgement.paths, judgement.labels, judgement.p_fake, settings.evaluate.calibration_bins)
-    write_report(workspace.report("evaluate"), judgement.report() | {"bundle_sha256": bundle.sha256})
+        gone = send(workspace, settings, judgement)
+        found = find_out(settings, judgement, gone)
+        bundle = seal(workspace, judgement, found, Path(scratch))
+    folder, bins = workspace.figures("evaluate"), settings.evaluate.calibration_bins
+    exhibit(folder, judgement, found, gone, bundle, bins)
+    report = found.headline() | judgement.report() | {"bundle_sha256": bundle.sha256}
+    write_report(workspace.report("evaluate"), report)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from deepfake_detector.evidence.metrics import Estimate, calibration_error, measure, measure_slices, reliability
+from deepfake_detector.evidence.estimate import Estimate
+from deepfake_detector.evidence.metrics import calibration_error, measure, reliability
 
 
 def test_a_small_case_worked_by_hand() -> None:
@@ -35,7 +36,7 @@ def test_perfect_scores() -> None:
     figures = measure(labels.astype(float), labels, resamples=100, bins=15)
     assert figures.accuracy.value == figures.auc.value == 1.0
     assert figures.accuracy.low < 1.0  # 100 pictures prove no perfection
-    assert figures.ece == 0.0
+    assert figures.ece == Estimate(0.0, 0.0, 0.0)
     assert np.isfinite(figures.nll)
 
 
@@ -63,19 +64,17 @@ def test_flat_names_every_bound() -> None:
     assert {"accuracy", "accuracy_low", "accuracy_high", "auc", "ece", "images"} <= set(flat)
 
 
-def test_each_source_by_itself_as_if_it_were_alone() -> None:
-    rng = np.random.default_rng(2)
-    p, labels = rng.random(60), rng.integers(0, 2, 60)
-    sources = ["a"] * 40 + ["b"] * 20
-    slices = measure_slices(p, labels, sources, resamples=100)
-    alone = measure(p[:40], labels[:40], resamples=100, bins=5)
-    assert (slices["a"].images, slices["a"].accuracy, slices["a"].auc) == (40, alone.accuracy, alone.auc)
-    assert slices["b"].images == 20
+def test_the_interval_of_a_known_calibration_error_holds_it() -> None:
+    rng = np.random.default_rng(4)
+    hits = 0
+    for _ in range(100):
+        labels = (rng.random(400) < 0.6).astype(np.int64)
+        found = measure(np.where(labels == 1, 0.8, 0.8), labels, resamples=100, bins=5).ece  # says 0.8, true is 0.6
+        assert found.low <= found.value <= found.high
+        hits += found.low <= 0.2 <= found.high
+    assert hits >= 85
 
 
-def test_a_source_of_one_class_has_no_auc() -> None:
-    found = measure_slices(np.array([0.9, 0.2, 0.4]), np.array([1, 1, 0]), ["swaps", "swaps", "x"], 100)
-    assert found["swaps"].accuracy.value == 0.5
-    assert found["swaps"].auc is None
-    assert "auc" not in found["swaps"].as_dict()
-    assert "accuracy" in found["swaps"].as_dict()
+def test_pictures_of_one_class_cannot_be_measured() -> None:
+    with pytest.raises(ValueError, match="one class only"):
+        measure(np.array([0.1, 0.9]), np.array([1, 1]), 100, 2)

@@ -1,45 +1,52 @@
-"""A contract -> the model card (Markdown): what it is for, what it was measured to do, where it fails."""
+"""A contract and what was found out -> the model card (Markdown): what it is for, what it can do, where it fails."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deepfake_detector.evidence.metrics import Slice
+from deepfake_detector.evidence.failures import known_failures
+from deepfake_detector.evidence.findings import Findings
+from deepfake_detector.evidence.slices import Slice
 from deepfake_detector.model.bundle import Contract
 
-_SCOPE = {
-    "drawn sample": (
-        "**Trained on drawings.** This model has only seen the portraits that this project draws by itself, through a "
-        "simulated camera and a simulated generator. It proves that the road works. It knows nothing of photographs: "
-        "do not judge anybody's picture with it."
-    ),
-    "photographs": (
-        "Trained on photographs and generated faces. Where the training data are non-commercial (FFHQ and the Kaggle "
-        "set are CC BY-NC-SA / CC BY-NC), so is this model."
-    ),
-}
+DRAWN = (
+    "**Trained on drawings.** This model has only seen the portraits that this project draws by itself, through a "
+    "simulated camera and a simulated generator. It proves that the road works. It knows nothing of photographs: "
+    "do not judge anybody's picture with it."
+)
+PHOTOGRAPHS = "Trained on photographs and generated faces."
+UNKNOWN_TERMS = (
+    "Nobody wrote down the terms of the training data (`terms` of a source in params.yaml). FFHQ, the Kaggle set, DFDC "
+    "and FaceForensics++ are non-commercial or for research only: trained on them, so is this model."
+)
 
 
-def model_card(
-    contract: Contract, network_parameters: int, slices: Mapping[str, Slice] | None = None, reencode: int = 0
-) -> str:
+def scope(contract: Contract) -> str:
+    """On what it was trained, in words."""
+    return DRAWN if contract.trained_on == "drawn sample" else PHOTOGRAPHS
+
+
+def terms_of_use(contract: Contract, terms: Mapping[str, str]) -> list[str]:
+    """One sentence per source that has terms; a warning if photographs have none."""
+    told = [f"`{source}`: {text}" for source, text in terms.items() if text]
+    return told or ([UNKNOWN_TERMS] if contract.trained_on == "photographs" else [])
+
+
+def model_card(contract: Contract, found: Findings) -> str:
     """Write the card from the numbers that were measured.
 
     Args:
         contract: of the bundle that the card lies in.
-        network_parameters: number of weights.
-        slices: source -> figures on its test pictures; told if there are several.
-        reencode: JPEG quality that all pictures were saved with before they were cut; 0: they were not.
+        found: by the evaluation of the same model.
     """
-    c, m = contract, contract.test_metrics
-    rows = [
-        f"| {name} | {m[key]:.4f} | {m[f'{key}_low']:.4f} to {m[f'{key}_high']:.4f} |"
-        for name, key in (("accuracy", "accuracy"), ("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
-    ]
-    data = "\n".join(f"- `{source}`: archive SHA-256 `{digest}`" for source, digest in c.data_sha256.items())
+    parts = (_answers(contract, found), _measured(contract, found), _made(contract, found))
+    return "\n".join(parts)
+
+
+def _answers(c: Contract, found: Findings) -> str:
     return f"""# Model card: {c.network}, {c.side_px} x {c.side_px} px
 
-{_SCOPE[c.trained_on]}
+{scope(c)}
 
 ## What it answers
 For an upright face of at least {c.min_face_px} px it gives `p_fake`, a calibrated probability between 0 and 1.
@@ -51,39 +58,118 @@ For an upright face of at least {c.min_face_px} px it gives `p_fake`, a calibrat
 | flag | >= {c.thresholds.flag:.4f} | answered "fake" |
 | strict | >= {c.thresholds.strict:.4f} | for decisions that hurt when wrong |
 
-Temperature {c.temperature:.4f}; it and the thresholds were set on the validation split alone.
+Temperature {c.temperature:.4f}; inside the graph, weight and offset of {_balance(found)}. They and the thresholds were
+set on the validation split alone ({_views(found)}).
+"""
 
-## What was measured
+
+def _balance(found: Findings) -> str:
+    return ", ".join(f"{kind} {weight:.3f} and {offset:+.3f}" for kind, (weight, offset) in found.balance.items())
+
+
+def _measured(c: Contract, found: Findings) -> str:
+    return f"""## What was measured
 On the {c.test_images} pictures of the test split, never tuned on, at p_fake >= 0.5, with 95 % intervals:
 
-| figure | value | interval |
-|---|---|---|
-{chr(10).join(rows)}
-| AUC | {m["auc"]:.4f} | {m["auc_low"]:.4f} to {m["auc_high"]:.4f} |
+{_figures(c)}
 
-Calibration error (ECE) {m["ece"]:.4f}, Brier score {m["brier"]:.4f}.
-{_per_source(slices or {})}
+Brier score {found.test.brier:.4f}. Answered (not "inconclusive"): {found.band.coverage}; right among those:
+{found.band.accuracy}. At `flag` it finds {found.band.caught} of the fakes and calls {found.band.false_alarms} of the
+real faces fake; after what websites and phones do to pictures, {found.sent_band.caught} and
+{found.sent_band.false_alarms}.
+
+{_slices(found)}
+
+## How it stands up to wear
+Mean accuracy over {len(found.grid.of()) - 1} ways of degrading a picture: {found.grid.means["all"].accuracy}
+({found.grid.means["all"].images} pictures; {found.grid.means["all"].strict_accuracy} if a picture without a judgeable
+face counts as wrong). The heatmap: {_explained(found)}.
+
+## Known failures
+{_bullets(known_failures(found))}
+
+## Goals
+{_goals(found)}
+"""
+
+
+def _made(c: Contract, found: Findings) -> str:
+    return f"""## What it may be used for
+To give a person who looks into a picture one more piece of evidence about the faces in it. Not to accuse, to pay, to
+ban or to identify anybody by itself, and not to clear a picture: "real" means that no trace it knows was found.
+{_bullets(terms_of_use(c, found.terms))}
+
 ## How it was made
-- network `{c.network}`, {network_parameters:,} weights, {c.train_images} training pictures{_resaved(reencode)}
+- network `{c.network}`, {found.parameters:,} weights, {c.train_images} training pictures{_resaved(found.reencode)}
 - MLflow run `{c.run_id}`, weights SHA-256 `{c.weights_sha256}`
-{data}
+{_bullets([f"`{source}`: archive SHA-256 `{digest}`" for source, digest in c.data_sha256.items()])}
+
+To make it again, at the commit that this card lies in, with the archives in the repository's root:
+
+```sh
+{found.again}
+```
 
 ## What it cannot do
 - It judges faces, not scenes, voices, text or context. Without a face it says "inconclusive".
 - It knows the kinds of fakes it was trained on. New generators, face swaps it never saw, strong compression and
   screenshots can fool it in both directions.
-- Its probability holds for a world where half of the pictures are fake. Where fakes are rare, most alarms are false.
+- Its probability holds for a world where {found.fake_share:.0%} of the pictures are fake. Where fakes are rare, most
+  alarms are false.
 - It gives evidence, not proof, and never a reason to accuse somebody by itself.
 """
 
 
-def _per_source(slices: Mapping[str, Slice]) -> str:
-    if len(slices) < 2:
-        return ""
+def _figures(contract: Contract) -> str:
+    m = contract.test_metrics
+    names = (("accuracy", "accuracy"), ("precision", "precision"), ("recall", "recall"), ("F1", "f1"), ("AUC", "auc"),
+             ("calibration error (ECE)", "ece"))  # fmt: skip
+    rows = [f"| {name} | {m[k]:.4f} | {m[f'{k}_low']:.4f} to {m[f'{k}_high']:.4f} |" for name, k in names]
+    return "\n".join(["| figure | value | interval |", "|---|---|---|", *rows])
+
+
+def _slices(found: Findings) -> str:
     rows = [
-        f"| `{name}` | {s.images} | {s.accuracy} | {s.auc or 'one class only'} |" for name, s in sorted(slices.items())
+        f"| {each.facet} | `{each.name}`{' (tiny)' if each.tiny else ''} | {each.images} | {each.accuracy} | "
+        f"{each.auc or 'one class only'} | {each.false_alarms or 'no real ones'} |"
+        for each in _worth_telling(found)
     ]
-    return "\n".join(["", "| source | pictures | accuracy | AUC |", "|---|---|---|---|", *rows, ""])
+    head = [
+        "| what | which | pictures | accuracy | AUC | real ones called fake at `flag` |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows])
+
+
+def _worth_telling(found: Findings) -> list[Slice]:
+    """Facets that tell pictures apart; one that all pictures share says what the whole says."""
+    facets = dict.fromkeys(each.facet for each in found.slices)
+    return [each for facet in facets if len(found.of_facet(facet)) > 1 or facet == "source"
+            for each in found.of_facet(facet)]  # fmt: skip
+
+
+def _goals(found: Findings) -> str:
+    rows = [f"| {g.name} | {g.wanted} | {g.found} | {'met' if g.met else '**missed**'} |" for g in found.goals]
+    return "\n".join(["| goal | wanted | found | |", "|---|---|---|---|", *rows])
+
+
+def _explained(found: Findings) -> str:
+    if found.explanation is None:
+        return "this network has none"
+    gains = found.explanation.gains
+    if found.explanation.holds:
+        return f"what it shows decides (blurring its cells away beats a random order by {gains['deletion', 'random']})"
+    failed = [f"{way} against {order}" for (way, order), gain in gains.items() if gain.low <= 0]
+    return f"not shown to be what decides (no better: {', '.join(failed)})"
+
+
+def _views(found: Findings) -> str:
+    seen = "as they are" if found.calibrated_on == "clean" else "as they are and as websites and phones leave them"
+    return f"crops {seen}, {found.fake_share:.0%} of them fakes"
+
+
+def _bullets(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _resaved(quality: int) -> str:

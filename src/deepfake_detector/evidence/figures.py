@@ -5,62 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from deepfake_detector.evidence.metrics import Figures, reliability
+from deepfake_detector.evidence.metrics import Figures, calibration_error, reliability
+from deepfake_detector.evidence.plate import AMBER, FAKE, NEUTRAL, REAL, plate
 from deepfake_detector.model.bundle import Thresholds
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-REAL, FAKE, NEUTRAL = "#2a7f9e", "#d1495b", "#5c6672"  # told apart by the colour-blind too
 
 
 def draw_all(
     folder: Path,
     p_fake: Floats,
+    p_before: Floats,
     labels: Labels,
     history: pd.DataFrame,
     figures: Figures,
     thresholds: Thresholds,
     bins: int,
 ) -> list[Path]:
-    """Draw every picture of an evaluation into `folder`.
+    """Draw the pictures of a test split into `folder`.
 
     Args:
         folder: made if it is not there.
         p_fake: (n,) of the test pictures.
+        p_before: (n,) of the same, before calibration.
         labels: (n,), 1 = fake.
         history: one row per epoch.
         figures: what `measure` found for the same pictures.
-        thresholds: drawn into the score histogram.
+        thresholds: drawn into the score histogram and the ROC.
         bins: of the reliability diagram.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, tuple[tuple[float, float], Callable[[Axes], None]]] = {
         "confusion_matrix": ((4.6, 4.2), lambda ax: _confusion(ax, figures)),
-        "roc": ((5.0, 4.6), lambda ax: _roc(ax, p_fake, labels, figures)),
-        "calibration": ((5.0, 4.6), lambda ax: _calibration(ax, p_fake, labels, figures, bins)),
+        "roc": ((5.0, 4.6), lambda ax: _roc(ax, p_fake, labels, figures, thresholds)),
+        "calibration": ((5.0, 4.6), lambda ax: _calibration(ax, p_fake, p_before, labels, figures, bins)),
         "scores": ((7.4, 3.8), lambda ax: _scores(ax, p_fake, labels, thresholds)),
         "history": ((6.6, 3.8), lambda ax: _history(ax, history)),
     }
-    sns.set_theme(style="whitegrid", context="notebook", font_scale=0.9)
-    return [_save(folder / f"{name}.png", size, draw) for name, (size, draw) in drawings.items()]
-
-
-def _save(path: Path, size: tuple[float, float], draw: Callable[[Axes], None]) -> Path:
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
-    draw(axes)
-    # Without the version in the file, the same figures give the same bytes.
-    figure.savefig(path, dpi=140, metadata={"Software": None})
-    plt.close(figure)
-    return path
+    return [plate(folder / f"{name}.png", size, draw) for name, (size, draw) in drawings.items()]
 
 
 def _confusion(axes: Axes, figures: Figures) -> None:
@@ -75,28 +65,38 @@ def _confusion(axes: Axes, figures: Figures) -> None:
     axes.set(xlabel="answer at p_fake = 0.5", ylabel="truth", title=f"{figures.images} test pictures")
 
 
-def _roc(axes: Axes, p_fake: Floats, labels: Labels, figures: Figures) -> None:
+def _roc(axes: Axes, p_fake: Floats, labels: Labels, figures: Figures, thresholds: Thresholds) -> None:
     false_positives, true_positives, _ = roc_curve(labels, p_fake)
     axes.plot(false_positives, true_positives, color=FAKE, linewidth=2, label=f"AUC {figures.auc}")
     axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="guessing")
+    points = (("flag", "o", REAL), ("strict", "D", AMBER), ("clear", "s", NEUTRAL))
+    for name, marker, colour in points:
+        called = p_fake >= getattr(thresholds, name)
+        at = (called[labels == 0].mean(), called[labels == 1].mean())
+        axes.plot(*at, marker, color=colour, markersize=8, markeredgecolor="white", zorder=3,
+                  label=f"{name}: {at[1]:.1%} of fakes, {at[0]:.1%} of real ones")  # fmt: skip
     axes.set(
         xlabel="real pictures called fake", ylabel="fakes found", title="ROC, with 95 % interval of the AUC",
-        xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal",
+        xlim=(-0.02, 1.01), ylim=(-0.01, 1.02), aspect="equal",
     )  # fmt: skip
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", fontsize="small")
 
 
-def _calibration(axes: Axes, p_fake: Floats, labels: Labels, figures: Figures, bins: int) -> None:
-    table = reliability(p_fake, labels, bins)
+def _calibration(axes: Axes, p_fake: Floats, p_before: Floats, labels: Labels, figures: Figures, bins: int) -> None:
     axes.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", label="perfectly calibrated")
+    before = reliability(p_before, labels, bins)
+    axes.plot(before[:, 0], before[:, 1], "--", color=NEUTRAL, marker="x", alpha=0.6,
+              label=f"before: ECE {calibration_error(p_before, labels, bins):.3f}")  # fmt: skip
+    table = reliability(p_fake, labels, bins)
     axes.plot(table[:, 0], table[:, 1], color=FAKE, alpha=0.4)
     area = 20 + 300 * table[:, 2] / table[:, 2].max()
-    axes.scatter(table[:, 0], table[:, 1], s=area, color=FAKE, alpha=0.7, label="one bin; area = pictures in it")
+    axes.scatter(table[:, 0], table[:, 1], s=area, color=FAKE, alpha=0.7,
+                 label=f"after: ECE {figures.ece.value:.3f}; area = pictures")  # fmt: skip
     axes.set(
         xlabel="p_fake said by the detector", ylabel="share of fakes in truth", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04),
-        title=f"Calibration: ECE {figures.ece:.3f}, Brier {figures.brier:.3f}", aspect="equal",
+        title="Calibration of the test pictures", aspect="equal",
     )  # fmt: skip
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", fontsize="small", markerscale=0.6)
 
 
 def _scores(axes: Axes, p_fake: Floats, labels: Labels, thresholds: Thresholds) -> None:
@@ -106,13 +106,12 @@ def _scores(axes: Axes, p_fake: Floats, labels: Labels, thresholds: Thresholds) 
     if thresholds.clear < thresholds.flag:
         axes.axvspan(thresholds.clear, thresholds.flag, color=NEUTRAL, alpha=0.15, label="inconclusive")
     axes.axvline(thresholds.flag, color=NEUTRAL, linewidth=1.2, label=f"flag at {thresholds.flag:.2f}")
+    axes.axvline(thresholds.strict, color=AMBER, linewidth=1.2, linestyle="--",
+                 label=f"strict at {thresholds.strict:.2f}")  # fmt: skip
     axes.set(
-        xlabel="p_fake",
-        ylabel="pictures (log)",
-        yscale="log",
-        xlim=(0, 1),
+        xlabel="p_fake", ylabel="pictures (log)", yscale="log", xlim=(0, 1),
         title="Where the scores of the test pictures lie",
-    )
+    )  # fmt: skip
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
@@ -124,6 +123,7 @@ def _history(axes: Axes, history: pd.DataFrame) -> None:
             axes.plot(
                 history["epoch"], history[column], style, color=colour, marker="o", markersize=3, label=name[column]
             )
-    axes.set(xlabel="epoch", ylabel="share", title="Training", ylim=(None, 1.005))
+    axes.set(xlabel="epoch", title="Training", ylim=(None, 1.005))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="lower right")
