@@ -17,7 +17,7 @@ export UV_CACHE_DIR := $(ROOT)/.cache/uv
 .PHONY: help repro test check serve mlflow bench lock
 help:
 	@echo "make repro   data to served model: the seven stages of dvc.yaml"
-	@echo "make serve   the packaged model on http://127.0.0.1:3000"
+	@echo "make serve   the packaged model on http://127.0.0.1:3000; MODEL=champion or MODEL=pretrained asks for one"
 	@echo "make mlflow  runs and registry on http://127.0.0.1:5000"
 	@echo "make test    all checks and tests"
 	@echo "make check   formatting, lint and types only"
@@ -37,7 +37,7 @@ check: $(ENV)
 
 serve: $(ENV)
 	python -m pipelines.package
-	bentoml serve deepfake-detector:latest --host 127.0.0.1 --port 3000
+	python -m pipelines.serve $(MODEL)
 
 mlflow: $(ENV)
 	mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts --host 127.0.0.1 --port 5000

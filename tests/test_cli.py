@@ -43,6 +43,7 @@ def test_json_is_an_array_with_the_whole_answer(call: Any, red_file: Path, clip:
     image, video = json.loads(out)
     assert code == 0
     assert (image["file"], image["kind"], image["verdict"]) == (str(red_file), "image", "fake")
+    assert sum(image["kind_of_fake"].values()) == pytest.approx(1)
     assert (video["kind"], video["verdict"], len(video["timeline"])) == ("video", "fake", 16)
 
 
@@ -128,10 +129,39 @@ def test_wrong_usage_is_bad_input(call: Any, arguments: list[str]) -> None:
 
 
 def test_about_names_the_model(call: Any, tiny_bundle: Bundle) -> None:
-    code, out, _ = call("about")
+    code, out, _ = call("about", "--json")
     answer = json.loads(out)
     assert code == 0
     assert (answer["sha256"], answer["network"], answer["trained_on"]) == (tiny_bundle.sha256, "tiny", "photographs")
+    assert (answer["name"], answer["reason"]) == ("named", "it was named")
+
+
+def test_about_is_readable_for_people(call: Any, tiny_bundle: Bundle) -> None:
+    code, out, _ = call("about")
+    assert code == 0
+    assert f"answers     named ({tiny_bundle.path})" in out
+    assert "accuracy 0.500" in out
+
+
+def test_a_model_is_asked_for_by_name(call: Any, tmp_path: Path, tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("deepfake_detector.scoring.choice.CHECKOUT", Path(os.sep, "nowhere"))
+    drawn = tiny.write_bundle(tmp_path / "drawn", trained_on="drawn sample")
+    pretrained = tiny.write_bundle(tmp_path / "pretrained", run_id="1" * 32)
+    (tmp_path / "reports").mkdir()
+    pointer = {"bundle": "drawn", "bundle_sha256": drawn.sha256}
+    (tmp_path / "reports" / "register.json").write_text(json.dumps({"champion": pointer}))
+    expected = {None: pretrained.sha256, "champion": drawn.sha256, "pretrained": pretrained.sha256}
+    for name, sha256 in expected.items():
+        assert json.loads(call("about", "--json", model=name)[1])["sha256"] == sha256
+    assert "the champion was trained on the drawn sample only" in call("about", model=None)[1]
+
+
+@pytest.mark.parametrize("command", ["predict", "scan", "about"])
+def test_help_has_examples(call: Any, command: str) -> None:
+    code, out, _ = call(command, "--help", model=None)
+    assert code == 0
+    assert f"deepfake {command} " in out.split("Examples:")[1]
 
 
 def test_stdin_is_read_and_nothing_heavy_is_loaded(tiny_bundle: Bundle, red_file: Path, clip: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.scoring.choice import choose_bundle
+from deepfake_detector.scoring.choice import choose
 from deepfake_detector.serving.bento import code_digest, read_champion
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,10 +56,13 @@ def test_a_champion_is_packaged_once_and_anew_when_it_or_the_code_changes(root: 
     assert (code, report["bundle_sha256"]) == (0, first.sha256), said
     assert "built" in said
 
-    assert package(root)[1:] == (f"{report['bento']}: nothing to do\n", report)
+    _, said, again = package(root)
+    assert f"{report['bento']}: nothing to do\n" in said
+    assert again == report
     assert str(root) not in json.dumps(report)
-    assert choose_bundle(None, root).path == root / report["bundle"]
-    assert choose_bundle(None, root).sha256 == first.sha256
+    assert report["serves"]["name"] == "champion"
+    assert choose(None, root).bundle.path == root / report["bundle"]
+    assert choose(None, root).bundle.sha256 == first.sha256
 
     register(root, second, "2")
     _, _, promoted = package(root)
@@ -76,26 +79,56 @@ def test_a_champion_is_packaged_once_and_anew_when_it_or_the_code_changes(root: 
     assert recoded["bento"] != rolled_back["bento"]
     assert recoded["code_sha256"] != rolled_back["code_sha256"]
 
-    served = loaded_elsewhere(root)
+    served = loaded_elsewhere(root, "deepfake-detector:latest")
+    assert (served["about"]["name"], served["about"]["reason"]) == ("champion", "the registry's champion, version 1")
     assert served["sha256"] == first.sha256
     assert served["file"].startswith(str(root / ".bentoml" / "bentos"))
     assert served["foreign"] == []
 
 
-def loaded_elsewhere(root: Path) -> dict[str, Any]:
-    """Load the latest bento in an empty folder; which bundle answers, and from which files."""
+@pytest.mark.slow
+def test_pretrained_is_packaged_beside_the_champion_and_serves_photographs(root: Path, tiny: Any) -> None:
+    pretrained = tiny.write_bundle(root / "pretrained", run_id="9" * 32)
+    code, said, alone = package(root)
+    assert (code, alone["bento"], alone["serves"]["name"]) == (0, None, "pretrained"), said
+    assert alone["serves"]["bento"] == alone["pretrained"]["bento"]
+
+    drawn = tiny.write_bundle(root / "models" / "drawn", run_id="1" * 32, trained_on="drawn sample")
+    register(root, drawn)
+    code, said, both = package(root)
+    assert (code, both["serves"]["name"], both["pretrained"]) == (0, "pretrained", alone["pretrained"]), said
+    assert "drawn sample" in both["serves"]["reason"]
+
+    photographs = tiny.write_bundle(root / "models" / "photographs", run_id="2" * 32)
+    register(root, photographs, "2")
+    code_file = root / "src" / "deepfake_detector" / "errors.py"
+    code_file.write_text(code_file.read_text() + "\n# changed, so that both bentos are built in one process\n")
+    _, _, best = package(root)
+    assert (best["serves"]["name"], best["serves"]["bento"]) == ("champion", best["bento"])
+
+    # Each bento keeps its own model, also when another one became the latest since.
+    asked = {both["bento"]: drawn, best["bento"]: photographs, best["pretrained"]["bento"]: pretrained}
+    for bento, bundle in asked.items():
+        assert loaded_elsewhere(root, bento)["sha256"] == bundle.sha256
+    about = loaded_elsewhere(root, best["pretrained"]["bento"])["about"]
+    assert (about["name"], about["reason"]) == ("pretrained", "the model that ships with the code")
+
+
+def loaded_elsewhere(root: Path, bento: str) -> dict[str, Any]:
+    """Load a bento in an empty folder; which bundle answers, and from which files."""
     code = (
         "import bentoml, json, sys\n"
-        "service = bentoml.load('deepfake-detector:latest').inner()\n"
+        "service = bentoml.load(sys.argv[1]).inner()\n"
         "ours = {m.__file__ for n, m in sys.modules.items() if n.startswith('deepfake_detector') and m.__file__}\n"
         "own = sys.modules['deepfake_detector.errors'].__file__\n"
         "foreign = sorted(f for f in ours if '.bentoml/bentos' not in f)\n"
-        "print(json.dumps({'sha256': service.detector.bundle.sha256, 'file': own, 'foreign': foreign}))"
+        "found = {'sha256': service.detector.bundle.sha256, 'file': own, 'foreign': foreign}\n"
+        "print(json.dumps(found | {'about': service.about()}))"
     )
     empty = root.parent / "empty"
-    empty.mkdir()
+    empty.mkdir(exist_ok=True)
     home = environment() | {"BENTOML_HOME": str(root / ".bentoml")}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, bento]
     done = subprocess.run(command, cwd=empty, env=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert list(empty.iterdir()) == []

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.errors import BundleCorrupt, ToolFailed
 from deepfake_detector.model.bundle import Bundle, write_bundle
-from deepfake_detector.scoring import engine as engine_module
-from deepfake_detector.scoring.engine import Engine
+from deepfake_detector.scoring.engine import AHEAD, Engine
 
 SIDE_PX = 64  # of the tiny bundle
 
@@ -42,12 +41,51 @@ def test_the_precision_openvino_picks_is_close(tiny_bundle: Bundle) -> None:
 
 def test_no_crops_give_no_scores_of_the_right_shape(tiny_bundle: Bundle) -> None:
     scores = Engine(tiny_bundle).score(random_crops(0))
-    assert (scores.logits.shape, scores.logit_map.shape) == ((0,), (0, 4, 4))
+    assert (scores.logits.shape, scores.logit_map.shape, scores.kinds.shape) == ((0,), (0, 4, 4), (0, 2))
 
 
-def test_more_than_a_batch_is_scored_in_order(tiny_bundle: Bundle) -> None:
-    crops = random_crops(2 * engine_module.BATCH + 3)
-    assert Engine(tiny_bundle, precision="f32").score(crops).logits == pytest.approx(by_hand(crops), abs=1e-4)
+def test_more_crops_than_requests_are_scored_in_order(tiny_bundle: Bundle) -> None:
+    crops = random_crops(4 * AHEAD * 2 + 3)
+    assert Engine(tiny_bundle, precision="f32", streams=2).score(crops).logits == pytest.approx(
+        by_hand(crops), abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("precision", ["f32", None])
+def test_a_score_does_not_depend_on_company_nor_on_streams(tiny_bundle: Bundle, precision: str | None) -> None:
+    crops = np.random.default_rng(5).integers(0, 256, (9, SIDE_PX, SIDE_PX, 3), np.uint8)
+    alone = Engine(tiny_bundle, precision, streams=1)
+    one_by_one = [alone.score(crop[None]) for crop in crops]
+    together = Engine(tiny_bundle, precision, streams=2).score(crops)
+    for name in ("logits", "logit_map", "kinds"):
+        singly = np.concatenate([getattr(scores, name) for scores in one_by_one])
+        assert singly.tobytes() == getattr(together, name).tobytes()
+    p_fake = alone.p_fake(together.logits)
+    assert p_fake.tolist() == [float(alone.p_fake(scores.logits)[0]) for scores in one_by_one]
+
+
+def test_the_kinds_add_up_to_the_logit(tiny_bundle: Bundle) -> None:
+    scores = Engine(tiny_bundle, precision="f32").score(random_crops(5))
+    assert scores.kinds.shape == (5, 2)
+    assert np.logaddexp(*scores.kinds.T) == pytest.approx(scores.logits, abs=1e-4)
+
+
+def test_a_graph_with_another_number_of_kinds_than_promised_is_refused(tmp_path: Path, tiny: Any) -> None:
+    bundle = tiny.write_bundle(tmp_path / "bundle")
+    one = tiny.contract(kinds=("synthetic",))
+    other = write_bundle(tmp_path / "wrong", bundle.graph, one, bundle.reference, "# two kinds, says the graph\n")
+    with pytest.raises(BundleCorrupt, match=r"'kinds': \(4, 2\).*'kinds': \(4, 1\)"):
+        Engine(other)
+
+
+def test_other_kinds_than_sealed_are_refused(tmp_path: Path, tiny: Any) -> None:
+    bundle = tiny.write_bundle(tmp_path / "bundle")
+    with np.load(bundle.reference) as sealed:
+        changed = {name: sealed[name] for name in sealed} | {"kinds": sealed["kinds"][:, ::-1]}
+    np.savez(tmp_path / "changed.npz", **changed)
+    other = write_bundle(tmp_path / "wrong", bundle.graph, bundle.contract, tmp_path / "changed.npz", "# swapped\n")
+    with pytest.raises(ToolFailed, match="kinds of the reference crops"):
+        Engine(other)
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (1, SIDE_PX, SIDE_PX, 4), (SIDE_PX, SIDE_PX, 3)])

@@ -75,6 +75,18 @@ def test_a_video_takes_its_most_suspicious_long_track() -> None:
     )
 
 
+def test_the_deciding_track_says_which_kind_of_fake() -> None:
+    def told(faces: list[VideoFaceVerdict], swap: float) -> list[VideoFaceVerdict]:
+        shares = {"synthetic": round(1 - swap, 4), "swap": swap}
+        return [face.model_copy(update={"kind_of_fake": shares}) for face in faces]
+
+    faces = told(track(0, [0.1] * 8), 0.1) + told(track(1, [0.95] * 4), 0.9) + told(track(1, [0.95] * 4, 4), 0.7)
+    answer = video_verdict(faces, TIMES_S, 16.0, named())
+    assert answer.kind_of_fake == answer.tracks[1].kind_of_fake == {"synthetic": 0.2, "swap": 0.8}
+    assert answer.tracks[0].kind_of_fake == {"synthetic": 0.9, "swap": 0.1}
+    assert "it looks like a face swap rather than a generated face (0.80)" in answer.reasons
+
+
 def test_the_timeline_has_a_row_for_every_sampled_frame() -> None:
     answer = video_verdict(track(0, [0.2, 0.9, None]), TIMES_S, 15.5, named())
     assert [m.t_s for m in answer.timeline] == TIMES_S

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from deepfake_detector.scoring.table import print_table
@@ -20,6 +21,7 @@ def answer(name: str, **changed: object) -> dict:
         "verdict": "fake",
         "p_fake": 0.91234,
         "evidence": "very strong",
+        "kind_of_fake": None,
         "reasons": ["why not"],
     } | changed
 
@@ -33,6 +35,14 @@ def test_verdict_probability_and_reason_stand_in_one_row() -> None:
         "very strong",
         "why not",
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "swap", "shown"), [("fake", 0.83, True), ("fake", 0.55, False), ("real", 0.83, False)]
+)
+def test_a_fake_is_called_by_its_kind_where_that_is_clear(verdict: str, swap: float, shown: bool) -> None:
+    shares = {"synthetic": 1 - swap, "swap": swap}
+    assert ("swap" in printed(answer("a.jpg", verdict=verdict, kind_of_fake=shares))) == shown
 
 
 def test_the_models_warning_is_said_once() -> None:

@@ -22,9 +22,25 @@ def named(trained_on: str = "photographs") -> ModelNamed:
     return ModelNamed(sha256="a" * 64, run_id="run", trained_on=trained_on, network="tiny", thresholds=MARKS)
 
 
-def face(p_fake: float | None, problem: str | None = None) -> FaceVerdict:
+def face(p_fake: float | None, problem: str | None = None, swap: float | None = None) -> FaceVerdict:
     points = tuple((float(i), float(i)) for i in range(5))
-    return FaceVerdict(box_px=(1, 2, 80, 90), landmarks_px=points, score=0.9, p_fake=p_fake, problem=problem)
+    kind = None if swap is None else {"synthetic": round(1 - swap, 4), "swap": swap}
+    return FaceVerdict(
+        box_px=(1, 2, 80, 90), landmarks_px=points, score=0.9, p_fake=p_fake, kind_of_fake=kind, problem=problem
+    )
+
+
+def test_the_face_that_decides_says_which_kind_of_fake() -> None:
+    answer = image_verdict([face(0.1, swap=0.2), face(0.95, swap=0.83), face(0.8, swap=0.3)], named())
+    assert answer.kind_of_fake == {"synthetic": 0.17, "swap": 0.83}
+    assert "it looks like a face swap rather than a generated face (0.83)" in answer.reasons
+
+
+def test_of_what_is_not_called_fake_no_kind_is_said() -> None:
+    answer = image_verdict([face(0.1, swap=0.83)], named())
+    assert answer.kind_of_fake == {"synthetic": 0.17, "swap": 0.83}
+    assert not any("swap" in reason for reason in answer.reasons)
+    assert image_verdict([face(None, "too small")], named()).kind_of_fake is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +123,7 @@ def test_a_model_of_the_drawn_sample_warns_first_and_decides_all_the_same(faces:
 
 def test_answers_are_versioned_frozen_and_survive_json() -> None:
     answer = image_verdict([face(0.42)], named())
-    assert answer.schema_version == 1
+    assert answer.schema_version == 2
     assert ImageVerdict.model_validate_json(answer.model_dump_json()) == answer
     with pytest.raises(ValidationError):
         answer.verdict = "real"

@@ -30,7 +30,9 @@ def client(tiny_bundle: Bundle) -> Iterator[object]:
         from deepfake_detector.serving.service import DeepfakeDetector
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(DeepfakeDetector.inner, "model", SimpleNamespace(path_of=lambda _: tiny_bundle.path))
+            info = SimpleNamespace(metadata={"kind": "pretrained", "said": "the model that ships with the code"})
+            stored = SimpleNamespace(path_of=lambda _: tiny_bundle.path, info=info)
+            patch.setattr(DeepfakeDetector.inner, "model", stored)
             with TestClient(DeepfakeDetector.to_asgi(), raise_server_exceptions=False) as found:
                 yield found
 
@@ -44,9 +46,12 @@ def post(client: object, route: str, name: str, data: bytes) -> tuple[int, dict]
 def test_an_image_is_answered_as_the_contract_says(client: object, red_portrait: NDArray[np.uint8]) -> None:
     status, answer = post(client, "/predict_image", "a.png", encode_png(red_portrait))
     assert status == 200
-    assert (answer["schema_version"], answer["verdict"], answer["evidence"]) == (1, "fake", "very strong")
+    assert (answer["schema_version"], answer["verdict"], answer["evidence"]) == (2, "fake", "very strong")
     assert answer["p_fake"] == answer["faces"][0]["p_fake"] > 0.9
-    assert set(answer) == {"schema_version", "kind", "verdict", "p_fake", "evidence", "reasons", "faces", "model"}
+    keys = {"schema_version", "kind", "verdict", "p_fake", "evidence", "kind_of_fake", "reasons", "faces", "model"}
+    assert set(answer) == keys
+    assert answer["kind_of_fake"] == answer["faces"][0]["kind_of_fake"]
+    assert answer["kind_of_fake"]["swap"] == pytest.approx(0.75, abs=0.01)  # as the tiny graph has it
 
 
 def test_a_video_is_answered_with_timeline_and_tracks(client: object, clip: Path) -> None:
@@ -103,7 +108,11 @@ def test_about_answers_whatever_is_sent_along(client: object, method: str, body:
     for kind in ("application/json", "multipart/form-data; boundary=x", "application/vnd.bentoml+pickle"):
         answer = client.request(method, "/about", content=body, headers={"content-type": kind})  # type: ignore[attr-defined]
         assert answer.status_code == 200
-        assert answer.json()["sha256"] == tiny_bundle.sha256
+        found = answer.json()
+        assert (found["sha256"], found["name"], found["trained_on"]) == (
+            tiny_bundle.sha256, "pretrained", "photographs"
+        )  # fmt: skip
+        assert found["reason"] == "the model that ships with the code"
 
 
 def test_a_failure_inside_is_a_500_that_gives_nothing_away(

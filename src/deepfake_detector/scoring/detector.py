@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_detector.errors import InputTooLarge
 from deepfake_detector.media.crop import Cut, cut
 from deepfake_detector.media.face import Face, FaceDetector
 from deepfake_detector.media.image import ImageLimits, decode_image
-from deepfake_detector.media.video import VideoLimits, probe_video, read_frames, sample_times
+from deepfake_detector.media.video_limits import VideoLimits
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.scoring.engine import Engine
+from deepfake_detector.scoring.fake_kind import kind_shares
 from deepfake_detector.scoring.fuse import video_verdict
+from deepfake_detector.scoring.kind import HEAD_BYTES, looks_like_image
 from deepfake_detector.scoring.tracks import Sighting, follow
 from deepfake_detector.scoring.verdict import (
     FaceVerdict,
@@ -46,6 +49,7 @@ class Judged:
     face: Face
     problem: str | None = None
     p_fake: float | None = None
+    kind_of_fake: dict[str, float] | None = None
     crop: NDArray[np.uint8] | None = None  # (side, side, 3)
     logit_map: NDArray[np.float32] | None = None  # (h, w)
 
@@ -53,17 +57,37 @@ class Judged:
 class Detector:
     """Judges images and videos with one bundle; safe to share between threads.
 
+    Args:
+        bundle: the model.
+        limits: how much of an input is looked at.
+        streams: see `Engine`.
+
     Raises:
         BundleCorrupt, ToolFailed: see `Engine`.
     """
 
-    def __init__(self, bundle: Bundle, limits: ScoringLimits | None = None) -> None:
+    def __init__(self, bundle: Bundle, limits: ScoringLimits | None = None, streams: int | None = None) -> None:
         self.bundle = bundle
         self.limits = limits or ScoringLimits()
         self.model = name_model(bundle)
-        self._engine = Engine(bundle)
+        self._engine = Engine(bundle, streams=streams)
         # YuNet keeps state while it looks, so each serves one thread at a time. deque's append and pop are atomic.
         self._eyes: deque[FaceDetector] = deque([FaceDetector()])
+
+    def file(self, path: Path) -> ImageVerdict | VideoVerdict:
+        """Judge a file as the image or video that its content says it is.
+
+        Raises:
+            OSError: it cannot be read.
+            UnreadableImage, UnreadableVideo, InputTooLarge: see `image` and `video`.
+        """
+        return self.image_of(self.judge(self.picture(path))) if is_image(path) else self.video(path)
+
+    def picture(self, path: Path) -> NDArray[np.uint8]:
+        """Pixels of a picture file, uint8 (height, width, 3); one over the limit is not read first."""
+        if (found := path.stat().st_size) > (most := self.limits.image.max_bytes):
+            raise InputTooLarge(f"{path.name} has {found:,} bytes, the limit is {most:,}", "send a smaller file")
+        return decode_image(path.read_bytes(), self.limits.image)
 
     def image(self, data: bytes) -> ImageVerdict:
         """Judge an encoded picture.
@@ -84,7 +108,7 @@ class Detector:
             faces = eyes.find(rgb)
         contract, most = self.bundle.contract, self.limits.max_faces
         too_many = f"only the {most} largest faces of a picture are judged"
-        largest = [cut(rgb, face, contract.side_px, contract.min_face_px) for face in faces[:most]]
+        largest = [cut(rgb, face, contract.side_px, contract.min_face_px, contract.crop_scale) for face in faces[:most]]
         return largest + [Cut(face, None, too_many) for face in faces[most:]]
 
     def image_of(self, judged: Sequence[Judged]) -> ImageVerdict:
@@ -97,6 +121,8 @@ class Detector:
         Raises:
             UnreadableVideo, InputTooLarge: see `probe_video` and `read_frames`.
         """
+        from deepfake_detector.media.video import probe_video, read_frames, sample_times  # libav: 0.1 s
+
         info = probe_video(path, self.limits.video)
         times_s = sample_times(info, self.limits.frames)
         seen: dict[float, list[Cut]] = {}
@@ -123,15 +149,22 @@ class Detector:
         crops = [each.pixels for cuts in pictures for each in cuts if each.pixels is not None]
         shape = (len(crops), self._engine.side_px, self._engine.side_px, 3)
         scores = self._engine.score(np.array(crops, np.uint8).reshape(shape))  # no face, no crops
-        scored = iter(zip(self._engine.p_fake(scores.logits), scores.logit_map, strict=True))
+        kinds = kind_shares(scores.kinds, self.bundle.contract.kinds)
+        scored = iter(zip(self._engine.p_fake(scores.logits), kinds, scores.logit_map, strict=True))
         return [[_judged(each, scored) for each in cuts] for cuts in pictures]
 
 
-def _judged(found: Cut, scored: Iterator[tuple[np.float64, NDArray[np.float32]]]) -> Judged:
+def is_image(path: Path) -> bool:
+    """Whether a file's first bytes claim a picture; all else may be a video."""
+    with path.open("rb") as stream:
+        return looks_like_image(stream.read(HEAD_BYTES))
+
+
+def _judged(found: Cut, scored: Iterator[tuple[np.float64, dict[str, float] | None, NDArray[np.float32]]]) -> Judged:
     if found.pixels is None:
         return Judged(found.face, found.problem)
-    p_fake, logit_map = next(scored)
-    return Judged(found.face, None, float(p_fake), found.pixels, logit_map)
+    p_fake, kind_of_fake, logit_map = next(scored)
+    return Judged(found.face, None, float(p_fake), kind_of_fake, found.pixels, logit_map)
 
 
 def _face_fields(judged: Judged) -> dict[str, object]:
@@ -141,6 +174,7 @@ def _face_fields(judged: Judged) -> dict[str, object]:
         "landmarks_px": tuple((round(float(x), 1), round(float(y), 1)) for x, y in face.landmarks_px),
         "score": round(face.score, 4),
         "p_fake": judged.p_fake,
+        "kind_of_fake": judged.kind_of_fake,
         "problem": judged.problem,
     }
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deepfake_detector.scoring.fake_kind import mean_shares, say_kind
 from deepfake_detector.scoring.verdict import (
     ModelNamed,
     Moment,
@@ -81,15 +82,18 @@ def video_verdict(
         sampled_s: the part of the clip, from its start, that was looked at; None for the whole.
     """
     tracks = _tracks(faces, rule)
-    p_fake = max((t.p_fake for t in tracks if t.long and t.p_fake is not None), default=None)
+    judged = [track for track in tracks if track.long and track.p_fake is not None]
+    decisive = max(judged, key=lambda track: track.p_fake or 0.0, default=None)
+    p_fake = None if decisive is None else decisive.p_fake
     verdict = decide(p_fake, model.thresholds)
-    reasons = _reasons(faces, tracks, len(times_s), p_fake, model)
+    reasons = _reasons(faces, tracks, len(times_s), decisive, model)
     if sampled_s is not None and sampled_s < duration_s:
         reasons.append(f"only the first {sampled_s:.0f} of {duration_s:.0f} s were looked at")
     return VideoVerdict(
         verdict=verdict,
         p_fake=p_fake,
         evidence=weigh(verdict, p_fake),
+        kind_of_fake=None if decisive is None else decisive.kind_of_fake,
         reasons=(*warnings(model), *reasons),
         duration_s=duration_s,
         faces=tuple(faces),
@@ -121,6 +125,7 @@ def _tracks(faces: Sequence[VideoFaceVerdict], rule: FuseRule) -> list[TrackVerd
             end_s=max(face.t_s for face in group),
             frames=len(_scores(group)),
             p_fake=fuse(_scores(group), rule),
+            kind_of_fake=mean_shares([face.kind_of_fake for face in group], [face.p_fake or 0.0 for face in group]),
             long=number in long,
         )
         for number, group in enumerate(groups)
@@ -131,19 +136,20 @@ def _reasons(
     faces: Sequence[VideoFaceVerdict],
     tracks: Sequence[TrackVerdict],
     frames: int,
-    p_fake: float | None,
+    track: TrackVerdict | None,
     model: ModelNamed,
 ) -> list[str]:
     if not faces:
         return [f"no face was found in {frames} sampled frames, and this model judges faces only"]
-    if p_fake is None:
+    if track is None or track.p_fake is None:
         return unjudged(faces)
-    track = next(t for t in tracks if t.long and t.p_fake == p_fake)
     number = sum(t.long for t in tracks)
     which = "the face" if number == 1 else f"the most suspicious of {number} tracks of faces"
-    verdict = decide(p_fake, model.thresholds)
+    verdict = decide(track.p_fake, model.thresholds)
     reasons = [
         f"{which}, judged in {track.frames} of {frames} sampled frames "
-        f"({track.start_s:.1f} to {track.end_s:.1f} s), scores {compare(verdict, p_fake, model.thresholds)}"
+        f"({track.start_s:.1f} to {track.end_s:.1f} s), scores {compare(verdict, track.p_fake, model.thresholds)}"
     ]
+    if verdict == "fake":
+        reasons += say_kind(track.kind_of_fake)
     return [*reasons, *unjudged(faces)]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deepfake_detector.scoring.fake_kind import leading
 from deepfake_detector.scoring.verdict import DRAWN_WARNING
 
 COLOURS = {"fake": "red", "real": "green", "inconclusive": "yellow", "error": "magenta"}
@@ -41,7 +42,12 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         return name, _coloured("error"), "", "", escape(f"{error['message']} ({error['hint']})")
     p_fake = "" if row["p_fake"] is None else f"{row['p_fake']:.3f}"
     reasons = [reason for reason in row["reasons"] if reason != DRAWN_WARNING]
-    return name, _coloured(row["verdict"]), p_fake, row["evidence"] or "", escape("\n".join(reasons))
+    return name, _verdict(row), p_fake, row["evidence"] or "", escape("\n".join(reasons))
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    found = leading(row["kind_of_fake"]) if row["verdict"] == "fake" else None
+    return _coloured(row["verdict"]) + (f"\n{escape(found[0])}" if found else "")
 
 
 def _coloured(word: str) -> str:

@@ -8,10 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from deepfake_detector.model.bundle import Bundle, Thresholds
+from deepfake_detector.scoring.fake_kind import say_kind
 
 Answer = Literal["fake", "real", "inconclusive"]
 Evidence = Literal["weak", "moderate", "strong", "very strong"]
+KindOfFake = dict[str, float] | None  # were it a fake, which: shares that add up to 1; null where the model cannot tell
 
+SCHEMA_VERSION: Literal[2] = 2  # 2: with `kind_of_fake`
 DRAWN_WARNING = (
     "this model was trained on the drawn sample, not on photographs: its answers about photographs mean little"
 )
@@ -30,6 +33,7 @@ class FaceVerdict(_Frozen):
     landmarks_px: tuple[tuple[float, float], ...]  # eyes, nose, mouth corners: five (x, y)
     score: float  # how sure the face detector is that this is a face, 0..1
     p_fake: float | None
+    kind_of_fake: KindOfFake = None
     problem: str | None
 
 
@@ -65,17 +69,19 @@ class TrackVerdict(_Frozen):
     end_s: float
     frames: int
     p_fake: float | None
+    kind_of_fake: KindOfFake = None
     long: bool  # long enough to decide about the clip
 
 
 class ImageVerdict(_Frozen):
     """The answer about one picture. `p_fake` and `evidence` are null when no face could be judged."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     kind: Literal["image"] = "image"
     verdict: Answer
     p_fake: float | None
     evidence: Evidence | None
+    kind_of_fake: KindOfFake = None  # of the face that decided
     reasons: tuple[str, ...]
     faces: tuple[FaceVerdict, ...]
     model: ModelNamed
@@ -84,11 +90,12 @@ class ImageVerdict(_Frozen):
 class VideoVerdict(_Frozen):
     """The answer about one clip, from `timeline` (a row per sampled frame) and `tracks` (a row per person)."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     kind: Literal["video"] = "video"
     verdict: Answer
     p_fake: float | None
     evidence: Evidence | None
+    kind_of_fake: KindOfFake = None  # of the face that decided
     reasons: tuple[str, ...]
     duration_s: float
     faces: tuple[VideoFaceVerdict, ...]
@@ -133,12 +140,14 @@ def image_verdict(faces: Sequence[FaceVerdict], model: ModelNamed) -> ImageVerdi
     """Judge a picture by its most suspicious face; one that cannot be judged never gets a score."""
     scores = [face.p_fake for face in faces if face.p_fake is not None]
     p_fake = max(scores, default=None)
+    kind = next((face.kind_of_fake for face in faces if p_fake is not None and face.p_fake == p_fake), None)
     verdict = decide(p_fake, model.thresholds)
     return ImageVerdict(
         verdict=verdict,
         p_fake=p_fake,
         evidence=weigh(verdict, p_fake),
-        reasons=(*warnings(model), *_image_reasons(verdict, scores, faces, model.thresholds)),
+        kind_of_fake=kind,
+        reasons=(*warnings(model), *_image_reasons(verdict, scores, kind, faces, model.thresholds)),
         faces=tuple(faces),
         model=model,
     )
@@ -172,7 +181,11 @@ def unjudged(faces: Sequence[FaceVerdict]) -> list[str]:
 
 
 def _image_reasons(
-    verdict: Answer, scores: Sequence[float], faces: Sequence[FaceVerdict], thresholds: Thresholds
+    verdict: Answer,
+    scores: Sequence[float],
+    kind: KindOfFake,
+    faces: Sequence[FaceVerdict],
+    thresholds: Thresholds,
 ) -> list[str]:
     if not faces:
         return ["no face was found, and this model judges faces only"]
@@ -180,6 +193,8 @@ def _image_reasons(
     if scores:
         which = "the face" if len(faces) == 1 else f"the most suspicious of {len(scores)} judged faces"
         reasons.append(f"{which} scores {compare(verdict, max(scores), thresholds)}")
-    if verdict == "fake" and len(scores) > 1:
-        reasons.append(f"{sum(p >= thresholds.flag for p in scores)} of {len(scores)} judged faces reach that mark")
+    if verdict == "fake":
+        reasons += say_kind(kind)
+        if len(scores) > 1:
+            reasons.append(f"{sum(p >= thresholds.flag for p in scores)} of {len(scores)} judged faces reach that mark")
     return [*reasons, *unjudged(faces)]

@@ -1,22 +1,23 @@
-"""A champion's bundle -> a BentoML model, and with the serving code a bento; both only if they are not there yet."""
+"""The champion's bundle and pretrained/ -> a BentoML model and a bento each, only if they are not there yet."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepfake_detector.errors import ModelNotFound
 from deepfake_detector.model.bundle import Bundle, read_bundle
-from deepfake_detector.scoring.choice import checked
+from deepfake_detector.scoring.choice import Name, checked, prefer
 
 # The names that serving/service.py uses; importing it from here would load OpenVINO and OpenCV for nothing.
 MODEL = "deepfake-detector"
 BUNDLE_FOLDER = "bundle"
 BENTOFILE = "bentofile.yaml"
+PRETRAINED = "-pretrained"  # behind the names of the champion's bento and model
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,26 @@ class Champion:
 
 @dataclass(frozen=True)
 class Packaged:
-    """What lies in the BentoML store; becomes reports/package.json. Paths are relative to the repository."""
+    """What of one model lies in the BentoML store. Paths are relative to the repository."""
 
     bento: str
     model: str
     bundle: str
     bundle_sha256: str
-    code_sha256: str
+    built: bool  # False: it was there already
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One model to package: its names in the store, and what the service says of it."""
+
+    kind: Name
+    said: str
+    bundle: Bundle
+    bento: str
+    model: str
     version: str
     run_id: str
-    built: bool  # False: it was there already
 
 
 def read_champion(report: Path, root: Path) -> Champion:
@@ -58,38 +69,51 @@ def read_champion(report: Path, root: Path) -> Champion:
     return Champion(str(champion["version"]), champion["run_id"], bundle)
 
 
-def package(champion: Champion, root: Path, bento_name: str) -> Packaged:
+def package_champion(champion: Champion, root: Path, bento_name: str) -> Packaged:
     """Put the champion in the BentoML store and build its bento, unless the latest bento already is that.
 
     Args:
-        champion: what to serve.
+        champion: the registry's.
         root: the repository, with bentofile.yaml; BENTOML_HOME says where the store is.
         bento_name: what the bento is called.
     """
-    import bentoml
-
-    labels = {"bundle_sha256": champion.bundle.sha256, "code_sha256": code_digest(root)}
-    bento = _latest(bentoml.bentos, bento_name)
-    model = _latest(bentoml.models, MODEL)
-    current = bento is not None and labels.items() <= bento.info.labels.items()
-    if model is None or model.info.metadata.get("bundle_sha256") != champion.bundle.sha256:
-        model, current = _store(champion), False
-    if not current:
-        bento = bentoml.bentos.build_bentofile(
-            str(root / BENTOFILE), name=bento_name, build_ctx=str(root), labels=labels | {"version": champion.version}
-        )
-    assert bento is not None
-    path = Path(model.path_of(BUNDLE_FOLDER))
-    inside = path.is_relative_to(root)
-    return Packaged(
-        bento=str(bento.tag),
-        model=str(model.tag),
-        bundle=str((path if inside else champion.bundle.path).relative_to(root)),
-        version=champion.version,
-        run_id=champion.run_id,
-        built=not current,
-        **{name: labels[name] for name in ("bundle_sha256", "code_sha256")},
+    said = f"the registry's champion, version {champion.version}"
+    return _package(
+        _Wanted("champion", said, champion.bundle, bento_name, MODEL, champion.version, champion.run_id), root
     )
+
+
+def package_pretrained(bundle: Bundle, root: Path, bento_name: str) -> Packaged:
+    """The same for the model that ships with the code, under names of its own: `latest` stays the champion."""
+    said, run_id = "the model that ships with the code", bundle.contract.run_id
+    names = (bento_name + PRETRAINED, MODEL + PRETRAINED)
+    return _package(_Wanted("pretrained", said, bundle, *names, bundle.sha256[:12], run_id), root)
+
+
+def report_of(
+    champion: Champion | None,
+    packaged: Packaged | None,
+    shipped: Bundle | None,
+    pretrained: Packaged | None,
+    root: Path,
+) -> dict[str, Any]:
+    """What reports/package.json keeps, the same whether the bentos were built just now or before.
+
+    The champion's facts, those of `pretrained`, and which of the two `serves` by default, with the reason.
+    """
+    preference = prefer(
+        None if champion is None else champion.bundle.contract.trained_on,
+        None if shipped is None else shipped.contract.trained_on,
+    )
+    bentos = {"champion": packaged and packaged.bento, "pretrained": pretrained and pretrained.bento}
+    assert preference.name is not None
+    return {
+        **{name: getattr(packaged, name, None) for name in ("bento", "model", "bundle", "bundle_sha256")},
+        **{name: getattr(champion, name, None) for name in ("version", "run_id")},
+        "code_sha256": code_digest(root),
+        "pretrained": pretrained and {n: getattr(pretrained, n) for n in ("bento", "model", "bundle_sha256")},
+        "serves": {"name": preference.name, "bento": bentos[preference.name], "reason": preference.reason},
+    }
 
 
 def code_digest(root: Path) -> str:
@@ -107,26 +131,48 @@ def code_digest(root: Path) -> str:
     return digest.hexdigest()
 
 
-def report_of(packaged: Packaged) -> dict[str, Any]:
-    """What reports/package.json keeps: the same whether the bento was built just now or before."""
-    return {name: value for name, value in asdict(packaged).items() if name != "built"}
-
-
-def _store(champion: Champion) -> Any:
-    """Make the champion the latest model of the store: the service asks for the latest, and a build pins it."""
+def _package(wanted: _Wanted, root: Path) -> Packaged:
     import bentoml
 
-    contract = champion.bundle.contract
+    sha256 = wanted.bundle.sha256
+    labels = {"kind": wanted.kind, "bundle_sha256": sha256, "code_sha256": code_digest(root)}
+    bento, model = _latest(bentoml.bentos, wanted.bento), _latest(bentoml.models, wanted.model)
+    current = bento is not None and labels.items() <= bento.info.labels.items()
+    metadata = {"bundle_sha256": sha256, "said": wanted.said}
+    if model is None or not metadata.items() <= model.info.metadata.items():
+        model, current = _store(wanted), False
+    if not current:
+        bento = bentoml.bentos.build_bentofile(
+            str(root / BENTOFILE),
+            name=wanted.bento,
+            build_ctx=str(root),
+            labels=labels | {"version": wanted.version},
+            args={"model": str(model.tag)},  # kept in the bento: it serves this model, whatever is the latest by then
+            reload=True,  # a process that builds two bentos has the service of the first in memory
+        )
+    assert bento is not None
+    path = Path(model.path_of(BUNDLE_FOLDER))
+    lies = path if path.is_relative_to(root) else wanted.bundle.path
+    return Packaged(str(bento.tag), str(model.tag), str(lies.relative_to(root)), sha256, not current)
+
+
+def _store(wanted: _Wanted) -> Any:
+    """Make a bundle the latest model of its name, with what the service says of it."""
+    import bentoml
+
+    contract = wanted.bundle.contract
     metadata = {
-        "bundle_sha256": champion.bundle.sha256,
-        "version": champion.version,
-        "run_id": champion.run_id,
+        "kind": wanted.kind,
+        "said": wanted.said,
+        "bundle_sha256": wanted.bundle.sha256,
+        "version": wanted.version,
+        "run_id": wanted.run_id,
         "trained_on": contract.trained_on,
         "network": contract.network,
     }
-    labels = {"version": champion.version, "run_id": champion.run_id}
-    with bentoml.models.create(MODEL, labels=labels, metadata=metadata) as model:
-        shutil.copytree(champion.bundle.path, model.path_of(BUNDLE_FOLDER))
+    labels = {"kind": wanted.kind, "version": wanted.version, "run_id": wanted.run_id}
+    with bentoml.models.create(wanted.model, labels=labels, metadata=metadata) as model:
+        shutil.copytree(wanted.bundle.path, model.path_of(BUNDLE_FOLDER))
     return bentoml.models.get(model.tag)  # `model` still points to the place where it was put together
 
 

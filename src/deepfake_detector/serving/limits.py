@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 
 from deepfake_detector.errors import BadInput
 from deepfake_detector.media.image import ImageLimits
-from deepfake_detector.media.video import VideoLimits
+from deepfake_detector.media.video_limits import VideoLimits
 from deepfake_detector.serving.error_shape import refusal
 from deepfake_detector.serving.form import FormCheck, Upload, UploadRejected, too_large
 

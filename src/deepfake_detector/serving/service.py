@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import bentoml
+from pydantic import BaseModel
 from starlette.staticfiles import StaticFiles
 
 from deepfake_detector.errors import DetectorError, ToolFailed
@@ -31,12 +32,18 @@ Answer = TypeVar("Answer")
 logger = logging.getLogger("bentoml.deepfake")
 
 
+class Arguments(BaseModel):
+    """What a bento was built with; `bentoml serve --arg model=TAG` names another."""
+
+    model: str = f"{MODEL}:latest"
+
+
 # OneErrorShape answers after REQUEST_S; BentoML's own timeout has another shape and is only the net below it.
 @bentoml.service(name=MODEL, workers=1, threads=THREADS, traffic={"timeout": REQUEST_S + 30})
 class DeepfakeDetector:
     """Judges whether faces in an image or a video are fake, and says why."""
 
-    model = bentoml.models.BentoModel(f"{MODEL}:latest")
+    model = bentoml.models.BentoModel(bentoml.use_arguments(Arguments).model)
 
     def __init__(self) -> None:
         self.detector = Detector(read_bundle(Path(self.model.path_of(BUNDLE_FOLDER))))
@@ -53,9 +60,10 @@ class DeepfakeDetector:
 
     @bentoml.api  # type: ignore[untyped-decorator]  # BentoML's types hide behind lazy imports
     def about(self) -> dict[str, Any]:
-        """Say which model answers, on what it was trained and how it was judged."""
-        bundle = self.detector.bundle
-        return {"sha256": bundle.sha256} | bundle.contract.model_dump(mode="json")
+        """Say which model answers and why, on what it was trained and how it was judged."""
+        bundle, packaged = self.detector.bundle, self.model.info.metadata
+        named = {"name": packaged["kind"], "reason": packaged["said"], "sha256": bundle.sha256}
+        return named | bundle.contract.model_dump(mode="json")
 
 
 def _answer(upload: Path, work: Callable[[], Answer]) -> Answer:

@@ -2,6 +2,8 @@
 "use strict";
 const SVG = "http://www.w3.org/2000/svg";
 const TITLES = { fake: "Fake, says the model", real: "No sign of a fake", inconclusive: "Inconclusive" };
+const KINDS = { synthetic: "generated face", swap: "face swap" };
+const CLEAR_SHARE = 2 / 3; // as in scoring/fake_kind.py
 const find = (id) => document.getElementById(id);
 const percent = (p) => (p === null ? "not judged" : `${(100 * p).toFixed(1)} %`);
 let address = "";
@@ -18,6 +20,22 @@ function decide(p, marks) {
   if (p === null) return "inconclusive";
   if (p >= marks.flag) return "fake";
   return p <= marks.clear ? "real" : "inconclusive";
+}
+
+function kindOf(face, marks) {
+  if (decide(face.p_fake, marks) !== "fake" || !face.kind_of_fake) return "";
+  const [kind, share] = Object.entries(face.kind_of_fake).reduce((a, b) => (b[1] > a[1] ? b : a));
+  return share >= CLEAR_SHARE ? `${KINDS[kind] ?? kind} (${percent(share)})` : "unclear";
+}
+
+async function introduce() {
+  try {
+    const about = await (await fetch("../about")).json();
+    const drawn = about.trained_on !== "photographs";
+    find("speaker").textContent = `${about.reason[0].toUpperCase()}${about.reason.slice(1)} answers; it was trained on ` +
+      (drawn ? `the ${about.trained_on}, so its answers about photographs mean little.` : `${about.trained_on}.`);
+    find("speaker").className = drawn ? "error" : "";
+  } catch { /* the page works without; what cannot be reached says so when asked */ }
 }
 
 async function judge(file) {
@@ -127,16 +145,17 @@ function dot(moment, cx, cy, kind) {
 
 function rows(answer) {
   const seen = answer.kind === "image"
-    ? answer.faces.map((face) => [face.p_fake, face.problem ?? ""])
-    : answer.tracks.map((t) => [t.p_fake, `${t.start_s.toFixed(1)} to ${t.end_s.toFixed(1)} s, judged in ${t.frames} frames${t.long ? "" : ", too few to decide"}`]);
+    ? answer.faces.map((face) => [face.p_fake, kindOf(face, answer.model.thresholds), face.problem ?? ""])
+    : answer.tracks.map((t) => [t.p_fake, kindOf(t, answer.model.thresholds), `${t.start_s.toFixed(1)} to ${t.end_s.toFixed(1)} s, judged in ${t.frames} frames${t.long ? "" : ", too few to decide"}`]);
   find("faces").hidden = seen.length === 0;
-  find("faces").tBodies[0].replaceChildren(...seen.map(([p, remark], i) => {
+  find("faces").tBodies[0].replaceChildren(...seen.map(([p, kind, remark], i) => {
     const row = document.createElement("tr");
-    row.append(html("td", String(i + 1)), html("td", percent(p)), html("td", remark));
+    row.append(html("td", String(i + 1)), html("td", percent(p)), html("td", kind), html("td", remark));
     return row;
   }));
 }
 
+introduce();
 find("file").onchange = (event) => { if (event.target.files[0]) judge(event.target.files[0]); };
 find("form").onsubmit = (event) => event.preventDefault();
 for (const name of ["dragover", "dragleave", "drop"]) {

@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FOLDER",
+        help="champion, pretrained, or a bundle's folder. Without it: the champion if it was trained on photographs, "
+        "else pretrained, else the champion.",
+    ),
+]
