@@ -19,19 +19,21 @@ from pipelines.stage import quietly, run_stage, write_report
 def main() -> None:
     """Register the candidate unless that was done before; then put the champion where `package` looks for it."""
     workspace = Workspace().enter()
-    settings = read_settings(workspace.params).register
-    candidate, shelf = read_candidate(workspace), read_shelf(settings.model_name)
-    if not is_settled(shelf, candidate, settings):
-        with quietly():
-            from deepfake_detector.model.export import (
-                load_trained,
-            )  # TensorFlow, 10 s: only when something is to be done
+    settings = read_settings(workspace.params)
+    candidate, shelf = read_candidate(workspace), read_shelf(settings.register.model_name)
+    if not is_settled(shelf, candidate, settings.register):
+        with quietly():  # TensorFlow and OpenVINO, 10 s: only when something is to be done
+            from deepfake_detector.model.export import load_trained
+            from deepfake_detector.rescoring import TestPictures
 
         lineage = read_lineage(workspace.root, candidate.weights_sha256)
-        recorded = record(candidate, settings.experiment, lineage, load_trained)
-        shelf = register(candidate, recorded, lineage, settings)
+        recorded = record(candidate, settings.register.experiment, lineage, load_trained)
+        pictures = TestPictures(workspace, settings)
+        shelf = register(candidate, recorded, lineage, settings.register, pictures)
     champion = export_champion(shelf, candidate, workspace.champion)
-    write_report(workspace.report("register"), summary(shelf, candidate, champion, workspace.root))
+    report = summary(shelf, candidate, champion, workspace.root)
+    write_report(workspace.report("register"), report)
+    print("\n".join([*report["decision"].get("reasons", ()), f"champion: version {report['champion']['version']}"]))
 
 
 if __name__ == "__main__":

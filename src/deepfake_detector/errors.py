@@ -9,10 +9,13 @@ DetectorError
 |   |-- UnreadableImage      bytes that no image decoder accepts
 |   |-- UnreadableVideo      a file that no video decoder accepts
 |   |-- InputTooLarge        more bytes, pixels or seconds than the limits allow
-|   `-- ModelNotFound        no bundle, no version, no champion of that name
+|   |-- ModelNotFound        no bundle, no version, no champion of that name
+|   |-- PromotionRefused     the gate says no, and nobody said --force
+|   `-- Overtaken            somebody else moved the champion between the decision and the deed
 `-- ToolFailed           exit 2, HTTP 500: the caller did nothing wrong
     |-- CheckCrashed         an expectation raised instead of answering
     `-- BundleCorrupt        a model bundle whose bytes are not those that were sealed
+        `-- BundleOutdated       whole, but of a format that this version does not read
 """
 
 from __future__ import annotations
@@ -93,6 +96,18 @@ class ModelNotFound(BadInput):
     code, http_status = "model_not_found", 404
 
 
+class PromotionRefused(BadInput):
+    """A version that the gate does not let serve."""
+
+    code, http_status = "promotion_refused", 409
+
+
+class Overtaken(BadInput):
+    """A decision whose champion is not the champion any more."""
+
+    code, http_status = "overtaken", 409
+
+
 class ToolFailed(DetectorError):
     """The program or one of its tools broke; the input is not to blame."""
 
@@ -109,3 +124,9 @@ class BundleCorrupt(ToolFailed):
     """A model bundle whose bytes are not those that were sealed."""
 
     code = "bundle_corrupt"
+
+
+class BundleOutdated(BundleCorrupt):
+    """A model bundle as it was sealed, by another version of this program."""
+
+    code = "bundle_outdated"

@@ -75,7 +75,7 @@ def checkout(tmp_path_factory) -> Checkout:
     params["prepare"]["side_px"] = 64
     params["train"] |= {"epochs": 3, "batch_size": 16}
     params["evaluate"]["bootstrap"] = 100
-    params["register"]["min_accuracy"] = 0.0
+    params["register"] |= {"min_accuracy": 0.0, "max_ece": 1.0, "min_robust_accuracy": 0.0}
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     home = tmp_path_factory.mktemp("home")
     checkout = Checkout(root, home)

@@ -9,20 +9,30 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from deepfake_detector.model.bundle import Bundle, Contract, Thresholds, write_bundle
+from deepfake_detector.errors import ModelNotFound
+from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.registry.candidate import Candidate, read_candidate
+from deepfake_detector.registry.scores import Scores
 from deepfake_detector.settings import Register
 from deepfake_detector.workspace import Workspace
 
-SIDE_PX = 32
+IMAGES = 200
 REPOSITORY = Path(__file__).parents[2]
+RULES = Register(
+    experiment="road", model_name="tiny", min_accuracy=0.6, max_ece=0.5, min_robust_accuracy=0.5, max_size_mib=32.0,
+    max_latency_ms=1000.0, same_contract=True, max_auc_loss=0.002, max_accuracy_loss=0.02, max_slice_loss=0.05,
+    min_slice_images=20,
+)  # fmt: skip
+Column = Sequence[str]
 
 
 def area(labels: np.ndarray, p_fake: np.ndarray) -> float:
@@ -31,32 +41,64 @@ def area(labels: np.ndarray, p_fake: np.ndarray) -> float:
     return float(np.mean(gaps > 0) + np.mean(gaps == 0) / 2)
 
 
+class Stub:
+    """A judge without engine and pictures: every bundle takes 1 ms, and has the scores it was given, if any."""
+
+    def __init__(self, scores: Mapping[str, Scores] | None = None) -> None:
+        self.given = dict(scores or {})
+        self.asked: list[str] = []
+
+    def latency_ms(self, bundle: Bundle) -> float:
+        return 1.0
+
+    def scores(self, bundle: Bundle) -> Scores:
+        self.asked.append(bundle.sha256)
+        if bundle.sha256 not in self.given:
+            raise ModelNotFound("no test pictures here")
+        return self.given[bundle.sha256]
+
+
 class Road:
     """Writes what the stages before `register` write, for a tiny network."""
 
-    def __init__(self, root: Path, empty_store: Path | None = None) -> None:
+    judge = staticmethod(Stub)
+
+    def __init__(self, root: Path, tiny: Any, empty_store: Path | None = None) -> None:
         self.empty_store = empty_store
         self.workspace = Workspace(root)
-        self.rules = Register(experiment="road", model_name="tiny", min_accuracy=0.6, max_auc_loss=0.002)
+        self.rules = RULES
+        self._tiny = tiny
 
-    def candidate(self, noise: float = 0.2, seed: int = 0, **changed: object) -> Candidate:
-        """Train, judge and seal: more noise makes a worse model, another seed another set of weights."""
-        changed = {"run_id": "f" * 32, "trained_on": "drawn sample", "test": "t" * 64} | changed
-        labels = np.tile([0, 1], 100)
-        p_fake = np.clip(labels * 0.4 + 0.3 + np.random.default_rng(seed).normal(0, noise, 200), 0, 1)
+    def candidate(
+        self, noise: float = 0.2, seed: int = 0, p_fake: np.ndarray | None = None,
+        columns: Mapping[str, Column] | None = None, **changed: object,
+    ) -> Candidate:  # fmt: skip
+        """Train, judge and seal: more noise makes a worse model, another seed another set of weights.
+
+        `changed`: test (digest of its pictures), failed (data checks), robust, and fields of the contract.
+        """
+        labels = np.tile([0, 1], IMAGES // 2)
+        if p_fake is None:
+            p_fake = np.clip(labels * 0.4 + 0.3 + np.random.default_rng(seed).normal(0, noise, IMAGES), 0, 1)
         accuracy = float(np.mean((p_fake >= 0.5) == labels))
         estimate = {"value": accuracy, "low": accuracy - 0.05, "high": min(1.0, accuracy + 0.05)}
-        weights = f"{seed:02d}" * 32
-        self._predictions(labels, p_fake)
-        self._train_report(changed["run_id"], weights)
+        test, failed, robust = (changed.pop(key, None) for key in ("test", "failed", "robust"))
+        contract = {"run_id": "f" * 32, "trained_on": "drawn sample", "data_sha256": {"sample": "d" * 64},
+                    "weights_sha256": f"{seed:02d}" * 32, "kinds": ("synthetic", "swap"), "test_images": IMAGES,
+                    "test_metrics": {"accuracy": accuracy}} | changed  # fmt: skip
+        self._predictions(labels, p_fake, columns or {})
+        self._train_report(contract["run_id"], str(contract["weights_sha256"]))
         report = {
-            "test": {"images": 200, "accuracy": estimate, "auc": {"value": area(labels, p_fake)}},
+            "test": {"images": IMAGES, "accuracy": estimate, "auc": {"value": area(labels, p_fake)}, "ece": 0.1},
             "valid": {"images": 40, "auc": {"value": 0.9}},
             "calibration": {"temperature": 1.0},
-            "test_digest": changed["test"],
+            "per_source": {"sample": {"images": IMAGES, "accuracy": estimate}},
+            "test_digest": test or "t" * 64,
         }
-        self._json("evaluate", report)
-        self._bundle(weights, changed, {"accuracy": accuracy})
+        self._json("evaluate", report | ({"grid": {"all": {"accuracy": {"value": robust}}}} if robust else {}))
+        check = {"name": "copies", "severity": "stop", "passed": not failed}
+        self._json("validate", {"checks": [check], "probes": []})
+        self._tiny.write_bundle(self.workspace.bundle, 8.0 + seed, **contract)
         self._keras(seed)
         return read_candidate(self.workspace)
 
@@ -70,36 +112,23 @@ class Road:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "history.csv").write_text("epoch,loss,val_auc\n1,0.7,0.6\n2,0.5,0.9\n", encoding="utf-8")
 
-    def _predictions(self, labels: np.ndarray, p_fake: np.ndarray) -> None:
+    def _predictions(self, labels: np.ndarray, p_fake: np.ndarray, columns: Mapping[str, Column]) -> None:
         folder = self.workspace.figures("evaluate")
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "label", "p_fake"])
-            writer.writerows((f"{i:03d}.jpg", y, p) for i, (y, p) in enumerate(zip(labels, p_fake, strict=True)))
+            writer.writerow(["path", "label", "p_fake", *columns])
+            rows = zip(labels, p_fake, *columns.values(), strict=True)
+            writer.writerows((f"sample/{i:03d}.jpg", *row) for i, row in enumerate(rows))
         Image.new("RGB", (20, 10), (200, 30, 30)).save(folder / "roc.png")
-
-    def _bundle(self, weights: str, changed: dict[str, object], metrics: dict[str, float]) -> Bundle:
-        scratch = self.workspace.root / "scratch"
-        scratch.mkdir(exist_ok=True)
-        (scratch / "graph").write_bytes(b"graph " + weights.encode())
-        np.savez(scratch / "reference.npz", crops=np.full((2, SIDE_PX, SIDE_PX, 3), 128, np.uint8), logits=np.zeros(2))
-        contract = Contract(
-            format_version=1, network="tiny", side_px=SIDE_PX, alignment="ffhq", min_face_px=64, temperature=1.0,
-            thresholds=Thresholds(clear=0.2, flag=0.8, strict=0.9), trained_on=changed["trained_on"],
-            data_sha256={"sample": "d" * 64}, train_images=10, test_images=200, test_metrics=metrics,
-            run_id=changed["run_id"], weights_sha256=weights,
-        )  # fmt: skip
-        return write_bundle(
-            self.workspace.bundle, scratch / "graph", contract, scratch / "reference.npz", "# Tiny\n\nFor tests.\n"
-        )
+        (folder / "report.html").write_text("<h1>Tiny</h1>", encoding="utf-8")
 
     def _keras(self, seed: int) -> None:
         import keras
 
         network = keras.Sequential(
             [
-                keras.Input((SIDE_PX, SIDE_PX, 3), dtype="uint8"),
+                keras.Input((self._tiny.side_px, self._tiny.side_px, 3), dtype="uint8"),
                 keras.layers.Rescaling(1 / 255),
                 keras.layers.GlobalAveragePooling2D(),
                 keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(seed + 1.0)),
@@ -122,12 +151,12 @@ class Road:
 
 
 @pytest.fixture
-def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, libraries: None) -> Road:
+def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, libraries: None, tiny: Any) -> Road:
     """A checkout with an empty, migrated store; this process works inside it."""
     root = tmp_path / "checkout"
     root.mkdir()
     shutil.copyfile(empty_store, root / "mlflow.db")
-    made = Road(root, empty_store)
+    made = Road(root, tiny, empty_store)
     for name, value in made.workspace.tool_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

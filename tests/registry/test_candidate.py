@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
-from deepfake_detector.registry.candidate import flatten, read_candidate
+from deepfake_detector.registry.candidate import read_candidate
 
 
 def test_everything_is_read(road: Any) -> None:
     candidate = road.candidate(seed=3)
-    assert candidate.name == "tiny-2ep-03030303"
+    assert candidate.name == "tiny 2 epochs on sample 03030303"
     assert candidate.history == ({"epoch": 1, "loss": 0.7, "val_auc": 0.6}, {"epoch": 2, "loss": 0.5, "val_auc": 0.9})
     assert candidate.metrics["calibration_temperature"] == 1.0
     assert candidate.metrics["test_images"] == 200
+    assert candidate.metrics["source/sample/accuracy"] == candidate.metrics["test_accuracy"]
+    assert candidate.facts.failed_checks == ()
+    assert candidate.scores.flag == candidate.bundle.contract.thresholds.flag
+    assert [path.name for path in candidate.pages] == ["report.html", "roc.png"]
     assert candidate.tags["data_sha256:sample"] == "d" * 64
 
 
@@ -60,6 +64,12 @@ def test_a_missing_report_names_the_next_command(road: Any) -> None:
         read_candidate(road.workspace)
 
 
-def test_flattening() -> None:
-    nested = {"auc": {"value": 0.9, "low": 0.8}, "confusion": {"a": 3}, "images": 7, "text": "x", "flag": True}
-    assert flatten(nested) == {"auc": 0.9, "auc_low": 0.8, "confusion_a": 3.0, "images": 7.0}
+def test_without_the_report_of_the_checks_nothing_is_known_of_them(road: Any) -> None:
+    road.candidate()
+    road.workspace.report("validate").unlink()
+    assert read_candidate(road.workspace).facts.failed_checks is None
+
+
+def test_many_sources_are_counted_in_the_name(road: Any) -> None:
+    many = {f"a-source-with-a-long-name-{i}": "d" * 64 for i in range(3)}
+    assert "on 3 sources" in road.candidate(data_sha256=many).name

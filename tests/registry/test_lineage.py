@@ -90,6 +90,7 @@ def test_files_data_libraries_and_weights(tmp_path: Path) -> None:
     assert "dvc:reports/download.json" not in tags
     assert tags["weights_sha256"] == "w" * 64
     assert tags["version:numpy"]
+    assert "@" in tags["actor"] or "GitHub" in tags["actor"]
 
 
 @pytest.mark.parametrize("lock", [None, "", "stages: [", "stages: 3", "stages: {a: {outs: [{hash: md5}]}}"])

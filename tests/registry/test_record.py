@@ -40,11 +40,11 @@ def test_a_live_run_is_completed_in_place(road: Any, epochs: int) -> None:
     assert recorded.run_id == run_id
     client = open_client()
     run = client.get_run(run_id)
-    assert run.info.run_name == f"tiny-2ep-{candidate.weights_sha256[:8]}"
+    assert run.info.run_name == f"tiny 2 epochs on sample {candidate.weights_sha256[:8]}"
     assert (run.info.status, run.info.end_time) == ("FINISHED", ended)  # its duration stays the training's
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2]
     assert run.data.params == {"epochs": "2", "network": "tiny", "parameters": "4"}
-    assert run.data.metrics["test_accuracy_low"] == pytest.approx(candidate.scores.accuracy - 0.05)
+    assert run.data.metrics["test_accuracy_low"] == pytest.approx(candidate.metrics["test_accuracy"] - 0.05)
     assert run.data.metrics["train_seconds"] == 1.5
     assert run.data.tags["source"] == "sample"
     assert "restored" not in run.data.tags
@@ -52,6 +52,7 @@ def test_a_live_run_is_completed_in_place(road: Any, epochs: int) -> None:
 
 
 def test_files_lie_where_the_record_says(road: Any) -> None:
+    road.params()
     candidate = road.candidate(run_id=live())
     recorded = record(candidate, "road", LINEAGE, load)
     with fetch(recorded.bundle_uri) as bundle:
@@ -61,7 +62,9 @@ def test_files_lie_where_the_record_says(road: Any) -> None:
     with fetch(recorded.predictions_uri) as predictions:
         assert predictions.read_bytes() == candidate.predictions.read_bytes()
     paths = {file.path for file in open_client().list_artifacts(recorded.run_id)}
-    assert paths == {"bundle", "card.md", "predictions", "roc.png"}
+    assert paths == {"bundle", "card.md", recorded.lineage_path, "predictions", "report.html", "roc.png"}
+    (stood,) = open_client().list_artifacts(recorded.run_id, recorded.lineage_path)
+    assert stood.path == f"{recorded.lineage_path}/params.yaml"
 
 
 def test_metrics_are_tied_to_model_and_data(road: Any) -> None:
@@ -74,6 +77,9 @@ def test_metrics_are_tied_to_model_and_data(road: Any) -> None:
     model = client.get_logged_model(recorded.model_id)
     metric = next(m for m in model.metrics if m.key == "test_auc")
     assert (metric.value, metric.dataset_digest) == (candidate.metrics["test_auc"], "t" * 36)
+    of_source = next(m for m in model.metrics if m.key == "source/sample/accuracy")
+    assert of_source.dataset_digest == "t" * 36
+    assert next(m for m in model.metrics if m.key == "valid_auc").dataset_digest is None
     assert (model.name, str(model.status), model.source_run_id) == ("model", "READY", recorded.run_id)
 
 

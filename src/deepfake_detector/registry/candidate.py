@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
 from deepfake_detector.model.bundle import Bundle, read_bundle
-from deepfake_detector.registry.gate import Scores
+from deepfake_detector.registry.facts import Facts, facts_of
+from deepfake_detector.registry.gate import Judged
+from deepfake_detector.registry.numbers import numbers
+from deepfake_detector.registry.scores import Scores, read_scores
 from deepfake_detector.workspace import Workspace
 
-SPLITS = ("test", "valid", "calibration")  # sections of reports/evaluate.json that hold numbers
+LOGGED = ("*.png", "*.html", "*.md")  # of what `evaluate` draws and writes for people
+STOOD = ("dvc.lock", "params.yaml")  # files whose digests are in the lineage: with them and git, all can be had again
+MAX_SOURCES = 40  # characters of a run's name
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +31,18 @@ class Candidate:
     epochs: int
     params: dict[str, str]
     history: tuple[dict[str, float], ...]  # one row per epoch
-    metrics: dict[str, float]  # test_accuracy, test_accuracy_low, ..., valid_auc, ...
+    metrics: dict[str, float]  # test_accuracy, test_accuracy_low, ..., source/faces/accuracy, ...
+    facts: Facts
     scores: Scores
-    figures: Path  # folder of PNG files
+    figures: Path  # folder of pictures and pages
     predictions: Path  # CSV: path, label, p_fake
     keras_model: Path
+    stood: tuple[Path, ...]  # files that say where code and data stood
+
+    @property
+    def judged(self) -> Judged:
+        """As the gate sees it."""
+        return Judged(self.facts, self.scores)
 
     @property
     def weights_sha256(self) -> str:
@@ -42,8 +51,10 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What the run is called, for example residual-8ep-1a2b3c4d."""
-        return f"{self.bundle.contract.network}-{self.epochs}ep-{self.weights_sha256[:8]}"
+        """What the run is called, for example `residual 8 epochs on faces 1a2b3c4d`."""
+        sources = "+".join(sorted(self.bundle.contract.data_sha256))
+        sources = sources if len(sources) <= MAX_SOURCES else f"{len(self.bundle.contract.data_sha256)} sources"
+        return f"{self.bundle.contract.network} {self.epochs} epochs on {sources} {self.weights_sha256[:8]}"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -54,17 +65,23 @@ class Candidate:
             "network": contract.network,
             "source": ", ".join(sorted(contract.data_sha256)),
             "trained_on": contract.trained_on,
+            "trained_by_run": self.run_id,
             "test_digest": self.scores.test_digest,
             "weights_sha256": self.weights_sha256,
             "bundle_sha256": self.bundle.sha256,
         }
 
     @property
+    def pages(self) -> list[Path]:
+        """Pictures and pages for people, in the order of their names."""
+        return sorted(path for pattern in LOGGED for path in self.figures.glob(pattern))
+
+    @property
     def digest(self) -> str:
         """SHA-256 over everything that a run records; another figure or number gives another digest."""
-        files = [*sorted(self.figures.glob("*.png")), self.predictions]
-        parts: list[Any] = [self.bundle.sha256, self.metrics, self.history, self.params]
-        parts += [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+        parts: list[Any] = [self.name, self.bundle.sha256, self.metrics, self.history, self.params]
+        for path in [*self.pages, self.predictions]:
+            parts.append((path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,52 +100,22 @@ def read_candidate(workspace: Workspace) -> Candidate:
             f"{trained['weights_sha256'][:12]}",
             "run `dvc repro evaluate`, which seals the bundle anew",
         )
+    checked = workspace.report("validate")
     predictions = workspace.figures("evaluate") / "predictions.csv"
-    metrics = {f"{split}_{key}": value for split in SPLITS for key, value in flatten(judged.get(split, {})).items()}
     return Candidate(
         bundle=bundle,
         run_id=trained["run_id"],
         epochs=int(trained["epochs"]),
         params={key: str(value) for key, value in (trained["params"] | {"parameters": trained["parameters"]}).items()},
         history=_history(workspace.root / trained["history"]),
-        metrics=metrics | {"train_seconds": float(trained["seconds"])},
-        scores=read_scores(predictions, judged["test_digest"], metrics["test_accuracy"], bundle),
+        metrics=numbers(judged) | {"train_seconds": float(trained["seconds"])},
+        facts=facts_of(bundle, judged, _report(checked) if checked.is_file() else None),
+        scores=read_scores(predictions, judged["test_digest"], bundle.contract.thresholds.flag),
         figures=workspace.figures("evaluate"),
         predictions=predictions,
         keras_model=workspace.trained / "model.keras",
+        stood=tuple(path for path in (workspace.root / name for name in STOOD) if path.is_file()),
     )
-
-
-def read_scores(predictions: Path, test_digest: str, accuracy: float, bundle: Bundle) -> Scores:
-    """Scores in the order of the pictures' names, so that two models' scores stand side by side.
-
-    Args:
-        predictions: CSV with the columns path, label (1 = fake) and p_fake.
-        test_digest: of the test pictures.
-        accuracy: 0..1 on them.
-        bundle: the model that gave them.
-    """
-    with predictions.open(encoding="utf-8", newline="") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
-    return Scores(
-        labels=np.array([int(row["label"]) for row in rows], dtype=np.int64),
-        p_fake=np.array([float(row["p_fake"]) for row in rows], dtype=np.float64),
-        accuracy=accuracy,
-        test_digest=test_digest,
-        trained_on=bundle.contract.trained_on,
-        bundle_sha256=bundle.sha256,
-    )
-
-
-def flatten(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Nested figures as one number per name: {"auc": {"value": v, "low": l}} gives auc and auc_low; no text."""
-    flat: dict[str, float] = {}
-    for name, figure in figures.items():
-        if isinstance(figure, Mapping):
-            flat |= {name if k == "value" else f"{name}_{k}": v for k, v in flatten(figure).items()}
-        elif isinstance(figure, int | float) and not isinstance(figure, bool):
-            flat[name] = float(figure)
-    return flat
 
 
 def _report(path: Path) -> dict[str, Any]:

@@ -1,28 +1,25 @@
-"""Candidate's and champion's scores on the test pictures (n,) -> promote or not, with reasons. Pure."""
+"""Facts and scores of candidate and champion -> promote or not, with reasons in words. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from deepfake_detector.registry.facts import Facts
+from deepfake_detector.registry.floors import Finding, floors
+from deepfake_detector.registry.paired import Difference, area_under_roc, auc_difference, share_difference
+from deepfake_detector.registry.scores import Scores
 from deepfake_detector.settings import Register
 
-RESAMPLES = 1000
-SEED = 20261122
 
+class Judged(NamedTuple):
+    """One model as the gate sees it."""
 
-@dataclass(frozen=True)
-class Scores:
-    """How one model judged one set of test pictures, always in the same order of pictures."""
-
-    labels: NDArray[np.int64]  # (n,), 1 = fake
-    p_fake: NDArray[np.float64]  # (n,), 0..1
-    accuracy: float  # 0..1, at the model's own threshold
-    test_digest: str
-    trained_on: str
-    bundle_sha256: str
+    facts: Facts
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -34,83 +31,133 @@ class Decision:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def decide(candidate: Scores, champion: Scores | None, settings: Register) -> Decision:
+def decide(
+    candidate: Judged, champion: Judged | None, rules: Register, no_champion: str = "there was no champion"
+) -> Decision:
     """Judge whether a candidate becomes champion.
 
-    Scores on different test pictures cannot be compared, and a model of drawn faces is not rival to one of
-    photographs: then the candidate, which answers what params.yaml asks for now, is taken.
-    """
-    if champion is not None and champion.bundle_sha256 == candidate.bundle_sha256:
-        return Decision(False, ("the candidate is the champion already",))
-    floor = f"accuracy {candidate.accuracy:.4f}, at least {settings.min_accuracy:g} asked for (register.min_accuracy)"
-    if candidate.accuracy < settings.min_accuracy:
-        return Decision(False, (f"refused: {floor}",), {"accuracy": candidate.accuracy})
-    if champion is None:
-        return Decision(True, (floor, "there was no champion"), {"accuracy": candidate.accuracy})
-    if reason := _not_comparable(candidate, champion):
-        return Decision(True, (floor, reason), {"accuracy": candidate.accuracy})
-    return _compare(candidate, champion, settings, floor)
-
-
-def _not_comparable(candidate: Scores, champion: Scores) -> str:
-    kept = "the candidate answers what params.yaml asks for now; the old champion stays as `previous`"
-    if candidate.trained_on != champion.trained_on:
-        return f"trained on another kind of data ({candidate.trained_on}, before: {champion.trained_on}): {kept}"
-    same = candidate.test_digest == champion.test_digest and np.array_equal(candidate.labels, champion.labels)
-    return "" if same else f"the test pictures are not the champion's, so the figures do not compare: {kept}"
-
-
-def _compare(candidate: Scores, champion: Scores, settings: Register, floor: str) -> Decision:
-    """Point estimate against the tolerance: a wide interval must not let a worse model through, nor stop a better."""
-    ours, theirs = (area_under_roc(s.labels, s.p_fake) for s in (candidate, champion))
-    low, high = difference_interval(candidate.labels, candidate.p_fake, champion.p_fake)
-    promote = bool(ours - theirs >= -settings.max_auc_loss)
-    comparison = (
-        f"AUC {ours:.4f} against the champion's {theirs:.4f} on the same {len(candidate.labels)} test pictures: "
-        f"difference {ours - theirs:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
-    )
-    verdict = f"{'within' if promote else 'refused: outside'} the loss of {settings.max_auc_loss:g} that is accepted"
-    figures = {"accuracy": candidate.accuracy, "auc": ours, "auc_champion": theirs, "auc_low": low, "auc_high": high}
-    return Decision(promote, (floor, comparison, f"{verdict} (register.max_auc_loss)"), figures)
-
-
-def area_under_roc(labels: NDArray[np.int64], p_fake: NDArray[np.float64]) -> float:
-    """Area under the ROC curve: the share of (fake, real) pairs in the right order, ties counting half.
+    It must reach the floors by itself. Against a champion, on the same test pictures, its AUC must not be lower, or
+    the interval must show that it is at most `max_auc_loss` lower: so an equal model is let through where the test set
+    is large enough to tell, and a worse one never for lack of pictures. Its accuracy at `flag`, as a whole and in every
+    slice, may veto that, if the loss is above the margin and no accident.
 
     Args:
-        labels: (n,), 1 = fake; both classes must occur.
-        p_fake: (n,), any increasing score.
+        candidate: who asks.
+        champion: who serves now, judged on the same pictures; None if nobody does.
+        rules: params.yaml's `register`.
+        no_champion: why nobody serves, in words.
     """
-    return _area(labels, _ranks(p_fake), np.ones(len(labels)))
+    facts = candidate.facts
+    if champion is not None and champion.facts.bundle_sha256 == facts.bundle_sha256:
+        return Decision(False, ("the candidate is the champion already",))
+    findings = floors(facts, rules)
+    figures = {} if facts.accuracy is None else {"accuracy": facts.accuracy}
+    if champion is None:
+        findings.append(Finding("champion", True, no_champion))
+    else:
+        findings += _same_interface(facts, champion.facts, rules)
+        ours, theirs = _same_pictures(candidate.scores, champion.scores)
+        findings += _compare(ours, theirs, rules, figures)
+    return Decision(all(f.passed for f in findings), tuple(f.reason for f in findings), figures)
 
 
-def _ranks(p_fake: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(n,), 0 for the lowest score; equal scores share a rank."""
-    return np.unique(p_fake, return_inverse=True)[1].astype(np.int64)
+def _same_interface(ours: Facts, theirs: Facts, rules: Register) -> Iterator[Finding]:
+    if ours.trained_on == "drawn sample" and theirs.trained_on != ours.trained_on:
+        yield Finding("data", False, f"trained on the drawn sample; the champion is trained on {theirs.trained_on}")
+    changed = [
+        f"{name} {theirs.contract[name]} -> {value}"
+        for name, value in ours.contract.items()
+        if name in theirs.contract and not _serves(name, value, theirs.contract[name])
+    ]
+    if not changed:
+        yield Finding("contract", True, "the same bundle contract as the champion's")
+    else:
+        words = f"another bundle contract than the champion's: {', '.join(changed)} (register.same_contract)"
+        yield Finding("contract", not rules.same_contract, words)
 
 
-def _area(labels: NDArray[np.int64], ranks: NDArray[np.int64], counts: NDArray[np.float64]) -> float:
-    fakes = np.bincount(ranks, weights=counts * labels)
-    reals = np.bincount(ranks, weights=counts * (1 - labels))
-    reals_below = np.cumsum(reals) - reals
-    return float(np.sum(fakes * (reals_below + reals / 2)) / (fakes.sum() * reals.sum()))
+def _serves(name: str, ours: object, theirs: object) -> bool:
+    """Equal; but one that tells more kinds of fakes apart serves everybody whom the champion served."""
+    if name == "kinds" and isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        return set(theirs) <= set(ours)
+    return ours == theirs
 
 
-def difference_interval(
-    labels: NDArray[np.int64], ours: NDArray[np.float64], theirs: NDArray[np.float64]
-) -> tuple[float, float]:
-    """95 % interval of the difference of two AUCs on the same pictures: paired bootstrap, class by class.
+def _same_pictures(ours: Scores, theirs: Scores) -> tuple[Scores, Scores]:
+    """Both on the pictures that both judged; a crop cut otherwise may have lost a few."""
+    if ours.paths == theirs.paths:
+        return ours, theirs
+    both = sorted(set(ours.paths) & set(theirs.paths))
+    return ours.only(both), theirs.only(both)
 
-    Drawing the same pictures for both models takes out what the pictures themselves contribute (Efron 1979; for
-    ROC areas Hanley and McNeil 1983 show how large that shared part is).
-    """
-    random = np.random.default_rng(SEED)
-    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
-    ranks = _ranks(ours), _ranks(theirs)  # sorted once: 1000 sorts of 20,000 scores would take seconds
-    differences = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        drawn = np.concatenate([random.choice(members, len(members)) for members in classes])
-        counts = np.bincount(drawn, minlength=len(labels)).astype(np.float64)
-        differences[i] = _area(labels, ranks[0], counts) - _area(labels, ranks[1], counts)
-    low, high = np.quantile(differences, (0.025, 0.975))
-    return float(low), float(high)
+
+def _compare(ours: Scores, theirs: Scores, rules: Register, figures: dict[str, float]) -> Iterator[Finding]:
+    same = ours.test_digest == theirs.test_digest and np.array_equal(ours.labels, theirs.labels)
+    if not same or len(set(ours.labels.tolist())) < 2:
+        words = (
+            f"judged on other test pictures ({ours.test_digest[:12]}) than the champion ({theirs.test_digest[:12]}), "
+            "and nobody could score both on the same ones"
+        )
+        yield Finding("test pictures", False, words)
+        return
+    yield _auc(ours, theirs, rules, figures)
+    yield _accuracy(ours, theirs, rules, figures)
+    yield from _slices(ours, theirs, rules)
+
+
+def _auc(ours: Scores, theirs: Scores, rules: Register, figures: dict[str, float]) -> Finding:
+    own, rival = (area_under_roc(s.labels, s.p_fake) for s in (ours, theirs))
+    apart = auc_difference(ours.labels, ours.p_fake, theirs.p_fake)
+    figures |= {"auc": own, "auc_champion": rival, "auc_low": apart.low, "auc_high": apart.high}
+    harmless = apart.low >= -rules.max_auc_loss
+    if apart.low > 0:
+        verdict = "better"
+    elif harmless:
+        verdict = f"no worse than the loss of {rules.max_auc_loss:g} that is accepted"
+    elif apart.value >= 0:
+        verdict = "likelier better than worse"
+    else:
+        verdict = f"not shown to be within the loss of {rules.max_auc_loss:g} that is accepted"
+    words = (
+        f"AUC {own:.4f} against the champion's {rival:.4f} on the same {len(ours.labels)} test pictures: "
+        f"difference {apart}: {verdict} (register.max_auc_loss)"
+    )
+    return Finding("auc", harmless or apart.value >= 0, words)
+
+
+def _accuracy(ours: Scores, theirs: Scores, rules: Register, figures: dict[str, float]) -> Finding:
+    apart = share_difference(ours.right, theirs.right)
+    own, rival = float(ours.right.mean()), float(theirs.right.mean())
+    figures |= {"accuracy_at_flag": own, "accuracy_at_flag_champion": rival}
+    figures |= {"accuracy_at_flag_low": apart.low, "accuracy_at_flag_high": apart.high}
+    return _veto("accuracy at `flag`", own, rival, apart, rules.max_accuracy_loss, "register.max_accuracy_loss")
+
+
+def _slices(ours: Scores, theirs: Scores, rules: Register) -> Iterator[Finding]:
+    """Every slice large enough; the more there are, the wider each interval, or chance would find a bad one."""
+    members = {
+        name: pictures
+        for name, pictures in ours.slices.items()
+        if rules.min_slice_images <= pictures.sum() < len(ours.labels)
+    }
+    refused = []
+    for name, pictures in members.items():
+        own, rival = ours.right[pictures], theirs.right[pictures]
+        apart = share_difference(own, rival, 1 - 0.05 / len(members))
+        label = f"{name} ({int(pictures.sum())} pictures), accuracy at `flag`"
+        found = _veto(
+            label, float(own.mean()), float(rival.mean()), apart, rules.max_slice_loss, "register.max_slice_loss"
+        )
+        if not found.passed:
+            refused.append(found)
+    yield from refused
+    if not refused:
+        kinds = sorted({name.partition(": ")[0] for name in ours.slices})
+        words = f"no slice worse: {len(members)} compared, by {', '.join(kinds) or 'nothing'} (register.max_slice_loss)"
+        yield Finding("slices", True, words)
+
+
+def _veto(name: str, ours: float, theirs: float, apart: Difference, margin: float, rule: str) -> Finding:
+    worse = apart.value < -margin and apart.high < 0
+    words = f"{name} {ours:.4f} against {theirs:.4f}: difference {apart}"
+    return Finding(name, not worse, f"{words}: {'more than' if worse else 'within'} the margin of {margin:g} ({rule})")

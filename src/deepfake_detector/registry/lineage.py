@@ -13,7 +13,9 @@ from pathlib import Path
 
 import yaml
 
-NOT_GIT = "not a git checkout"
+from deepfake_detector.registry.moves import actor
+
+NOT_GIT, NO_COMMIT = "not a git checkout", "no commit yet"
 OWN_OUTPUTS = ("dvc.lock", "reports")  # the road writes these itself: they say nothing about the code
 LIBRARIES = (
     "deepfake-detector",
@@ -37,10 +39,11 @@ def read_lineage(root: Path, weights_sha256: str = "") -> dict[str, str]:
 
     Returns:
         `git_commit`, `git_branch`, `git_dirty` ("true" when the code differs from the commit), `dvc_lock_sha256`,
-        `params_sha256`, `dvc:<output>` with DVC's digest of each output under data/ and models/, `version:<library>`,
-        and `weights_sha256` if given. MLflow's own `mlflow.source.git.commit` fills the column in its run table.
+        `params_sha256`, `actor` (who ran it, on which machine), `dvc:<output>` with DVC's digest of each output under
+        data/ and models/, `version:<library>`, and `weights_sha256` if given. MLflow's own `mlflow.source.git.commit`
+        fills the column in its run table.
     """
-    tags = read_git(root) | _digests(root) | _dvc_outputs(root / "dvc.lock") | _libraries()
+    tags = read_git(root) | _digests(root) | _dvc_outputs(root / "dvc.lock") | _libraries() | {"actor": actor()}
     return tags | ({"weights_sha256": weights_sha256} if weights_sha256 else {})
 
 
@@ -52,7 +55,7 @@ def read_git(root: Path) -> dict[str, str]:
         return {"git_commit": NOT_GIT}
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if not commit:
-        return {"git_commit": "no commit yet"}
+        return {"git_commit": NO_COMMIT}
     excluded = [f":(exclude){path}" for path in OWN_OUTPUTS]
     changed = _git(root, "status", "--porcelain", "--", ".", *excluded)
     return {

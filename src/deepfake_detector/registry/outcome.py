@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from deepfake_detector.errors import ModelNotFound
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.registry.candidate import Candidate
-from deepfake_detector.registry.decisions import CHAMPION, find_version, read_decision
+from deepfake_detector.registry.decisions import find_version, read_decision
 from deepfake_detector.registry.export import export_bundle
+from deepfake_detector.registry.moves import CHAMPION, hand
 from deepfake_detector.registry.shelf import Shelf, Version
+from deepfake_detector.workspace import Workspace
+
+LAST_MOVES = 10  # that a report tells; the store remembers all
 
 
 def export_champion(shelf: Shelf, candidate: Candidate, to: Path) -> Bundle:
@@ -19,13 +24,15 @@ def export_champion(shelf: Shelf, candidate: Candidate, to: Path) -> Bundle:
     Raises:
         ModelNotFound: there is no champion, because the first candidate was refused.
         BundleCorrupt: the store's copy is not what was registered.
+        BundleOutdated: it is, but this code does not read it.
     """
     champion = shelf.at(CHAMPION)
     if champion is None:
-        reasons = "; ".join(read_decision(find_version(shelf, candidate)).get("reasons", ()))
+        reasons = read_decision(find_version(shelf, candidate)).get("reasons", ())
+        refused = "; ".join(reason for reason in reasons if reason.startswith("refused")) or "; ".join(reasons)
         raise ModelNotFound(
-            f"no champion yet, and {candidate.name} does not become one: {reasons}",
-            "train longer or on more data (params.yaml `train`, `download`), or lower register.min_accuracy",
+            f"no champion yet, and {candidate.name} does not become one: {refused}",
+            "train longer or on more data (params.yaml `train`, `download`), or lower what `register` asks for",
         )
     return export_bundle(champion, to)
 
@@ -36,9 +43,40 @@ def summary(shelf: Shelf, candidate: Candidate, champion: Bundle, root: Path) ->
     decision = read_decision(version)
     return {
         "candidate": _entry(version),
-        "champion": _entry(shelf.at(CHAMPION)) | {"bundle": champion.path.relative_to(root).as_posix()},
         "decision": {key: decision[key] for key in ("promoted", "reasons", "figures") if key in decision},
+    } | standing(shelf, champion, root)
+
+
+def standing(shelf: Shelf, champion: Bundle, root: Path) -> dict[str, Any]:
+    """Who serves, how they came to, and who did before: what `promote` and `rollback` change of the report."""
+    chosen = hand(shelf.moves, shelf.aliases)
+    return {
+        "champion": _entry(shelf.at(CHAMPION)) | {"bundle": champion.path.relative_to(root).as_posix()},
+        "aliases": dict(shelf.aliases),
+        "chosen_by_hand": str(chosen) if chosen else "",
+        "moves": [str(move) for move in shelf.moves[-LAST_MOVES:]],
     }
+
+
+def hand_over(shelf: Shelf, workspace: Workspace) -> str:
+    """Put a champion that a person chose where the register stage would, so that `package` finds it; what to say of it.
+
+    Raises:
+        ModelNotFound: there is no champion.
+        BundleCorrupt: the store's copy is not what was registered.
+    """
+    champion = shelf.at(CHAMPION)
+    if champion is None:
+        raise ModelNotFound("no champion", "`deepfake promote VERSION --why ...` makes one")
+    bundle = export_bundle(champion, workspace.champion)
+    report = workspace.report("register")
+    before = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    report.parent.mkdir(parents=True, exist_ok=True)
+    fresh = report.with_suffix(".json.part")
+    whole = before | standing(shelf, bundle, workspace.root)
+    fresh.write_text(json.dumps(whole, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    fresh.replace(report)
+    return f"{shelf.moves[-1]}\nnext: `dvc repro package` builds its bento; docs/rolling-restart.md"
 
 
 def _entry(version: Version | None) -> dict[str, str]:

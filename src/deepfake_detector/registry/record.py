@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
 MAX_DIGEST = 36  # characters MLflow keeps of a data digest
+STOOD = (
+    "lineage"  # of dvc.lock and params.yaml, as they were; one folder deep, as MLflow downloads deeper ones elsewhere
+)
+NOT_OF_TEST = ("valid_", "calibration_", "train_")  # metrics that were not measured on the test pictures
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Recorded:
     model_uri: str  # folder of the Keras model
     bundle_uri: str  # folder of the sealed bundle
     predictions_uri: str  # CSV of the test pictures' scores
+    lineage_path: str  # folder of the run's artifacts with dvc.lock and params.yaml; "" if there were none
 
 
 def record(candidate: Candidate, experiment: str, lineage: Mapping[str, str], load: Callable[[Path], Any]) -> Recorded:
@@ -63,7 +68,8 @@ def record(candidate: Candidate, experiment: str, lineage: Mapping[str, str], lo
         client.set_tag(run_id, "recorded", candidate.digest)
     artifacts = run.info.artifact_uri
     return Recorded(run_id, model.model_id, model.artifact_location, f"{artifacts}/bundle/{short}",
-                    f"{artifacts}/predictions/{short}/{candidate.predictions.name}")  # fmt: skip
+                    f"{artifacts}/predictions/{short}/{candidate.predictions.name}",
+                    f"{STOOD}-{short}" if candidate.stood else "")  # fmt: skip
 
 
 def _run(client: MlflowClient, candidate: Candidate, experiment: str, lineage: Mapping[str, str]) -> Run:
@@ -83,8 +89,10 @@ def _run(client: MlflowClient, candidate: Candidate, experiment: str, lineage: M
 
 
 def _log_files(client: MlflowClient, run_id: str, candidate: Candidate, short: str) -> None:
-    for figure in sorted(candidate.figures.glob("*.png")):
-        client.log_artifact(run_id, str(figure))  # not in a folder: MLflow's comparison page shows no folders
+    for page in candidate.pages:
+        client.log_artifact(run_id, str(page))  # not in a folder: MLflow's comparison page shows no folders
+    for path in candidate.stood:
+        client.log_artifact(run_id, str(path), f"{STOOD}-{short}")
     client.log_artifact(run_id, str(candidate.predictions), f"predictions/{short}")
     client.log_artifact(run_id, str(candidate.bundle.path / "card.md"))
     files = sorted(candidate.bundle.path.iterdir(), key=lambda path: path.name == SEAL)  # the seal comes last
@@ -101,7 +109,7 @@ def _log_figures(client: MlflowClient, run_id: str, candidate: Candidate, model_
     now_ms, test = int(time.time() * 1000), tested_on.dataset
     metrics = []
     for key, value in candidate.metrics.items():
-        name, digest = (test.name, test.digest) if key.startswith("test_") else (None, None)
+        name, digest = (None, None) if key.startswith(NOT_OF_TEST) else (test.name, test.digest)
         metrics.append(Metric(key, value, now_ms, candidate.epochs, model_id, name, digest, run_id))
     client.log_batch(run_id, metrics)
 
