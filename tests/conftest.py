@@ -1,4 +1,4 @@
-"""A small real bundle, made without TensorFlow: a graph of six operators whose answers can be computed by hand."""
+"""A small real bundle, made without TensorFlow: a graph of few operators whose answers can be computed by hand."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def tiny_contract(**changed: object) -> Contract:
     """The contract of the tiny bundle, with some values changed."""
     values = {
-        "format_version": 1,
+        "format_version": 2,
         "network": "tiny",
         "side_px": SIDE_PX,
         "alignment": "ffhq",
+        "crop_scale": 0.6,
+        "kinds": ("synthetic", "swap"),
         "min_face_px": 48,
         "temperature": 1.5,
         "thresholds": Thresholds(clear=0.3, flag=0.7, strict=0.9),
@@ -51,7 +53,10 @@ def tiny_contract(**changed: object) -> Contract:
 
 
 def write_tiny_graph(path: Path, gain: float = 8.0) -> None:
-    """uint8 (n, side, side, 3) -> logit map (n, 4, 4) = gain * (mean of red - mean of blue) of each sixteenth, 0..1."""
+    """uint8 (n, side, side, 3) -> logit map (n, 4, 4) = gain * (mean of red - mean of blue) of each sixteenth, 0..1.
+
+    Its mean is the logit; the kinds (n, 2) have one and three quarters of the odds, so that they add up to it.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -66,12 +71,15 @@ def write_tiny_graph(path: Path, gain: float = 8.0) -> None:
         helper.make_node("AveragePool", ["signal"], ["cells"], kernel_shape=[cell_px] * 2, strides=[cell_px] * 2),
         helper.make_node("Squeeze", ["cells", "one"], ["logit_map"]),
         helper.make_node("ReduceMean", ["logit_map", "spatial"], ["logits"], keepdims=0),
+        helper.make_node("Unsqueeze", ["logits", "one"], ["column"]),
+        helper.make_node("Add", ["column", "shares"], ["kinds"]),
     ]
     constants = {
         "full": np.array(255.0, np.float32),
         "weights": weights,
         "one": np.array([1], np.int64),
         "spatial": np.array([1, 2], np.int64),
+        "shares": np.log(np.array([[0.25, 0.75]], np.float32)),
     }
     graph = helper.make_graph(
         nodes,
@@ -80,6 +88,7 @@ def write_tiny_graph(path: Path, gain: float = 8.0) -> None:
         [
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n"]),
             helper.make_tensor_value_info("logit_map", TensorProto.FLOAT, ["n", 4, 4]),
+            helper.make_tensor_value_info("kinds", TensorProto.FLOAT, ["n", 2]),
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -98,7 +107,7 @@ def write_tiny_bundle(path: Path, gain: float = 8.0, **changed: object) -> Bundl
     crops = np.random.default_rng(0).integers(0, 256, (4, SIDE_PX, SIDE_PX, 3), np.uint8)
     compiled = ov.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     outputs = compiled({0: crops})
-    np.savez(reference, crops=crops, logits=outputs["logits"], logit_map=outputs["logit_map"])
+    np.savez(reference, crops=crops, **{name: outputs[name] for name in ("logits", "logit_map", "kinds")})
     bundle = write_bundle(path, graph, tiny_contract(**changed), reference, "# tiny\n")
     graph.unlink()
     reference.unlink()

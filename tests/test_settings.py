@@ -108,3 +108,14 @@ def test_every_choosable_severity_must_be_chosen(tmp_path: Path, content: dict) 
     del content["validate"]["severity"]["border"]
     with pytest.raises(SettingsError, match="missing: border"):
         read_settings(written(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("learning_rate", [0.01, 0.001]), ("dropout", [0.0, 1.0]), ("batch_size", []), ("batch_size", [0]),
+     ("blend", [0.0, 0.95]), ("warmup_epochs", [0.5, 2]), ("patience", [1, 2])],
+)  # fmt: skip
+def test_a_range_that_train_could_not_take_is_refused(tmp_path: Path, content: dict, key: str, value: object) -> None:
+    content["tune"][key] = value
+    with pytest.raises(SettingsError, match=rf"tune\.{key}"):
+        read_settings(written(tmp_path, content))

@@ -113,6 +113,8 @@ def test_traffic_is_every_way_at_its_odds(crop: Pixels, monkeypatch: pytest.Monk
                 qualities.append(args[1])
             if name == "jpeg":
                 seen.update([f"{args[2]} {args[3]}"])
+            if name == "webp":
+                seen.update([f"{args[2]} webp"])
             if name == "shrink_and_enlarge":
                 seen.update([f"down {args[2]}", f"up {args[3]}"])
             return plain(*args)
@@ -126,6 +128,7 @@ def test_traffic_is_every_way_at_its_odds(crop: Pixels, monkeypatch: pytest.Monk
     for name, share in expected.items():
         assert seen[name] / n == pytest.approx(share, abs=0.045), name
     for encoder in ("opencv", "pillow"):
+        assert seen[f"{encoder} webp"] > 45
         for subsampling in degrade.SUBSAMPLINGS:
             assert seen[f"{encoder} {subsampling}"] > 75
     assert all(seen[f"{way} {how}"] > 60 for way in ("down", "up") for how in augment.SMOOTH)

@@ -10,6 +10,7 @@ from deepfake_detector.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 ROAD = ["download", "validate", "prepare", "train", "evaluate", "register", "package"]
+OFF_THE_ROAD = ["tune"]  # commands with settings and a report of their own, which DVC does not run
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
@@ -35,7 +36,20 @@ def test_one_name_five_places(stage: str) -> None:
     assert (ROOT / "tests" / "pipelines" / f"test_{stage}.py").is_file()
 
 
-@pytest.mark.parametrize("stage", ROAD)
+@pytest.mark.parametrize("command", OFF_THE_ROAD)
+def test_one_name_four_places_off_the_road(command: str) -> None:
+    assert (ROOT / "pipelines" / f"{command}.py").is_file()
+    assert hasattr(read_settings(ROOT / "params.yaml"), command)
+    assert Workspace(ROOT).report(command).name == f"{command}.json"
+    assert (ROOT / "tests" / "pipelines" / f"test_{command}.py").is_file()
+    assert not any(command in paths(stage.get("params", [])) for stage in STAGES.values())  # else the road runs anew
+
+
+def test_every_section_of_params_has_its_stage_or_command() -> None:
+    assert list(PARAMS) == ROAD + OFF_THE_ROAD
+
+
+@pytest.mark.parametrize("stage", ROAD + OFF_THE_ROAD)
 def test_stage_files_are_thin(stage: str) -> None:
     assert len((ROOT / "pipelines" / f"{stage}.py").read_text(encoding="utf-8").splitlines()) <= 45
 

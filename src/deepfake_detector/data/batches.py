@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.data.shards import Shards
 from deepfake_detector.errors import DataRejected
+from deepfake_detector.media.threads import use_one_thread
 
 # Crop (side, side, 3), landmarks (5, 2) px, class, random state -> crop and class.
 Change = Callable[[NDArray[np.uint8], NDArray[np.float32], int, np.random.Generator], tuple[NDArray[np.uint8], int]]
@@ -18,7 +19,7 @@ Change = Callable[[NDArray[np.uint8], NDArray[np.float32], int, np.random.Genera
 # two trainings are compared.
 HELD_OUT_BATCH = 64
 SHUFFLE_BYTES = 512 * 2**20  # what the shuffle buffer may hold; the shards themselves lie in random order
-# Batches changed at once. The changes are OpenCV's and Pillow's, which let go of Python's lock, but they compete with
+# Batches changed at once, each by one thread. The changes are OpenCV's and Pillow's, which let go of Python's lock, but they compete with
 # the training for the same cores: two keep up with it on two cores.
 WORKERS = 2
 
@@ -53,6 +54,7 @@ def training_batches(
     Returns:
         A function from the first epoch to a data set.
     """
+    use_one_thread()
     buffer = max(1, min(shards.crops["train"], SHUFFLE_BYTES // (shards.side_px**2 * 3)))
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:

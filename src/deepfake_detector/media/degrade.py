@@ -57,7 +57,7 @@ def jpeg(rgb: Pixels, quality: int, encoder: Encoder = "opencv", subsampling: st
     if encoder == "pillow":
         saved = io.BytesIO()
         Image.fromarray(rgb).save(saved, "JPEG", qtables=_tables(quality), subsampling=subsampling)
-        return np.asarray(Image.open(saved).convert("RGB"))
+        return _opened(np.frombuffer(saved.getbuffer(), np.uint8))
     how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _CHROMA[subsampling]]
     return _through_opencv(rgb, ".jpg", how)
 
@@ -67,7 +67,7 @@ def webp(rgb: Pixels, quality: int, encoder: Encoder = "opencv") -> Pixels:
     if encoder == "pillow":
         saved = io.BytesIO()
         Image.fromarray(rgb).save(saved, "WEBP", quality=quality, method=0)
-        return np.asarray(Image.open(saved).convert("RGB"))
+        return _opened(np.frombuffer(saved.getbuffer(), np.uint8))
     return _through_opencv(rgb, ".webp", [cv2.IMWRITE_WEBP_QUALITY, quality])
 
 
@@ -177,4 +177,8 @@ def _tables(quality: int) -> list[list[int]]:
 def _through_opencv(rgb: Pixels, extension: str, how: list[int]) -> Pixels:
     # OpenCV takes blue first; saving a picture with its colours swapped would quantize the wrong channels.
     _, saved = cv2.imencode(extension, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), how)
+    return _opened(saved)
+
+
+def _opened(saved: NDArray[np.uint8]) -> Pixels:
     return np.asarray(cv2.cvtColor(cv2.imdecode(saved, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)

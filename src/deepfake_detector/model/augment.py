@@ -91,11 +91,11 @@ def as_traffic(crop: Pixels, random: np.random.Generator) -> Pixels:
 
 
 def _saved(crop: Pixels, random: np.random.Generator) -> Pixels:
-    """By one of two JPEG encoders, or as WebP, whose codec is that of video."""
+    """As JPEG, or as WebP, whose codec is that of video; each by one of two encoders."""
     quality = int(random.integers(30, 96))
-    if random.random() < 0.2:
-        return degrade.webp(crop, quality)
     encoder: degrade.Encoder = "opencv" if random.random() < 0.5 else "pillow"
+    if random.random() < 0.2:
+        return degrade.webp(crop, quality, encoder)
     return degrade.jpeg(crop, quality, encoder, _one(random, degrade.SUBSAMPLINGS))
 
 
