@@ -119,9 +119,24 @@ def test_what_was_trained_elsewhere_comes_from_the_run_cache_without_training(fi
     clone.run("dvc", "fetch", "--run-cache")
     said = clone.run("dvc", "repro", "--pull")
     assert "Stage 'train' is cached - skipping run" in said, said
-    # The metrics file of `evaluate` lies in git and not in the cache, so that stage runs again, to the same figures. The
-    # graph is the same too, but tf2onnx names a constant now so, now so: the bundle's digest differs.
+    # The metrics file of `evaluate` lies in git and not in the cache, so that stage runs again, to the same figures.
+    # The graph is the same too, but tf2onnx names a constant now so, now so: the bundle's digest differs.
     both = [machine.report("evaluate") | {"bundle_sha256": ""} for machine in (first, clone)]
     assert both[0] == both[1]
     champions = [machine.report("register")["champion"]["weights_sha256"] for machine in (first, clone)]
     assert champions[0] == champions[1]
+
+
+def test_the_weekly_retraining_reports_what_changed(clone: Machine) -> None:
+    """The very script of .github/workflows/retrain.yml, after the training above."""
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/retrain.yml").read_text(encoding="utf-8"))
+    script = next(s["run"] for s in workflow["jobs"]["retrain"]["steps"] if s.get("name") == "Report")
+    summary = clone.root.with_name("summary.md")
+    clone.run("bash", "-e", "-o", "pipefail", "-c", f"export GITHUB_STEP_SUMMARY={summary}\n{script}")
+    told = summary.read_text(encoding="utf-8")
+    decided, changed = told.split("## What changed")
+    assert "the champion is version" in decided
+    assert "- AUC" in decided or "- refused: AUC" in decided
+    assert "train.seed" in changed
+    assert "reports/evaluate.json" in changed
+    assert "<html" in (clone.root / "dvc_plots" / "index.html").read_text(encoding="utf-8").lower()

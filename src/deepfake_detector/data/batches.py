@@ -19,8 +19,8 @@ Change = Callable[[NDArray[np.uint8], NDArray[np.float32], int, np.random.Genera
 # two trainings are compared.
 HELD_OUT_BATCH = 64
 SHUFFLE_BYTES = 512 * 2**20  # what the shuffle buffer may hold; the shards themselves lie in random order
-# Batches changed at once, each by one thread. The changes are OpenCV's and Pillow's, which let go of Python's lock, but they compete with
-# the training for the same cores: two keep up with it on two cores.
+# Batches changed at once, each by one thread. The changes are OpenCV's and Pillow's, which let go of Python's lock, but
+# they compete with the training for the same cores: two keep up with it on two cores.
 WORKERS = 2
 
 

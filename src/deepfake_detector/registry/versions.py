@@ -7,7 +7,7 @@ the version before it is carried out, so that a kill in between is made good by 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import Overtaken, ToolFailed
 from deepfake_detector.registry.aliases import carry_out, recover
@@ -73,11 +73,19 @@ def _decide(client: MlflowClient, candidate: Candidate, settings: Register, judg
         candidate.judged, candidate.bundle, champion, settings, judge
     )
     write_decision(client, name, version, decision)
-    move = _move(shelf, version, bool(decision["promoted"]), "; ".join(decision["reasons"]))
+    move = _move(shelf, version, bool(decision["promoted"]), _in_short(decision))
     if move is not None:
         with only_one(client, name) as held:
             carry_out(client, name, move, held)
     write_decision(client, name, version, decision | {"done": True})
+
+
+def _in_short(decision: Mapping[str, Any]) -> str:
+    """What tipped the balance; the version keeps all reasons."""
+    reasons: list[str] = decision["reasons"]
+    if not decision["promoted"]:
+        return "; ".join(reason for reason in reasons if reason.startswith("refused")) or "; ".join(reasons)
+    return next((reason for reason in reasons if reason.startswith("AUC")), reasons[-1])
 
 
 def _move(shelf: Shelf, version: Version, promote: bool, why: str) -> Move | None:

@@ -1,0 +1,70 @@
+"""GitHub's workflows cannot run here: what they name exists, scripts parse, and they may do no more than they must."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in read(path)["jobs"].values() for step in job["steps"]]
+
+
+def scripts(path: Path) -> str:
+    return "\n".join(step.get("run", "") for step in steps(path))
+
+
+def test_there_are_two() -> None:
+    assert [path.name for path in WORKFLOWS] == ["checks.yml", "retrain.yml"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_what_they_call_exists(path: Path) -> None:
+    for verb in re.findall(r"^\s*make (\S+)", scripts(path), re.MULTILINE):
+        target = "$(ENV)" if verb == ".venv/.installed" else verb
+        assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.MULTILINE), f"no target {verb}"
+    for module in re.findall(r"python -m (pipelines\.\w+)", scripts(path)):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+    for step in steps(path):
+        cached = step.get("with", {}).get("cache-dependency-path")
+        assert cached is None or (ROOT / cached).is_file()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_scripts_parse_and_take_no_text_from_outside(path: Path) -> None:
+    """An expression inside a script is pasted in before the shell sees it: whoever names a setting could run code."""
+    for step in steps(path):
+        if "run" in step:
+            assert "${{" not in step["run"], step
+            subprocess.run(["bash", "-n", "-c", step["run"]], check=True)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_they_may_do_no_more_than_they_must(path: Path) -> None:
+    content = read(path)
+    assert content["permissions"]["contents"] == "read"
+    assert set(content["permissions"]) <= {"contents", "issues"}
+    for job in content["jobs"].values():
+        assert job["timeout-minutes"] <= 360
+    for step in steps(path):
+        assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step.get("uses", "a/b@v1")), step
+
+
+def test_one_retraining_at_a_time_on_a_schedule_or_by_hand() -> None:
+    content = read(ROOT / ".github" / "workflows" / "retrain.yml")
+    assert set(content[True]) == {"schedule", "workflow_dispatch"}  # YAML 1.1 reads `on` as true
+    assert content["concurrency"]["group"] == "retrain"
