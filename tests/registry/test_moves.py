@@ -119,6 +119,7 @@ def test_an_alias_set_past_us_is_noticed() -> None:
     book = of_three()
     assert not moved_outside(history(book.tags), book.aliases)
     assert not moved_outside((), {"champion": "1"})  # a store that is older than its history
+    assert not moved_outside(history(book.tags), {"previous": "2"})  # deleted, so nobody serves: the gate is free
     book.aliases["champion"] = "1"
     assert moved_outside(history(book.tags), book.aliases)
     assert line_of(history(book.tags), book.aliases) == ("2",)  # what MLflow says was before

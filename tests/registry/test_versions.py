@@ -105,6 +105,15 @@ def test_a_champion_set_in_mlflows_pages_stays_until_a_newer_version_comes(road:
     assert aliases(register(road, road.candidate(0.1, 3)))["champion"] == "3"
 
 
+def test_where_the_champion_was_deleted_the_gate_is_free_again(road: Any) -> None:
+    register(road, road.candidate(0.1, 1))
+    refused = road.candidate(0.3, 2)
+    assert aliases(register(road, refused)) == {"champion": "1", "challenger": "2"}
+    open_client().delete_model_version("tiny", "1")
+    assert not is_settled(read_shelf("tiny"), refused, road.rules)
+    assert aliases(register(road, refused)) == {"champion": "2"}
+
+
 def test_every_move_is_told_with_its_reason(road: Any) -> None:
     register(road, road.candidate(0.3, 1))
     register(road, road.candidate(0.5, 2))

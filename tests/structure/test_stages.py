@@ -1,5 +1,6 @@
 """One name, five places: stage = pipelines file = params section = report = test file."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,23 @@ def test_dependencies_exist_or_are_made_by_an_earlier_stage(stage: str) -> None:
     for dependency in paths(STAGES[stage].get("deps", [])):
         dependency = dependency.replace("${prepare.drop}", PARAMS["prepare"]["drop"])
         assert dependency in made or (ROOT / dependency).exists(), dependency
+
+
+def test_train_is_run_anew_when_code_that_shapes_a_training_changes() -> None:
+    """Every module of `model` and `media` that network, input or loss reach is one of its dependencies."""
+    package = ROOT / "src" / "deepfake_detector"
+    pending = [package / "model" / "training.py", package / "model" / "augment.py", package / "data" / "batches.py"]
+    reached: set[Path] = set()
+    while pending:
+        path = pending.pop()
+        reached.add(path)
+        named = re.findall(
+            r"deepfake_detector\.(media|model)(?:\.(\w+))? import (\w+)", path.read_text(encoding="utf-8")
+        )
+        found = {package / folder / f"{module or name}.py" for folder, module, name in named}
+        pending.extend(found - reached)
+    assert len(reached) > 8
+    assert {str(path.relative_to(ROOT)) for path in reached} <= paths(STAGES["train"]["deps"])
 
 
 def test_workspace_and_dvc_name_the_same_paths() -> None:

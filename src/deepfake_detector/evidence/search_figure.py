@@ -1,4 +1,4 @@
-"""Trials of a search -> PNG pictures: parallel coordinates of all trials, and what each setting matters."""
+"""Trials of a search -> PNG pictures: parallel coordinates of all trials, and how much each setting matters."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def draw_search(folder: Path, trials: Sequence[Trial], importance: Mapping[str, 
     size = (2.2 + 1.5 * len(names), 5.0)
     drawn = [plate(folder / "parallel_coordinates.png", size, lambda axes: _parallel(axes, shown, names, measure))]
     if importance:
-        height = 1.2 + 0.4 * len(importance)
-        drawn.append(plate(folder / "importance.png", (7.5, height), lambda axes: _bars(axes, importance, measure)))
+        size, n = (7.5, 1.2 + 0.4 * len(importance)), sum(trial.state == "finished" for trial in trials)
+        drawn.append(plate(folder / "importance.png", size, lambda axes: _bars(axes, importance, measure, n)))
     else:
         (folder / "importance.png").unlink(missing_ok=True)  # one of an earlier search would tell a lie
     return drawn
@@ -105,9 +105,10 @@ def _axis(axes: Axes, x: int, column: NDArray[np.float64]) -> NDArray[np.float64
     return np.asarray(heights, np.float64)
 
 
-def _bars(axes: Axes, importance: Mapping[str, float], measure: str) -> None:
+def _bars(axes: Axes, importance: Mapping[str, float], measure: str, finished: int) -> None:
     ordered = sorted(importance.items(), key=lambda item: item[1])
     bars = axes.barh([name for name, _ in ordered], [share for _, share in ordered], color=REAL)
     axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.grid(visible=False, axis="y")
     axes.set(xlim=(0, 1.1 * max(max(importance.values()), 1e-9)), xlabel=f"share of the variance of {measure}")
-    axes.set_title("What the settings matter (fANOVA over the finished trials)", loc="left")
+    axes.set_title(f"How much each setting matters (fANOVA over {finished} finished trials)", loc="left")

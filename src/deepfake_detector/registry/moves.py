@@ -123,7 +123,7 @@ def hand(moves: tuple[Move, ...], aliases: Mapping[str, str]) -> Move | None:
 
 def moved_outside(moves: tuple[Move, ...], aliases: Mapping[str, str]) -> bool:
     """Whether somebody set the champion past this program, for example in MLflow's pages."""
-    return bool(moves) and moves[-1].champion != aliases.get(CHAMPION, "")
+    return bool(moves) and CHAMPION in aliases and moves[-1].champion != aliases[CHAMPION]
 
 
 def next_move(moves: tuple[Move, ...], aliases: Mapping[str, str], known: int, by: str, why: str) -> Move:
