@@ -33,6 +33,18 @@ def test_the_box_holds_the_landmarks(detector: Detector, portrait: NDArray[np.ui
     assert all(x <= px <= x + width and y <= py <= y + height for px, py in face.landmarks_px)
 
 
+def test_an_image_is_explained_and_weighed_by_a_prior_when_asked(
+    detector: Detector, red_portrait: NDArray[np.uint8]
+) -> None:
+    data = encode_png(red_portrait)
+    plain, full = detector.image(data), detector.image(data, explain=True, prior=0.001)
+    assert (plain.faces[0].explanation, plain.posterior) == (None, None)
+    assert full.faces[0].explanation is not None
+    assert full.posterior is not None
+    assert full.posterior.p_fake < full.p_fake
+    assert (full.verdict, full.p_fake, full.reasons) == (plain.verdict, plain.p_fake, plain.reasons)
+
+
 def test_several_faces_keep_their_own_scores(
     detector: Detector, red_portrait: NDArray[np.uint8], blue_portrait: NDArray[np.uint8]
 ) -> None:
@@ -73,6 +85,21 @@ def test_a_video_finds_both_people_and_follows_them(detector: Detector, clip: Pa
     assert left.p_fake < 0.3 < 0.7 < right.p_fake
     assert right.start_s >= 1.0 > answer.timeline[7].t_s
     assert {face.track for face in answer.faces if face.box_px[0] > 320} == {1}
+
+
+def test_a_video_names_its_best_frames_and_explains_them_when_asked(detector: Detector, clip: Path) -> None:
+    answer = detector.video(clip, explain=True, prior=0.01)
+    assert [best.track for best in answer.best_frames] == [1, 1, 1]
+    for best in answer.best_frames:
+        face = answer.faces[best.face]
+        assert (face.t_s, face.track, face.p_fake) == (best.t_s, best.track, best.p_fake)
+        assert best.explanation is not None
+        assert all(x > 320 for x, _ in best.explanation.corners_px)
+    assert answer.posterior is not None
+    assert answer.posterior.p_fake < answer.p_fake
+    plain = detector.video(clip)
+    assert [best.explanation for best in plain.best_frames] == [None] * 3
+    assert (plain.posterior, plain.verdict, plain.p_fake) == (None, answer.verdict, answer.p_fake)
 
 
 def test_fewer_frames_may_be_asked_for(tiny_bundle: Bundle, clip: Path) -> None:

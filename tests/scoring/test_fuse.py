@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from deepfake_detector.model.bundle import Thresholds
+from deepfake_detector.scoring.decision import DRAWN_WARNING
 from deepfake_detector.scoring.fuse import fuse, long_tracks, video_verdict
-from deepfake_detector.scoring.verdict import DRAWN_WARNING, ModelNamed, VideoFaceVerdict
+from deepfake_detector.scoring.verdict import ModelNamed, VideoFaceVerdict
 
 TIMES_S = [float(t) for t in range(16)]
 

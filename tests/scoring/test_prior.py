@@ -2,7 +2,8 @@
 
 import pytest
 
-from deepfake_detector.scoring.prior import posterior
+from deepfake_detector.errors import BadInput
+from deepfake_detector.scoring.prior import posterior, posterior_at
 
 
 def test_the_prior_of_the_calibration_changes_nothing() -> None:
@@ -42,3 +43,17 @@ def test_the_smallest_and_largest_numbers_stay_probabilities() -> None:
 def test_what_is_no_share_is_refused(arguments: tuple[float, ...], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         posterior(*arguments)
+
+
+def test_an_answer_gets_a_posterior_where_a_prior_was_given() -> None:
+    found = posterior_at(0.99, 0.0005)
+    assert found is not None
+    assert (found.prior, found.p_fake) == (0.0005, posterior(0.99, 0.0005))
+    assert posterior_at(0.99, None) is None
+    assert posterior_at(None, 0.0005) is None
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1, 2.0, float("nan")])
+def test_a_prior_that_is_no_share_is_bad_input_even_without_a_score(prior: float) -> None:
+    with pytest.raises(BadInput, match=str(prior)):
+        posterior_at(None, prior)

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from deepfake_detector.scoring.decision import DRAWN_WARNING
 from deepfake_detector.scoring.table import print_table
-from deepfake_detector.scoring.verdict import DRAWN_WARNING
 
 
 def printed(*rows: dict) -> str:

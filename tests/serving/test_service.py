@@ -46,9 +46,10 @@ def post(client: object, route: str, name: str, data: bytes) -> tuple[int, dict]
 def test_an_image_is_answered_as_the_contract_says(client: object, red_portrait: NDArray[np.uint8]) -> None:
     status, answer = post(client, "/predict_image", "a.png", encode_png(red_portrait))
     assert status == 200
-    assert (answer["schema_version"], answer["verdict"], answer["evidence"]) == (2, "fake", "very strong")
+    assert (answer["schema_version"], answer["verdict"], answer["evidence"]) == (3, "fake", "very strong")
     assert answer["p_fake"] == answer["faces"][0]["p_fake"] > 0.9
     keys = {"schema_version", "kind", "verdict", "p_fake", "evidence", "kind_of_fake", "reasons", "faces", "model"}
+    keys |= {"posterior", "content_credentials"}
     assert set(answer) == keys
     assert answer["kind_of_fake"] == answer["faces"][0]["kind_of_fake"]
     assert answer["kind_of_fake"]["swap"] == pytest.approx(0.75, abs=0.01)  # as the tiny graph has it

@@ -121,6 +121,13 @@ def place_in_crop(face: Face, side_px: int, scale: float) -> NDArray[np.float32]
     return np.asarray(found, np.float32)
 
 
+def corners(face: Face, scale: float) -> NDArray[np.float32]:
+    """Where the corners of the square that `align` cuts lie: (4, 2), clockwise from its top left, px of the picture."""
+    centre, x = _square(face.landmarks_px, scale)
+    y = x[::-1] * (-1, 1)
+    return np.asarray([centre - x - y, centre + x - y, centre + x + y, centre - x + y], np.float32)
+
+
 def _square(landmarks_px: NDArray[np.float32], scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Centre (2,) of the square and the vector (2,) from it to the middle of its right side, px."""
     eye_left, eye_right, _, mouth_left, mouth_right = landmarks_px.astype(np.float64)  # left and right of the picture

@@ -13,23 +13,19 @@ from numpy.typing import NDArray
 
 from deepfake_detector.errors import InputTooLarge
 from deepfake_detector.media.crop import Cut, cut
-from deepfake_detector.media.face import Face, FaceDetector
+from deepfake_detector.media.face import FaceDetector
 from deepfake_detector.media.image import ImageLimits, decode_image
 from deepfake_detector.media.video_limits import VideoLimits
 from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.scoring.decision import image_verdict
 from deepfake_detector.scoring.engine import Engine
 from deepfake_detector.scoring.fake_kind import kind_shares
 from deepfake_detector.scoring.fuse import video_verdict
+from deepfake_detector.scoring.heat import explain as explain_face
+from deepfake_detector.scoring.judged import Judged, face_verdict, followed, judged_by
 from deepfake_detector.scoring.kind import HEAD_BYTES, looks_like_image
-from deepfake_detector.scoring.tracks import Sighting, follow
-from deepfake_detector.scoring.verdict import (
-    FaceVerdict,
-    ImageVerdict,
-    VideoFaceVerdict,
-    VideoVerdict,
-    image_verdict,
-    name_model,
-)
+from deepfake_detector.scoring.prior import posterior_at
+from deepfake_detector.scoring.verdict import ImageVerdict, VideoVerdict, name_model
 
 
 @dataclass(frozen=True)
@@ -40,18 +36,6 @@ class ScoringLimits:
     max_faces: int = 16  # the largest; the others are listed as not judged
     image: ImageLimits = field(default_factory=ImageLimits)
     video: VideoLimits = field(default_factory=VideoLimits)
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A face and what the model says of it; nothing when `problem` says why it was not judged."""
-
-    face: Face
-    problem: str | None = None
-    p_fake: float | None = None
-    kind_of_fake: dict[str, float] | None = None
-    crop: NDArray[np.uint8] | None = None  # (side, side, 3)
-    logit_map: NDArray[np.float32] | None = None  # (h, w)
 
 
 class Detector:
@@ -89,14 +73,20 @@ class Detector:
             raise InputTooLarge(f"{path.name} has {found:,} bytes, the limit is {most:,}", "send a smaller file")
         return decode_image(path.read_bytes(), self.limits.image)
 
-    def image(self, data: bytes) -> ImageVerdict:
+    def image(self, data: bytes, explain: bool = False, prior: float | None = None) -> ImageVerdict:
         """Judge an encoded picture.
+
+        Args:
+            data: of the file.
+            explain: add what the model saw of each face, and the heat on it.
+            prior: share of fakes where the file comes from, for the answer's `posterior`.
 
         Raises:
             UnreadableImage, InputTooLarge: see `decode_image`.
+            BadInput: the prior is no share between 0 and 1.
         """
         rgb = decode_image(data, self.limits.image)
-        return self.image_of(self.judge(rgb))
+        return self.image_of(self.judge(rgb), explain, prior)
 
     def judge(self, rgb: NDArray[np.uint8]) -> list[Judged]:
         """Find and score the faces of a picture, uint8 (height, width, 3), largest first."""
@@ -111,15 +101,27 @@ class Detector:
         largest = [cut(rgb, face, contract.side_px, contract.min_face_px, contract.crop_scale) for face in faces[:most]]
         return largest + [Cut(face, None, too_many) for face in faces[most:]]
 
-    def image_of(self, judged: Sequence[Judged]) -> ImageVerdict:
-        """Turn the judged faces of one picture into the answer."""
-        return image_verdict([FaceVerdict(**_face_fields(each)) for each in judged], self.model)
+    def image_of(self, judged: Sequence[Judged], explain: bool = False, prior: float | None = None) -> ImageVerdict:
+        """Turn the judged faces of one picture into the answer; see `image`."""
+        faces = [face_verdict(each) for each in judged]
+        if explain:
+            scale = self.bundle.contract.crop_scale
+            why = [explain_face(each, scale) for each in judged]
+            faces = [face.model_copy(update={"explanation": each}) for face, each in zip(faces, why, strict=True)]
+        answer = image_verdict(faces, self.model)
+        return answer.model_copy(update={"posterior": posterior_at(answer.p_fake, prior)})
 
-    def video(self, path: Path) -> VideoVerdict:
+    def video(self, path: Path, explain: bool = False, prior: float | None = None) -> VideoVerdict:
         """Judge a video file by frames spread evenly over it; only those are decoded.
+
+        Args:
+            path: of the file.
+            explain: add to the best frames what the model saw there, and the heat on it.
+            prior: share of fakes where the file comes from, for the answer's `posterior`.
 
         Raises:
             UnreadableVideo, InputTooLarge: see `probe_video` and `read_frames`.
+            BadInput: the prior is no share between 0 and 1.
         """
         from deepfake_detector.media.video import probe_video, read_frames, sample_times  # libav: 0.1 s
 
@@ -129,9 +131,13 @@ class Detector:
         for frame in read_frames(path, times_s, self.limits.video):
             seen[frame.t_s] = self.look(frame.rgb)  # the frame itself is dropped: sixteen of 4K are 400 MB
         judged = self._score(list(seen.values()))
-        return video_verdict(
-            _followed(list(seen), judged), list(seen), info.full_duration_s, self.model, sampled_s=info.duration_s
-        )
+        faces = followed(list(seen), judged)
+        answer = video_verdict(faces, list(seen), info.full_duration_s, self.model, sampled_s=info.duration_s)
+        best = answer.best_frames
+        if explain:
+            flat, scale = [each for frame in judged for each in frame], self.bundle.contract.crop_scale
+            best = tuple(b.model_copy(update={"explanation": explain_face(flat[b.face], scale)}) for b in best)
+        return answer.model_copy(update={"best_frames": best, "posterior": posterior_at(answer.p_fake, prior)})
 
     @contextmanager
     def _borrowed_eyes(self) -> Iterator[FaceDetector]:
@@ -151,39 +157,10 @@ class Detector:
         scores = self._engine.score(np.array(crops, np.uint8).reshape(shape))  # no face, no crops
         kinds = kind_shares(scores.kinds, self.bundle.contract.kinds)
         scored = iter(zip(self._engine.p_fake(scores.logits), kinds, scores.logit_map, strict=True))
-        return [[_judged(each, scored) for each in cuts] for cuts in pictures]
+        return [[judged_by(each, scored) for each in cuts] for cuts in pictures]
 
 
 def is_image(path: Path) -> bool:
     """Whether a file's first bytes claim a picture; all else may be a video."""
     with path.open("rb") as stream:
         return looks_like_image(stream.read(HEAD_BYTES))
-
-
-def _judged(found: Cut, scored: Iterator[tuple[np.float64, dict[str, float] | None, NDArray[np.float32]]]) -> Judged:
-    if found.pixels is None:
-        return Judged(found.face, found.problem)
-    p_fake, kind_of_fake, logit_map = next(scored)
-    return Judged(found.face, None, float(p_fake), kind_of_fake, found.pixels, logit_map)
-
-
-def _face_fields(judged: Judged) -> dict[str, object]:
-    face = judged.face
-    return {
-        "box_px": tuple(round(v, 1) for v in face.box_px),
-        "landmarks_px": tuple((round(float(x), 1), round(float(y), 1)) for x, y in face.landmarks_px),
-        "score": round(face.score, 4),
-        "p_fake": judged.p_fake,
-        "kind_of_fake": judged.kind_of_fake,
-        "problem": judged.problem,
-    }
-
-
-def _followed(times_s: Sequence[float], judged: Sequence[Sequence[Judged]]) -> list[VideoFaceVerdict]:
-    flat = [(frame, each) for frame, faces in enumerate(judged) for each in faces]
-    sightings = [Sighting(frame, times_s[frame], each.face.box_px, each.p_fake) for frame, each in flat]
-    track_of = {place: number for number, track in enumerate(follow(sightings)) for place in track}
-    return [
-        VideoFaceVerdict(**_face_fields(each), t_s=times_s[frame], track=track_of[place])
-        for place, (frame, each) in enumerate(flat)
-    ]

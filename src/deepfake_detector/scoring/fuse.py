@@ -6,19 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deepfake_detector.scoring.best import best_frames
+from deepfake_detector.scoring.decision import compare, decide, unjudged, warnings, weigh
 from deepfake_detector.scoring.fake_kind import mean_shares, say_kind
-from deepfake_detector.scoring.verdict import (
-    ModelNamed,
-    Moment,
-    TrackVerdict,
-    VideoFaceVerdict,
-    VideoVerdict,
-    compare,
-    decide,
-    unjudged,
-    warnings,
-    weigh,
-)
+from deepfake_detector.scoring.verdict import ModelNamed, Moment, TrackVerdict, VideoFaceVerdict, VideoVerdict
 
 
 @dataclass(frozen=True)
@@ -82,8 +73,9 @@ def video_verdict(
         sampled_s: the part of the clip, from its start, that was looked at; None for the whole.
     """
     tracks = _tracks(faces, rule)
-    judged = [track for track in tracks if track.long and track.p_fake is not None]
-    decisive = max(judged, key=lambda track: track.p_fake or 0.0, default=None)
+    judged = [number for number, track in enumerate(tracks) if track.long and track.p_fake is not None]
+    deciding = max(judged, key=lambda number: tracks[number].p_fake or 0.0, default=None)
+    decisive = None if deciding is None else tracks[deciding]
     p_fake = None if decisive is None else decisive.p_fake
     verdict = decide(p_fake, model.thresholds)
     reasons = _reasons(faces, tracks, len(times_s), decisive, model)
@@ -99,6 +91,7 @@ def video_verdict(
         faces=tuple(faces),
         timeline=tuple(_moment(t_s, [f for f in faces if f.t_s == t_s]) for t_s in times_s),
         tracks=tuple(tracks),
+        best_frames=best_frames(faces, deciding, verdict, duration_s),
         model=model,
     )
 

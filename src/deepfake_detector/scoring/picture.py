@@ -9,19 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from deepfake_detector.model.bundle import Thresholds
-from deepfake_detector.scoring.detector import Judged
-from deepfake_detector.scoring.verdict import Answer, VideoVerdict, decide
+from deepfake_detector.scoring.decision import decide
+from deepfake_detector.scoring.heat import COLOURS, heat_of
+from deepfake_detector.scoring.judged import Judged
+from deepfake_detector.scoring.verdict import Answer, VideoVerdict
 
-# Told apart by colour-blind people too (Okabe and Ito): vermilion, bluish green, grey.
-COLOURS: dict[Answer, tuple[int, int, int]] = {
-    "fake": (213, 94, 0),
-    "real": (0, 158, 115),
-    "inconclusive": (110, 110, 110),
-}
 MAX_SIDE_PX = 1600
 TILE_PX = 224
-SPEAKS: tuple[Answer, Answer] = ("fake", "real")
-FULL_HEAT_LOGIT = 4.0  # p 0.98 before calibration: full colour
 
 
 def explain_image(rgb: NDArray[np.uint8], judged: Sequence[Judged], thresholds: Thresholds) -> NDArray[np.uint8]:
@@ -108,9 +102,6 @@ def _tile(judged: Judged, heated: bool) -> Image.Image:
     crop = Image.fromarray(judged.crop).resize((TILE_PX, TILE_PX), Image.Resampling.BICUBIC)
     if not heated:
         return crop
-    level = np.clip(judged.logit_map / FULL_HEAT_LOGIT, -1.0, 1.0)
-    heat = Image.fromarray(np.uint8(np.abs(level) * 170)).resize(crop.size, Image.Resampling.BILINEAR)
-    sign = Image.fromarray(np.uint8((level > 0) * 255)).resize(crop.size, Image.Resampling.BILINEAR)
-    fake, real = (Image.new("RGB", crop.size, COLOURS[name]) for name in SPEAKS)
-    colour = Image.composite(fake, real, sign)
-    return Image.composite(colour, crop.convert("L").convert("RGB"), heat)
+    grey = crop.convert("L").convert("RGBA")
+    grey.alpha_composite(Image.fromarray(heat_of(judged.logit_map, TILE_PX)))
+    return grey.convert("RGB")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from deepfake_detector.model.bundle import Contract
 from deepfake_detector.scoring.choice import Choice
+from deepfake_detector.scoring.decision import DRAWN_WARNING
 from deepfake_detector.scoring.fake_kind import WORDS
-from deepfake_detector.scoring.verdict import DRAWN_WARNING
 
 WIDTH = 12
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from deepfake_detector.errors import BadInput
+from deepfake_detector.scoring.verdict import Posterior
+
 CALIBRATED_SHARE = 0.5  # of fakes among the pictures that our models are calibrated on
 
 
@@ -37,6 +40,21 @@ def posterior(p_fake: float, prior: float, calibrated_share: float = CALIBRATED_
         return float(p_fake)
     log_odds = _logit(p_fake) + _logit(prior) - _logit(calibrated_share)
     return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
+
+
+def posterior_at(p_fake: float | None, prior: float | None) -> Posterior | None:
+    """The part of an answer that a prior adds; None without a prior or a score.
+
+    Raises:
+        BadInput: the prior is no share between 0 and 1.
+    """
+    if prior is None:
+        return None
+    if not 0 < prior < 1:
+        raise BadInput(
+            f"the prior is {prior}", "give the share of fakes where the file comes from, above 0 and under 1"
+        )
+    return None if p_fake is None else Posterior(prior=prior, p_fake=posterior(p_fake, prior))
 
 
 def _logit(p: float) -> float:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deepfake_detector.scoring.decision import DRAWN_WARNING
 from deepfake_detector.scoring.fake_kind import leading
-from deepfake_detector.scoring.verdict import DRAWN_WARNING
 
 COLOURS = {"fake": "red", "real": "green", "inconclusive": "yellow", "error": "magenta"}
 

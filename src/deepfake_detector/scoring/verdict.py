@@ -1,40 +1,46 @@
-"""Scores of faces (p_fake, 0..1) and thresholds -> the answer people and programs read, with its reasons."""
+"""The answer people and programs read about an image or a video: its types, versioned; times in s, places in px."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from deepfake_detector.model.bundle import Bundle, Thresholds
-from deepfake_detector.scoring.fake_kind import say_kind
 
 Answer = Literal["fake", "real", "inconclusive"]
 Evidence = Literal["weak", "moderate", "strong", "very strong"]
 KindOfFake = dict[str, float] | None  # were it a fake, which: shares that add up to 1; null where the model cannot tell
 
-SCHEMA_VERSION: Literal[2] = 2  # 2: with `kind_of_fake`
-DRAWN_WARNING = (
-    "this model was trained on the drawn sample, not on photographs: its answers about photographs mean little"
-)
-# From this probability upwards; the words are those of AFP and vera.ai.
-WORDS: tuple[tuple[float, Evidence], ...] = ((0.9, "very strong"), (0.7, "strong"), (0.5, "moderate"), (0.0, "weak"))
+CredentialState = Literal["absent", "valid", "untrusted", "invalid"]
+PlacePx = tuple[float, float]  # x, y in the upright picture
+
+# 3: explanations, posterior, best frames, shots, Content Credentials; 2: with `kind_of_fake`
+SCHEMA_VERSION: Literal[3] = 3
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Explanation(_Frozen):
+    """What the model was shown of a face and where in it the evidence lies; pictures as base64."""
+
+    crop_png: str  # RGB, side x side
+    heatmap_png: str  # RGBA, side x side, to lay over the crop: transparent where there is no evidence
+    corners_px: tuple[PlacePx, PlacePx, PlacePx, PlacePx]  # of the crop, clockwise from its own top left
+
+
 class FaceVerdict(_Frozen):
     """One face: where it is and what the model says of it; `p_fake` is null when `problem` says why."""
 
     box_px: tuple[float, float, float, float]  # x, y, width, height in the upright picture
-    landmarks_px: tuple[tuple[float, float], ...]  # eyes, nose, mouth corners: five (x, y)
+    landmarks_px: tuple[PlacePx, ...]  # eyes, nose, mouth corners: five (x, y)
     score: float  # how sure the face detector is that this is a face, 0..1
     p_fake: float | None
     kind_of_fake: KindOfFake = None
     problem: str | None
+    explanation: Explanation | None = None  # where one was asked for; of a video, see `best_frames`
 
 
 class VideoFaceVerdict(FaceVerdict):
@@ -73,10 +79,44 @@ class TrackVerdict(_Frozen):
     long: bool  # long enough to decide about the clip
 
 
+class BestFrame(_Frozen):
+    """One of the faces that speak most clearly for the verdict on a clip."""
+
+    t_s: float
+    track: int
+    face: int  # its place in `faces`
+    p_fake: float
+    explanation: Explanation | None = None  # where one was asked for
+
+
+class Shot(_Frozen):
+    """A part of a clip between two cuts."""
+
+    start_s: float
+    end_s: float
+
+
+class Posterior(_Frozen):
+    """The probability of a fake where the file comes from; the verdict does not change with it."""
+
+    prior: float  # share of fakes there, as the caller said
+    p_fake: float
+
+
+class ContentCredentials(_Frozen):
+    """What the file itself claims about its origin (C2PA); beside the score, never mixed into it."""
+
+    state: CredentialState
+    generator: str | None = None  # the program that wrote the claim
+    made_by_ai: bool | None = None  # null: the claim does not say
+    signer: str | None = None
+    note: str  # one plain sentence
+
+
 class ImageVerdict(_Frozen):
     """The answer about one picture. `p_fake` and `evidence` are null when no face could be judged."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     kind: Literal["image"] = "image"
     verdict: Answer
     p_fake: float | None
@@ -84,13 +124,15 @@ class ImageVerdict(_Frozen):
     kind_of_fake: KindOfFake = None  # of the face that decided
     reasons: tuple[str, ...]
     faces: tuple[FaceVerdict, ...]
+    posterior: Posterior | None = None  # where a prior was given
+    content_credentials: ContentCredentials | None = None  # null: not looked for
     model: ModelNamed
 
 
 class VideoVerdict(_Frozen):
     """The answer about one clip, from `timeline` (a row per sampled frame) and `tracks` (a row per person)."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     kind: Literal["video"] = "video"
     verdict: Answer
     p_fake: float | None
@@ -101,6 +143,10 @@ class VideoVerdict(_Frozen):
     faces: tuple[VideoFaceVerdict, ...]
     timeline: tuple[Moment, ...]
     tracks: tuple[TrackVerdict, ...]
+    best_frames: tuple[BestFrame, ...] = ()  # at most three, the strongest first
+    shots: tuple[Shot, ...] = ()  # as far as the sampled frames tell them apart
+    posterior: Posterior | None = None  # where a prior was given
+    content_credentials: ContentCredentials | None = None  # null: not looked for
     model: ModelNamed
 
 
@@ -114,87 +160,3 @@ def name_model(bundle: Bundle) -> ModelNamed:
         network=contract.network,
         thresholds=contract.thresholds,
     )
-
-
-def decide(p_fake: float | None, thresholds: Thresholds) -> Answer:
-    """Turn the highest score into an answer: fake from `flag` upwards, real up to `clear`, else inconclusive.
-
-    Where a good model's `clear` lies above its `flag`, `flag` is asked first.
-    """
-    if p_fake is None:
-        return "inconclusive"
-    if p_fake >= thresholds.flag:
-        return "fake"
-    return "real" if p_fake <= thresholds.clear else "inconclusive"
-
-
-def weigh(verdict: Answer, p_fake: float | None) -> Evidence | None:
-    """Put the probability of the answer given into a word; of an inconclusive one, the probability of a fake."""
-    if p_fake is None:
-        return None
-    p_answer = 1.0 - p_fake if verdict == "real" else p_fake
-    return next(word for least, word in WORDS if p_answer >= least)
-
-
-def image_verdict(faces: Sequence[FaceVerdict], model: ModelNamed) -> ImageVerdict:
-    """Judge a picture by its most suspicious face; one that cannot be judged never gets a score."""
-    scores = [face.p_fake for face in faces if face.p_fake is not None]
-    p_fake = max(scores, default=None)
-    kind = next((face.kind_of_fake for face in faces if p_fake is not None and face.p_fake == p_fake), None)
-    verdict = decide(p_fake, model.thresholds)
-    return ImageVerdict(
-        verdict=verdict,
-        p_fake=p_fake,
-        evidence=weigh(verdict, p_fake),
-        kind_of_fake=kind,
-        reasons=(*warnings(model), *_image_reasons(verdict, scores, kind, faces, model.thresholds)),
-        faces=tuple(faces),
-        model=model,
-    )
-
-
-def warnings(model: ModelNamed) -> tuple[str, ...]:
-    """What must be said before any other reason."""
-    return (DRAWN_WARNING,) if model.trained_on == "drawn sample" else ()
-
-
-def compare(verdict: Answer, p_fake: float, thresholds: Thresholds) -> str:
-    """Say how a score stands to the thresholds, with the numbers."""
-    if verdict == "fake":
-        return f"{p_fake:.3f}, at or above {thresholds.flag:.3f}, the mark from which a face is called fake"
-    if verdict == "real":
-        return f"{p_fake:.3f}, at or below {thresholds.clear:.3f}, the mark up to which a face is called real"
-    return f"{p_fake:.3f}, between {thresholds.clear:.3f} (real) and {thresholds.flag:.3f} (fake): too close to call"
-
-
-def unjudged(faces: Sequence[FaceVerdict]) -> list[str]:
-    """Say how many faces could not be judged and why not, in one sentence, however many they are; [] if there are none.
-
-    Args:
-        faces: of a picture, largest first, or of all sampled frames of a clip.
-    """
-    problems = [face.problem for face in faces if face.problem]
-    if not problems:
-        return []
-    example = problems[0] if len(set(problems)) == 1 else f"for example, {problems[0]}"
-    return [f"{len(problems)} of {len(faces)} faces not judged: {example}"]
-
-
-def _image_reasons(
-    verdict: Answer,
-    scores: Sequence[float],
-    kind: KindOfFake,
-    faces: Sequence[FaceVerdict],
-    thresholds: Thresholds,
-) -> list[str]:
-    if not faces:
-        return ["no face was found, and this model judges faces only"]
-    reasons = []
-    if scores:
-        which = "the face" if len(faces) == 1 else f"the most suspicious of {len(scores)} judged faces"
-        reasons.append(f"{which} scores {compare(verdict, max(scores), thresholds)}")
-    if verdict == "fake":
-        reasons += say_kind(kind)
-        if len(scores) > 1:
-            reasons.append(f"{sum(p >= thresholds.flag for p in scores)} of {len(scores)} judged faces reach that mark")
-    return [*reasons, *unjudged(faces)]
