@@ -28,7 +28,7 @@ repro: $(ENV)
 	dvc repro
 
 test: check
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --max-worker-restart=0
 
 check: $(ENV)
 	ruff format --check .

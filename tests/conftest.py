@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -15,6 +18,7 @@ from deepfake_detector.model.bundle import Bundle, Contract, Thresholds, write_b
 
 SIDE_PX = 64
 HOME = pytest.StashKey[str]()
+MARK = "DEEPFAKE_TESTS_OF"  # in the environment of all that this process starts, daemons too
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,11 +26,44 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[HOME] = tempfile.mkdtemp(prefix="deepfake-tests-")
     os.environ["BENTOML_HOME"] = config.stash[HOME]
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+    os.environ[MARK] = str(os.getpid())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Take it away."""
     shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_survives() -> Iterator[None]:
+    """What a file of tests started ends with it: a survivor may hold the run's output open for ever."""
+    before = _started()
+    yield
+    left = list(filter(None, map(_killed, _started() - before)))
+    assert not left, f"still running after this file's tests, now killed: {left}"
+
+
+def _started() -> set[psutil.Process]:
+    """Alive: children of this process, and whatever carries its mark."""
+    found = set(psutil.Process().children(recursive=True))
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == str(os.getpid()) and process.pid != os.getpid():
+                found.add(process)
+    return found
+
+
+def _killed(process: psutil.Process) -> str | None:
+    """The command line of what had to be killed; Python's own trackers may live as long as their parent does."""
+    with suppress(psutil.NoSuchProcess):
+        try:
+            process.wait(timeout=2)  # it may be about to end
+        except psutil.TimeoutExpired:
+            said = " ".join(process.cmdline())[:200]
+            if "multiprocessing.resource_tracker" not in said and "multiprocessing.forkserver" not in said:
+                process.kill()
+                return said
+    return None
 
 
 def tiny_contract(**changed: object) -> Contract:

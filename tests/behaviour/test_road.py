@@ -21,7 +21,7 @@ TAKEN = (
     *("pipelines", "pyproject.toml", "src"),
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Checkout:

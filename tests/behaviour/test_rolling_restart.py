@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parents[2]
 CLIENTS = 3
 START_S = 240
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def free_port() -> int:

@@ -19,7 +19,7 @@ TAKEN = (
     *("README.md", "pipelines", "pyproject.toml", "src"),
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Machine:

@@ -42,7 +42,7 @@ START_S = 240  # a server takes half a minute on two quiet cores
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not BINARIES, reason="no PostgreSQL: apt-get install postgresql"),
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
 ]
