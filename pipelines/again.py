@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,29 @@ from deepfake_detector.settings import Settings, Source
 LINE = " \\\n    "
 
 
-def exp_run(settings: Settings) -> str:
+def exp_run(settings: Settings, data_sha256: Mapping[str, str]) -> str:
     """`dvc exp run` with everything that shapes a training; the rest is what the checkout's params.yaml says.
 
     Archives are looked for in the repository's root, under their own names; their SHA-256 refuses others.
+
+    Args:
+        settings: those of the training.
+        data_sha256: of each source's archive, as `download` packed it.
     """
-    chosen = {"download.sources": "[" + ",".join(_source(source) for source in settings.download.sources) + "]"}
+    sources = (_source(source, data_sha256.get(source.name, "")) for source in settings.download.sources)
+    chosen = {"download.sources": "[" + ",".join(sources) + "]"}
     for stage in ("prepare", "train"):
         chosen |= {f"{stage}.{name}": _value(value) for name, value in asdict(getattr(settings, stage)).items()}
     return LINE.join(["dvc exp run", *(f"-S '{name}={value}'" for name, value in chosen.items())])
 
 
-def _source(source: Source) -> str:
+def _source(source: Source, packed_sha256: str) -> str:
     told = {name: value for name, value in asdict(source).items() if name != "terms"}
     if source.kind in ("archive", "labelled"):
-        told["place"] = Path(source.place).name
+        place = Path(source.place).expanduser()
+        told["place"] = place.name
+        if not source.sha256 and place.is_file():  # `download` takes no checksum for a folder
+            told["sha256"] = packed_sha256
     return "{" + ",".join(f"{name}: {json.dumps(value)}" for name, value in told.items()) + "}"
 
 

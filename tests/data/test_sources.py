@@ -226,3 +226,18 @@ def test_a_labelled_zip_of_another_checksum_and_a_folder_with_one_are_refused(tm
     digest = hashlib.sha256((tmp_path / "in.zip").read_bytes()).hexdigest()
     fetched = fetch(replace(mine, sha256=digest), SETTINGS, tmp_path / "mine.zip")
     assert sum(counts["real"] for counts in fetched.counts.values()) == 1
+    assert fetched.sha256 != digest
+    assert fetch(replace(mine, sha256=fetched.sha256), SETTINGS, tmp_path / "again.zip") == fetched
+
+
+def test_a_zip_that_is_packed_anew_is_taken_with_either_digest(tmp_path: Path) -> None:
+    """Cards and reports tell the digest of the packed one; who copies it from there must not be refused."""
+    place = make_zip(tmp_path / "in.zip", "faces")
+    fetched = fetch(archive(place), SETTINGS, tmp_path / "a.zip")
+    own = hashlib.sha256(place.read_bytes()).hexdigest()
+    assert own != fetched.sha256
+    for digest in (own, fetched.sha256):
+        assert fetch(archive(place, digest), SETTINGS, tmp_path / "b.zip") == fetched
+    with pytest.raises(ArchiveRejected, match=r"in\.zip has SHA-256"):
+        fetch(archive(place, "0" * 64), SETTINGS, tmp_path / "c.zip")
+    assert not (tmp_path / "c.zip").exists()

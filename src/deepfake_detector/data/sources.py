@@ -90,8 +90,9 @@ def _copy(source: Source, settings: Download, to: Path) -> int:
         _refuse_checksum(source, "a folder has no checksum")
         pack_folder(place, to, settings.max_unpacked_bytes)
         return 0
-    _compare(source, place, _copy_file(place, to))
+    digest = _copy_file(place, to)
     _normalise(to, place.name, settings.max_unpacked_bytes)
+    _compare(source, place, digest, to)
     return 0
 
 
@@ -99,9 +100,10 @@ def _copy_labelled(source: Source, settings: Download, to: Path) -> int:
     place = _existing(source)
     if place.is_dir():
         _refuse_checksum(source, "a folder has no checksum")
-    elif source.sha256:
-        _compare(source, place, sha256_of(place))
-    return pack_labelled(place, to, settings.held_out_share, settings.max_unpacked_bytes)
+    unlabelled = pack_labelled(place, to, settings.held_out_share, settings.max_unpacked_bytes)
+    if source.sha256:
+        _compare(source, place, sha256_of(place), to)
+    return unlabelled
 
 
 def _existing(source: Source) -> Path:
@@ -121,8 +123,10 @@ def _refuse_checksum(source: Source, reason: str) -> None:
         )
 
 
-def _compare(source: Source, place: Path, digest: str) -> None:
-    if source.sha256 and digest != source.sha256.lower():
+def _compare(source: Source, place: Path, digest: str, packed: Path) -> None:
+    """The file's own digest or that of what it was packed to, as cards tell it: either pins its pictures."""
+    wanted = source.sha256.lower()
+    if wanted and wanted != digest and wanted != sha256_of(packed):
         raise ArchiveRejected(
             f"{place.name} has SHA-256 {digest}, source {source.name} in params.yaml says {source.sha256}",
             "take the right file, or write the new checksum into params.yaml",
