@@ -86,7 +86,8 @@ function answerOf(item) {
     verdictOf(item),
     html("div", { class: "answer-grid" },
       html("div", { class: "answer-main" }, video ? player.figure : pictureOf(item), timeline?.section, video && bestFramesOf(answer, timeline.go), facesOf(answer)),
-      html("div", { class: "answer-side" }, reasonsOf(answer), priorCard(answer), credentialsCard(answer), reportActions(item, model))),
+      html("div", { class: "answer-side" }, reasonsOf(answer), priorCard(answer), credentialsCard(answer))),
+    reportActions(item, model),
   ];
 }
 

@@ -3,12 +3,18 @@ import { decide, score } from "./words.js";
 import { html, icon, svg } from "./dom.js";
 import { placed } from "./scale.js";
 
+/** Give a stage the shape of its picture, so that shares of the one are shares of the other; at most `widest_px` wide. */
+export function shape(stage, { width, height }, widest_px = Infinity) {
+  stage.style.setProperty("--ratio", width / height);
+  if (widest_px < Infinity) stage.style.setProperty("--widest", `${widest_px}px`);
+}
+
 /** Boxes with numbers. Decoration for the eye: the list of faces says the same in words. */
 export function boxes(faces, { width, height }, marks) {
   return html("div", { class: "boxes", "aria-hidden": "true" }, faces.map((face) => {
     const [x, y, w, h] = face.box_px;
     const decision = decide(face.p_fake, marks);
-    const box = html("div", { class: `box ${decision}`, "data-face": face.number },
+    const box = html("div", { class: `box ${decision}${y < height / 12 ? " high" : ""}`, "data-face": face.number },
       html("span", { class: "box-tag" }, icon(decision), `${face.number}`, face.p_fake !== null && html("span", { class: "box-score" }, score(face.p_fake))));
     return placed(box, { left: x / width, top: y / height, width: w / width, height: h / height });
   }));

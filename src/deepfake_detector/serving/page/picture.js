@@ -1,8 +1,9 @@
 // An answered picture -> the picture with its faces boxed and, if wanted, the evidence laid over it.
-import { boxes, heatmaps } from "./overlay.js";
+import { boxes, heatmaps, shape } from "./overlay.js";
 import { counted } from "./words.js";
 import { html } from "./dom.js";
 
+const SMALL_PX = 480; // smaller pictures are enlarged to this, so that boxes and heat can be told apart
 let heat = false; // as it was left with the last answer
 
 export function pictureOf({ answer, address }) {
@@ -12,13 +13,14 @@ export function pictureOf({ answer, address }) {
   image.addEventListener("load", () => {
     // The browser turns pictures as their EXIF says, and so does the service: its pixels are these.
     const size = { width: image.naturalWidth, height: image.naturalHeight };
+    shape(stage, size, Math.max(size.width, SMALL_PX));
     stage.append(heatmaps(faces, size), boxes(faces, size, answer.model.thresholds));
   });
   image.addEventListener("error", () => stage.replaceChildren(html("p", { class: "unseen" },
     "Your browser cannot show this format. The service could: its answer stands.")));
   image.src = address;
   stage.append(image);
-  return html("figure", { class: "media" }, stage, legend(faces, stage));
+  return html("figure", {}, html("div", { class: "mat" }, stage), legend(faces, stage));
 }
 
 /** Faces as people count them. */
@@ -31,5 +33,5 @@ function legend(faces, stage) {
   show(heat);
   return html("figcaption", { class: "legend" },
     html("label", { class: "switch", for: "heat" }, toggle, "Show where the evidence lies"),
-    html("span", { class: "small" }, "Coloured places spoke for a fake. They are a hint where to look, not an outline of a change."));
+    html("p", { class: "small" }, html("span", { class: "swatch for" }), "Orange spoke for a fake, ", html("span", { class: "swatch against" }), "green against. A hint where to look, not the outline of a change."));
 }

@@ -1,6 +1,6 @@
 // An answered clip -> a player that shows boxes at the frames that were judged, and seek(t_s) for whoever wants a moment.
 import { html } from "./dom.js";
-import { boxes } from "./overlay.js";
+import { boxes, shape } from "./overlay.js";
 
 const NEAR_S = 0.06; // between boxes and the frame on show; faces move
 
@@ -16,13 +16,14 @@ export function playerOf({ answer, address, file }) {
     if (video.paused && here.length && size.width) stage.append(boxes(here, size, answer.model.thresholds));
   };
   for (const event of ["loadeddata", "seeked", "seeking", "play", "pause"]) video.addEventListener(event, mark);
+  video.addEventListener("loadedmetadata", () => shape(stage, { width: video.videoWidth || 16, height: video.videoHeight || 9 }));
   video.addEventListener("error", () => stage.replaceChildren(unplayable(file, address)));
   video.src = address;
   const seek = (t_s) => {
     video.pause();
     video.currentTime = t_s;
   };
-  return { figure: html("figure", { class: "media" }, stage), video, seek };
+  return { figure: html("figure", {}, html("div", { class: "mat" }, stage)), video, seek };
 }
 
 /** Some formats are judged and cannot be played here; a GIF is no video for browsers, but it moves. */

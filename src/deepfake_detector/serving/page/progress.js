@@ -32,15 +32,18 @@ function bar({ state, sent }) {
 
 function failure({ error, file }, again) {
   const { status, message, hint, requestId } = error;
-  return html("div", { class: "progress failure" },
+  return html("div", { class: "progress failure error" },
     html("div", { class: "verdict-line" }, icon("error"), html("h2", { id: "verdict", tabindex: -1 }, TITLES[status] ?? "No answer")),
     html("p", { class: "progress-file" }, file.name),
-    html("p", {}, sentence(message)),
-    hint && html("p", { class: "hint" }, sentence(hint)),
-    status === 401 && keyForm(again),
+    html("p", {}, prose(message)),
+    hint && status !== 401 && html("p", { class: "hint" }, prose(hint)),
+    status === 401 && [html("p", {}, "Whoever runs this service has it."), keyForm(again)],
     status !== 401 && html("button", { type: "button", class: "button", onclick: again }, "Try again"),
     requestId && html("p", { class: "small" }, "Request ", html("code", {}, requestId)));
 }
+
+/** A sentence of the service, with its `commands` set as such. */
+const prose = (text) => sentence(text).split("`").map((part, place) => (place % 2 ? html("code", {}, part) : part));
 
 function keyForm(again) {
   const input = html("input", { id: "key", type: "password", autocomplete: "off", required: true });

@@ -5,11 +5,11 @@ import { html } from "./dom.js";
 
 export function reportActions(item, about) {
   return html("section", { class: "report", "aria-labelledby": "report-title" },
-    html("h3", { id: "report-title" }, "Keep this answer"),
+    html("div", {}, html("h3", { id: "report-title" }, "Keep this answer"),
+      html("p", { class: "small" }, "The report holds the file's fingerprint (SHA-256), not the file.")),
     html("div", { class: "actions" },
       html("button", { type: "button", class: "button", onclick: () => download(item, about) }, "Download the report (JSON)"),
       html("button", { type: "button", class: "button", onclick: () => print(item) }, "Print, or save as PDF")),
-    html("p", { class: "small" }, "The report holds the file's fingerprint (SHA-256), not the file."),
     paperTrail(item));
 }
 

@@ -12,8 +12,9 @@ export function scale(p, marks, { compact = false } = {}) {
   if (p < 0.1) pointer.classList.add("at-start");
   const label = `Score ${score(p)}, ${called[decision]}. No trace up to ${score(marks.clear)}, fake from ${score(marks.flag)}.`;
   const names = [
-    placed(html("span", {}, `no trace up to ${short(clear)}`), { left: 0 }),
-    html("span", { class: "from-end" }, `fake from ${short(marks.flag)}`),
+    html("span", {}, `no trace up to ${short(clear)}`),
+    html("span", {}, "too close to call"),
+    html("span", {}, `fake from ${short(marks.flag)}`),
   ];
   return html("div", { class: compact ? "scale compact" : "scale", role: "img", "aria-label": label },
     html("div", { class: "scale-track" }, zones, pointer), !compact && html("div", { class: "scale-names" }, names));

@@ -13,7 +13,7 @@ export function timelineOf(answer, player) {
     zones(answer.model.thresholds), curve(answer, at), answer.timeline.map((moment) => dot(moment, at, answer.model.thresholds)));
   const readout = html("p", { class: "readout", role: "status" });
   const strips = html("div", { class: "strips" },
-    html("div", { class: "strip-row" }, html("span", { class: "strip-name" }, "Score"), plot),
+    html("div", { class: "strip-row" }, markNames(answer.model.thresholds), plot),
     lanes(answer, at), axis(length_s));
   const playhead = html("div", { class: "playhead" });
   strips.append(html("div", { class: "playhead-rail", "aria-hidden": "true" }, playhead));
@@ -42,11 +42,11 @@ export function timelineOf(answer, player) {
     event.preventDefault();
     go(t_s);
   });
-  readout.textContent = show(0);
+  go(answer.best_frames?.[0]?.t_s ?? answer.timeline[0]?.t_s ?? 0); // the strongest moment is what people want to see first
   return { go, section: html("section", { class: "timeline", "aria-labelledby": "timeline-title" },
     html("h3", { id: "timeline-title" }, "Scores over time"),
-    html("p", { class: "small" }, "Click anywhere, or use the arrow keys, to see a moment."),
-    strips, readout, table(answer, go)) };
+    html("p", { class: "small screen" }, "Click anywhere, or use the arrow keys, to see a moment."),
+    strips, key(), readout, table(answer, go)) };
 }
 
 /** The judged moment nearest to a second, or null. */
@@ -80,9 +80,20 @@ function say(moment, now_s, marks) {
 function zones({ clear, flag }) {
   const low = Math.min(clear, flag);
   return [
-    placed(html("span", { class: "band fake" }, html("span", {}, "fake")), { top: 0, height: 1 - flag }),
-    placed(html("span", { class: "band real" }, html("span", {}, "no trace")), { top: 1 - low, height: low }),
+    placed(html("span", { class: "band fake" }), { top: 0, height: 1 - flag }),
+    placed(html("span", { class: "band real" }), { top: 1 - low, height: low }),
   ];
+}
+
+/** Beside the plot: from where a score is called what. */
+function markNames({ clear, flag }) {
+  return html("div", { class: "mark-names", "aria-hidden": "true" },
+    placed(html("span", { class: "fake" }, "fake"), { top: 1 - flag }), placed(html("span", { class: "real" }, "no trace"), { top: 1 - Math.min(clear, flag) }));
+}
+
+/** What the marks on plot and lanes mean. */
+function key() {
+  return html("p", { class: "key", "aria-hidden": "true" }, ["fake", "inconclusive", "real"].map((name) => html("span", {}, html("i", { class: `dot ${name}` }), called[name])));
 }
 
 function curve(answer, at) {

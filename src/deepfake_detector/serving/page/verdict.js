@@ -19,7 +19,7 @@ function strength(answer) {
   const reached = evidenceSteps.indexOf(answer.evidence);
   return html("div", { class: "strength" },
     html("p", { class: "label" }, evidenceOf(answer)),
-    html("p", { class: "strength-word" }, sentence(answer.evidence).slice(0, -1)),
+    html("p", { class: "strength-word" }, sentence(answer.evidence).slice(0, -1), answer.verdict === "inconclusive" && html("span", {}, ", not enough to decide")),
     html("div", { class: "strength-steps", "aria-hidden": "true" },
       evidenceSteps.map((_, step) => html("span", { class: step <= reached ? "on" : "" }))));
 }

@@ -13,8 +13,12 @@ export function percent(p) {
   return p > 0.99 ? `over 99${THIN}%` : `${Math.round(100 * p)}${THIN}%`;
 }
 
-/** 0..1 -> three digits, or why there are none. */
-export const score = (p) => (p === null ? "not judged" : p.toFixed(3));
+/** 0..1 -> three digits, never a rounded 0 or 1; or why there are none. */
+export function score(p) {
+  if (p === null) return "not judged";
+  if (p < 0.0005) return `<${THIN}0.001`;
+  return p >= 0.9995 ? `>${THIN}0.999` : p.toFixed(3);
+}
 
 /** Seconds -> "0:03.2". */
 export function clock(seconds) {
