@@ -142,16 +142,3 @@ def test_the_served_process_loads_nothing_of_the_training(tiny_bundle: Bundle, c
     command = [sys.executable, "-c", code, str(tiny_bundle.path), str(clip)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.stdout.splitlines() == ["fake", "[]"], done.stderr
-
-
-def test_the_page_needs_no_other_address(client: object) -> None:
-    page = client.get("/ui/")  # type: ignore[attr-defined]
-    assert page.status_code == 200
-    assert page.headers["content-type"].startswith("text/html")
-    for name in ("page.js", "page.css"):
-        part = client.get(f"/ui/{name}")  # type: ignore[attr-defined]
-        assert part.status_code == 200
-        assert f'"{name}"' in page.text
-        assert "http" not in part.text.replace("http://www.w3.org/2000/svg", "")
-    assert "http" not in page.text
-    assert client.get("/ui/nothing").json()["error"]["code"] == "not_found"  # type: ignore[attr-defined]
