@@ -1,42 +1,83 @@
-"""models/bundle and data/raw -> reports/benchmarks.json and a table: `make bench`, after `make repro`."""
+"""`make bench` -> every comparison, one table, reports/benchmarks.json, docs/images/benchmarks.png, README's table.
+
+`python -m benchmarks score http` runs only these groups and writes nothing.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
 import sys
 import time
-from dataclasses import asdict
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.rows import rows
-from benchmarks.timing import Row, machine
+from benchmarks.figure import draw
+from benchmarks.groups import GROUPS
+from benchmarks.machine import load, machine
+from benchmarks.material import find_data
+from benchmarks.readme import write_into
+from benchmarks.table import show
+from benchmarks.timing import Row
+from deepfake_detector.errors import BadInput, ToolFailed
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import run_stage, write_report
 
+GROUP_S = 1800  # a group that takes longer hangs: on a quiet machine none takes three minutes
+
 
 def main() -> None:
-    """Run every comparison, print the table, write the report."""
+    """Run the groups one after another, each in a process of its own."""
     workspace = Workspace().enter()
-    found: list[Row] = []
-    for row in rows(workspace):
-        found.append(row)
-        print(f"{row.name}: {row.ratio:.2f} times {row.other}", flush=True)
+    asked = tuple(sys.argv[1:]) or GROUPS
+    if unknown := set(asked) - set(GROUPS):
+        raise BadInput(
+            f"no group of benchmarks is called {', '.join(sorted(unknown))}", f"there are {', '.join(GROUPS)}"
+        )
+    began_s, busy = time.monotonic(), load()
+    rows, failed = list[Row](), list[str]()
+    for group in asked:
+        found = _run(group)
+        rows += found or []
+        if found is None:
+            failed.append(group)
     content = {
-        "machine": f"{machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
+        "load_before": busy,
         "date": time.strftime("%Y-%m-%d"),
-        "rows": [asdict(row) for row in found],
+        "pictures": "photographs" if find_data(workspace.root) else "drawn sample",
+        "seconds": round(time.monotonic() - began_s),
+        "rows": [row.as_json() for row in rows],
     }
-    write_report(workspace.report("benchmarks"), content)
-    table = Table(title=str(content["machine"]))
-    for column in ("what", "ours", "against", "ratio", "spread"):
-        table.add_column(column)
-    for row in found:
-        ours, other = (f"{label}: {rate:,.0f} {row.unit}/s" for label, rate in
-                       ((row.ours, row.ours_per_s), (row.other, row.other_per_s)))  # fmt: skip
-        table.add_row(row.name, ours, other, f"{row.ratio:.2f}", f"{row.spread[0]:.2f} to {row.spread[1]:.2f}")
-    Console(width=160).print(table)
+    show(content, rows)
+    if failed:
+        raise ToolFailed(f"{', '.join(failed)}: no figures, so nothing was written", "the lines above say why")
+    if asked == GROUPS:
+        write_report(workspace.report("benchmarks"), content)
+        draw(content, rows, workspace.root / "docs" / "images" / "benchmarks.png")
+        write_into(workspace.root / "README.md", content, rows)
+
+
+def _run(group: str) -> list[Row] | None:
+    """Rows of one group; None when it failed or hung."""
+    print(f"\n{group}", flush=True)
+    with TemporaryDirectory() as folder:
+        to = Path(folder) / "rows.json"
+        command = (sys.executable, "-m", "benchmarks.groups", group, str(to))
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            process.wait(GROUP_S)
+        except subprocess.TimeoutExpired:
+            print(f"{group} took more than {GROUP_S} s and was stopped", file=sys.stderr)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        if not to.exists():
+            return None
+        return [Row.from_json(each) for each in json.loads(to.read_text(encoding="utf-8"))]
 
 
 if __name__ == "__main__":

@@ -1,101 +1,122 @@
-"""The comparisons of the data stages: validate, prepare, and the search for near duplicates."""
+"""The data stages: pictures looked at, cut and tracked per second, and the search for near duplicates."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.timing import Row, compare
-from deepfake_detector.data.archives import ROOT, Archive, Entry, pack
+from benchmarks.material import Material
+from benchmarks.start_rows import running
+from benchmarks.timing import Row, Way, compare
+from deepfake_detector.data.archives import Archive
 from deepfake_detector.data.crops import cut_crops
 from deepfake_detector.data.duplicates import near_pairs
 from deepfake_detector.data.manifest import build_manifest
 from deepfake_detector.data.stream import cores
 from deepfake_detector.data.wanted import in_random_order, wanted
-from deepfake_detector.settings import Settings, read_settings
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.media.face import FaceDetector
+from deepfake_detector.media.image import decode_image
+from deepfake_detector.settings import read_settings
 
-PICTURES = 2048  # enough for the worker processes to pay for their start
+PICTURES, TRACKED, ROUNDS = 1536, 4096, 3  # enough for the worker processes to pay for their start
 HASHES = 140_000  # as in the Kaggle set
 FEW = 512  # that brute force compares with the rest; with all of them one would wait for minutes
 LIMIT = 8 * 2**30
+DECODING = 0.6  # goal of issue 7
+_own = threading.local()  # a face detector serves one thread
 
 
-def data_rows(workspace: Workspace) -> Iterator[Row]:
-    """Every row, one after another: pictures of the sources in data/raw, hashes drawn at random."""
-    settings = read_settings(workspace.params)
-    with TemporaryDirectory() as folder:
-        archive = Path(folder) / "faces.zip"
-        _some(workspace.raw, archive)
-        yield _validating(archive)
-        yield _preparing(archive, settings)
-    yield _searching(settings.validate.near_duplicate_bits)
+def data_rows(material: Material) -> Iterator[Row]:
+    """Every row, one after another."""
+    archive, rounds = material.archive(material.some(PICTURES)), material.some(ROUNDS)
+    decoding = Way("libjpeg decoding only", lambda: _on_all_cores(archive, _decode))
+    finding = Way("decode and find the face only", lambda: _on_all_cores(archive, _find))
+    looked = Way("build_manifest", lambda: len(build_manifest(archive, {}, LIMIT)))
+    yield from compare("validate", looked, [decoding, finding], "picture", rounds, (DECODING,))
+    yield from compare(
+        "prepare", Way("cut_crops", _cutting(material, archive)), [decoding], "picture", rounds, (DECODING,)
+    )
+    yield from _tracking(material, rounds)
+    yield from _searching(material, rounds)
 
 
-def _some(raw: Path, to: Path) -> None:
-    """Pack the first pictures into one zip that both ways read."""
-    with Archive(raw, LIMIT) as archive:
-        some = archive.entries[:: max(1, len(archive.entries) // PICTURES)][:PICTURES]
-        label = ("real", "fake")
-        names = [f"{ROOT}/{e.split}/{label[e.label]}/{i:05}{Path(e.path).suffix}" for i, e in enumerate(some)]
-        pack(to, ((name, archive.read(entry)) for name, entry in zip(names, some, strict=True)))
-
-
-def _decoding(archive: Path) -> int:
-    """The limit: read and decode every picture with libjpeg on all cores, and do nothing else."""
-
-    def decode(entry: Entry) -> None:
-        Image.open(io.BytesIO(opened.read(entry))).convert("RGB")
-
-    # Threads, not processes: nothing is started or sent about, so the limit is as fast as can be.
+def _on_all_cores(archive: Path, work: Callable[[bytes], object]) -> int:
+    """Threads, not processes: nothing is started or sent about, so the limit is as fast as can be."""
     with Archive(archive, LIMIT) as opened, ThreadPoolExecutor(cores()) as pool:
-        return sum(1 for _ in pool.map(decode, opened.entries))
+        return sum(1 for _ in pool.map(lambda entry: work(opened.read(entry)), opened.entries))
 
 
-def _validating(archive: Path) -> Row:
-    def ours() -> int:
-        return len(build_manifest(archive, {}, LIMIT))
-
-    other = ("libjpeg decoding only, all cores", lambda: _decoding(archive))
-    return compare("validate: a row per picture", ("build_manifest", ours), other, "pictures", runs=3)
+def _decode(data: bytes) -> None:
+    Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _preparing(archive: Path, settings: Settings) -> Row:
+def _find(data: bytes) -> None:
+    if not hasattr(_own, "finder"):
+        _own.finder = FaceDetector()
+    _own.finder.find(decode_image(data))
+
+
+def _cutting(material: Material, archive: Path) -> Callable[[], int]:
     """As the stage does it: `validate` has found the faces, and pictures are cut as they are."""
+    settings = read_settings(material.workspace.params)
     manifest = in_random_order(build_manifest(archive, {}, LIMIT), settings.prepare.seed)
     how = replace(settings.prepare, reencode=0)
-
-    def ours() -> int:
-        return sum(1 for _ in cut_crops(archive, wanted(manifest, {}, as_they_are=True), how, LIMIT))
-
-    other = ("libjpeg decoding only, all cores", lambda: _decoding(archive))
-    return compare("prepare: cut training crops", ("cut_crops", ours), other, "pictures", runs=3)
+    return lambda: sum(1 for _ in cut_crops(archive, wanted(manifest, {}, as_they_are=True), how, LIMIT))
 
 
-def _searching(max_bits: int) -> Row:
+def _tracking(material: Material, rounds: int) -> list[Row]:
+    """Pictures put under DVC: one archive, as ours are, or loose files, as most data sets are."""
+    count = material.some(TRACKED)
+    archive, folder = material.archive(count), material.folder(count)
+    ways = [_added(material.scratch, "dvc add, one archive", archive, count),
+            _added(material.scratch, "dvc add, loose files", folder, count)]  # fmt: skip
+    return compare("track pictures", ways[0], ways[1:], "picture", rounds)
+
+
+def _added(scratch: Path, name: str, what: Path, count: int) -> Way:
+    """Each time in a new repository: what DVC has seen once it does not read again."""
+    home = scratch / f"dvc-{what.stem}"
+    environment = {**os.environ, "DVC_SITE_CACHE_DIR": str(home / ".site")}
+    dvc = (sys.executable, "-m", "dvc")
+
+    def prepare() -> None:
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        (shutil.copytree if what.is_dir() else shutil.copyfile)(what, home / what.name)
+        running((*dvc, "init", "--no-scm", "--quiet"), home, environment)()
+
+    add = running((*dvc, "add", "--quiet", what.name), home, environment)
+    return Way(name, lambda: count * add(), prepare)
+
+
+def _searching(material: Material, rounds: int) -> list[Row]:
     """Hashes per second, each compared with all that follow it: in the same set, so that the rates can be compared."""
-    hashes = np.random.default_rng(0).permutation(np.unique(_drawn(HASHES)))
+    max_bits = read_settings(material.workspace.params).validate.near_duplicate_bits
+    hashes = np.random.default_rng(0).permutation(np.unique(_drawn(material.some(HASHES))))
 
     def ours() -> int:
         near_pairs(hashes, max_bits)
         return len(hashes)
 
     def other() -> int:
-        every = range(0, len(hashes), len(hashes) // FEW)
+        every = range(0, len(hashes), max(1, len(hashes) // FEW))
         for i in every:
             np.flatnonzero(np.bitwise_count(hashes[i + 1 :] ^ hashes[i]) <= max_bits)
         return len(every)
 
-    names = (f"bands, {len(hashes):,} hashes", "brute force in numpy, the same")
-    return compare(f"near duplicates, {max_bits} bits", (names[0], ours), (names[1], other), "hashes", runs=3)
+    name = f"near duplicates among {len(hashes):,}"
+    return compare(name, Way("bands", ours), [Way("brute force in numpy", other)], "hash", rounds)
 
 
 def _drawn(count: int) -> NDArray[np.uint64]:

@@ -1,57 +1,116 @@
-"""Two ways of doing the same work -> how many times faster one is, by the median of alternating runs."""
+"""Several ways of doing the same work -> one row per other way: how many times faster ours is, by alternating runs."""
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MIB = "MiB"  # the unit of rows that compare memory; of all others the figures are units per second
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of doing the work.
+
+    Attributes:
+        name: of the way.
+        work: does it once and returns how many units it did.
+        prepare: what must be there each time, and is not timed.
+    """
+
+    name: str
+    work: Callable[[], float]
+    prepare: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. `ratio` above 1 means that ours is faster; `spread` are the smallest and largest of the runs."""
+    """One comparison.
+
+    Attributes:
+        name: what is done.
+        unit: what is counted, in the singular: "picture". For memory `MIB`.
+        ours_figure, other_figure: medians, in units per second, or MiB.
+        ratio: median over the rounds of ours / other: above 1, ours is faster, or takes more memory.
+        spread: smallest and largest of the rounds.
+        goal: what the ratio is wanted to reach, or of memory not to pass; None where no figure was named.
+    """
 
     name: str
     ours: str
     other: str
     unit: str
-    ours_per_s: float
-    other_per_s: float
+    ours_figure: float
+    other_figure: float
     ratio: float
     spread: tuple[float, float]
+    goal: float | None = None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is met; None without one."""
+        if self.goal is None:
+            return None
+        return self.ratio <= self.goal if self.unit == MIB else self.ratio >= self.goal
+
+    def as_json(self) -> dict[str, Any]:
+        """What a report keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Row:
+        """The row that a report kept."""
+        low, high = kept["spread"]
+        return cls(**{**kept, "spread": (float(low), float(high))})
 
 
 def compare(
-    name: str, ours: tuple[str, Callable[[], int]], other: tuple[str, Callable[[], int]], unit: str, runs: int = 5
-) -> Row:
-    """Time two ways in turn, A B A B, so that a machine that drifts does so for both.
+    name: str,
+    ours: Way,
+    others: Sequence[Way],
+    unit: str,
+    rounds: int,
+    goals: Sequence[float | None] = (),
+) -> list[Row]:
+    """Time all ways in turn, A B C A B C, so that a machine that drifts does so for all of them.
 
     Args:
-        name: of the row.
-        ours: a name and a function that does the work once and returns how many units it did.
-        other: the same for the other way.
-        unit: what is counted.
-        runs: counted pairs, after one that is not.
+        name: of the rows.
+        ours: the way to be judged.
+        others: the ways it is compared with, each in its own row.
+        unit: see `Row`.
+        rounds: counted ones, after one that is not.
+        goals: of the others, in their order; none by default.
     """
-    rates: list[tuple[float, float]] = []
-    for _ in range(runs + 1):
-        rates.append((_rate(ours[1]), _rate(other[1])))
-    ratios = [a / b for a, b in rates[1:]]
-    return Row(
-        name, ours[0], other[0], unit,
-        statistics.median(a for a, _ in rates[1:]), statistics.median(b for _, b in rates[1:]),
-        statistics.median(ratios), (min(ratios), max(ratios)),
-    )  # fmt: skip
+    ways = (ours, *others)
+    rates = [[_timed(way) for way in ways] for _ in range(rounds + 1)][1:]
+    wanted = [*goals, *[None] * (len(others) - len(goals))]
+    return [
+        row(name, (ours.name, other.name), unit, [(found[0], found[i]) for found in rates], goal)
+        for i, (other, goal) in enumerate(zip(others, wanted, strict=True), 1)
+    ]
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    return f"{platform.machine()}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+def row(
+    name: str, ways: tuple[str, str], unit: str, figures: Sequence[tuple[float, float]], goal: float | None = None
+) -> Row:
+    """Sum up the figures of rounds, each of ours and of the other way."""
+    ratios = [ours / other for ours, other in figures]
+    medians = [statistics.median(column) for column in zip(*figures, strict=True)]
+    return Row(name, *ways, unit, medians[0], medians[1], statistics.median(ratios), (min(ratios), max(ratios)), goal)
 
 
-def _rate(work: Callable[[], int]) -> float:
+def rate(work: Callable[[], float]) -> float:
+    """Units per second of one run."""
     started_s = time.perf_counter()
     units = work()
     return units / (time.perf_counter() - started_s)
+
+
+def _timed(way: Way) -> float:
+    if way.prepare is not None:
+        way.prepare()
+    return rate(way.work)

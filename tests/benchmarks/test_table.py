@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.figure import draw
+from benchmarks.readme import BEGIN, END, write_into
+from benchmarks.table import cells, figure, number
+from benchmarks.timing import MIB, row
+from deepfake_detector.errors import BadInput
+
+CONTENT = {"date": "2026-01-02", "machine": "2 cores of a test", "load_before": 0.1, "pictures": "drawn sample"}
+ROWS = [
+    row("score one face", ("engine", "model.predict"), "face", [(900.0, 15.0), (1000.0, 16.0)], 60.0),
+    row("cold start", ("ours", "theirs"), "start", [(0.5, 0.1)], 6.0),
+    row("memory", ("5,000 files", "500 files"), MIB, [(402.4, 400.0)], 1.1),
+]
+
+
+def test_a_row_in_words() -> None:
+    assert cells(ROWS[0]) == [
+        *("score one face", "engine: 950 faces/s", "model.predict: 16 faces/s", "61", "60 to 62", "≥ 60 ✓")
+    ]
+    assert cells(ROWS[1])[1:3] == ["ours: 2.0 s a start", "theirs: 10 s a start"]
+    assert cells(ROWS[1])[-1] == "≥ 6.0 ✗"
+    assert cells(ROWS[2])[1:] == ["5,000 files: 402 MiB", "500 files: 400 MiB", "1.0", "1.0 to 1.0", "≤ 1.1 ✓"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0123, "0.012"), (0.5, "0.5"), (9.94, "9.9"), (12.3, "12"), (1234, "1,234")]
+)
+def test_numbers_keep_what_matters(value: float, said: str) -> None:
+    assert number(value) == said
+
+
+def test_hashes_have_a_plural() -> None:
+    assert figure(2_000_000, "hash") == "2,000,000 hashes/s"
+
+
+def test_the_readme_changes_between_the_marks_only(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n", encoding="utf-8")
+    for _ in range(2):
+        write_into(readme, CONTENT, ROWS)
+        text = readme.read_text(encoding="utf-8")
+        assert text.startswith("above\n")
+        assert text.endswith(f"{END}\nbelow\n")
+        assert "old" not in text
+        assert text.count("| score one face |") == 1
+        assert "2026-01-02, 2 cores of a test; drawn sample" in text
+
+
+@pytest.mark.parametrize("text", ["no marks", f"{END} {BEGIN}", BEGIN])
+def test_a_readme_without_marks_is_left_alone(text: str, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match="no block"):
+        write_into(readme, CONTENT, ROWS)
+    assert readme.read_text(encoding="utf-8") == text
+
+
+def test_the_repositorys_readme_has_the_marks() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert text.index(BEGIN) < text.index(END)
+
+
+def test_the_figure_shows_every_row_of_speed(tmp_path: Path) -> None:
+    few, many = tmp_path / "few.png", tmp_path / "many.png"
+    draw(CONTENT, ROWS[:1], few)
+    draw(CONTENT, ROWS * 3, many)
+    with Image.open(few) as small, Image.open(many) as large:
+        assert large.height - small.height > 100
+        assert len(set(large.convert("L").getdata())) > 50
