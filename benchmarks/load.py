@@ -14,7 +14,7 @@ from deepfake_detector.errors import ToolFailed
 
 BOUNDARY = "deepfake-bench"
 TIMEOUT_S = 60
-FULL, OK = 429, 200
+FULL, OK = (429, 503), 200
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ def answered(port: int, posts: Sequence[Post], clients: int, total: int) -> int:
     """Send until `total` requests are answered with 200; who is told that the server is full waits and asks again.
 
     Raises:
-        ToolFailed: another answer than 200 and 429, or none.
+        ToolFailed: another answer than 200, 429 and 503, or none.
     """
 
     def client(take: Callable[[], int | None]) -> None:
         with closing(http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)) as line:
             while (i := take()) is not None:
-                while _send(line, posts[i % len(posts)]) == FULL:
+                while _send(line, posts[i % len(posts)]) in FULL:
                     time.sleep(0.05)
 
     return _in_threads(client, clients, total)
@@ -87,6 +87,6 @@ def _send(line: http.client.HTTPConnection, post: Post) -> int:
     line.request("POST", post.path, post.body, {"Content-Type": post.content_type})
     answer = line.getresponse()
     said = answer.read()
-    if answer.status not in (OK, FULL):
+    if answer.status not in (OK, *FULL):
         raise ToolFailed(f"{post.path} answered {answer.status}: {said[:300]!r}", "see the server's log")
     return answer.status
