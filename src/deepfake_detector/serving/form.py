@@ -1,45 +1,41 @@
-"""A multipart form, byte by byte -> whether it is one file in the right field, within its limit."""
+"""A multipart body, chunk by chunk -> the files of one field, nameless on disk, each within its limit of bytes.
+
+BentoML and Starlette would read the whole body first, whatever its size, and keep the client's file names.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from deepfake_detector.errors import BadInput, InputTooLarge
+from deepfake_detector.errors import InputTooLarge
+from deepfake_detector.serving.pointers import HEAD_BYTES, refuse_pointers
+from deepfake_detector.serving.refusals import NotAForm, UploadRejected
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 MIB = 2**20
-# The name becomes part of a temporary file's, and file systems stop at 255.
-MAX_NAME_BYTES = 200
+ENVELOPE_BYTES = 64 * 1024  # what the multipart form may add to its files
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What one route takes: a file in `field`, of at most `max_bytes`."""
+    """What one route takes: `most_files` files in `field`, each of at most `max_bytes`, all of `max_total_bytes`."""
 
     field: str
     max_bytes: int
+    most_files: int = 1
+    max_total_bytes: int = 0  # 0: as many as the files may have
 
-
-class UploadRejected(BadInput):
-    """A request that is not one file in the right field."""
-
-    code = "bad_upload"
-
-
-class NotAForm(UploadRejected):
-    """A body of another type than a multipart form."""
-
-    code, http_status = "unsupported_media_type", 415
-
-
-def too_large(upload: Upload) -> InputTooLarge:
-    """The answer to a file over its limit."""
-    return InputTooLarge(
-        f"the {upload.field} is larger than {upload.max_bytes // MIB} MiB, the limit of this service",
-        "send a smaller file, or judge it with `deepfake predict`",
-    )
+    @property
+    def body_bytes(self) -> int:
+        """The largest body that can be right."""
+        return (self.max_total_bytes or self.max_bytes * self.most_files) + ENVELOPE_BYTES
 
 
 @dataclass
@@ -49,60 +45,63 @@ class _Part:
     value: bytes = b""
 
 
-class FormCheck:
-    """A streaming look at a multipart form: exactly one part, in the right field, with a file name.
+class Form:
+    """The files that have come so far. They have no name on disk: they are gone when closed, or with this process.
+
+    Args:
+        content_type: of the request.
+        upload: what is wanted.
 
     Raises:
-        UploadRejected: the form is broken or is not that.
-        InputTooLarge: the file is over the limit.
+        UploadRejected, InputTooLarge: the form is broken, is not what is wanted, or is too large.
     """
 
     def __init__(self, content_type: str, upload: Upload) -> None:
         self.upload = upload
-        self._how = f"send one file: curl -F {upload.field}=@FILE"
+        self.files: list[IO[bytes]] = []
+        self._how = f"send a file: curl -F {upload.field}=@FILE"
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
             declared = content_type or "of no declared type"
             raise NotAForm(f"the body is {declared}, not multipart/form-data with a boundary", self._how)
-        self._part = _Part()
-        self._parts = 0
-        self._bytes = 0
-        self._ended = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._headers_finished,
-                "on_part_data": self._data,
-                "on_end": self._end,
-            },
-        )
+        self._part, self._bytes, self._ended = _Part(), 0, False
+        names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "end")
+        try:
+            callbacks = cast("MultipartCallbacks", {f"on_{name}": getattr(self, f"_{name}") for name in names})
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError as error:
+            raise NotAForm(f"the form's boundary cannot be used: {error}", self._how) from error
 
     def feed(self, chunk: bytes) -> None:
-        """Look at the next bytes."""
+        """Take the next bytes."""
         try:
             self._parser.write(chunk)
         except FormParserError as error:
             raise UploadRejected(f"the multipart form is broken: {error}", self._how) from error
 
     def finish(self) -> None:
-        """Look back at the whole."""
-        if self._parts == 0:
+        """Look back at the whole, and refuse files that point elsewhere."""
+        if not self.files:
             raise UploadRejected(f"the form has no field {self.upload.field!r}", self._how)
         if not self._ended:
             raise UploadRejected("the multipart form ends in the middle", self._how)
+        for file in self.files:
+            file.flush()
+            file.seek(0)
+            refuse_pointers(file.read(HEAD_BYTES))
 
-    def _begin(self) -> None:
-        self._part = _Part()
-        self._parts += 1
-        if self._parts > 1:
-            raise UploadRejected("the form has more than one part", self._how)
+    def close(self) -> None:
+        """Forget the files."""
+        for file in self.files:
+            file.close()
 
-    def _header_name(self, data: bytes, start: int, end: int) -> None:
+    def _part_begin(self) -> None:
+        self._part, self._bytes = _Part(), 0
+        if len(self.files) == self.upload.most_files:
+            raise UploadRejected(f"the form has more than {self.upload.most_files} part(s)", self._how)
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._part.name += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
@@ -114,20 +113,29 @@ class FormCheck:
 
     def _headers_finished(self) -> None:
         kind, options = parse_options_header(self._part.headers.get(b"content-disposition", b""))
-        name, file_name = options.get(b"name", b"").decode("utf-8", "replace"), options.get(b"filename")
+        name = options.get(b"name", b"").decode("utf-8", "replace")
         if kind != b"form-data" or name != self.upload.field:
-            raise UploadRejected(f"the form has a field {name!r}, wanted {self.upload.field!r}", self._how)
-        if not file_name:
+            raise UploadRejected(f"the form has a field {name[:40]!r}, wanted {self.upload.field!r}", self._how)
+        if not options.get(b"filename"):
             raise UploadRejected(f"field {name!r} holds text, not a file; addresses are not fetched", self._how)
-        if len(file_name) > MAX_NAME_BYTES or b"\0" in file_name:
-            raise UploadRejected(
-                f"the file's name is longer than {MAX_NAME_BYTES} bytes", "send it under a shorter one"
-            )
+        self.files.append(tempfile.TemporaryFile())  # noqa: SIM115  (closed by whoever the form is handed to)
 
-    def _data(self, _data: bytes, start: int, end: int) -> None:
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
         self._bytes += end - start
         if self._bytes > self.upload.max_bytes:
             raise too_large(self.upload)
+        self.files[-1].write(memoryview(data)[start:end])
 
     def _end(self) -> None:
         self._ended = True
+
+
+def too_large(upload: Upload) -> InputTooLarge:
+    """The answer to a body over its limit."""
+    most = f"{upload.max_bytes // MIB} MiB" + (
+        f" a file, {upload.body_bytes // MIB} MiB in all" * (upload.most_files > 1)
+    )
+    return InputTooLarge(
+        f"the {upload.field} is larger than {most}, the limit of this service",
+        "send a smaller file, or judge it with `deepfake predict`",
+    )

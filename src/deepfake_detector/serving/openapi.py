@@ -1,0 +1,131 @@
+"""The types of questions and answers -> the service's OpenAPI 3.1 description, with examples."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from deepfake_detector.model.bundle import Contract
+from deepfake_detector.scoring.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
+
+PLACE = "#/components/schemas/"
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "additionalProperties": False,
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "hint"],
+            "additionalProperties": False,
+            "properties": {
+                "code": {"type": "string", "description": "for programs"},
+                "message": {"type": "string", "description": "what went wrong, with the value"},
+                "hint": {"type": "string", "description": "what to do next; may be empty"},
+            },
+        }
+    },
+}
+ERRORS = {
+    400: ("the body is no HTTP message that can be read", "bad_request"),
+    401: ("no token, or another one", "unauthorized"),
+    408: ("the upload stood still", "too_slow"),
+    413: ("more bytes, pixels or frames than the limits allow", "too_large"),
+    415: ("no picture or video that can be read, or one that points elsewhere", "unreadable_image"),
+    422: ("not a file in the right field, an unknown parameter, or a file that costs too much", "bad_upload"),
+    429: ("the line is full; Retry-After says when to come again", "too_busy"),
+    500: ("the service failed", "tool_failed"),
+    503: ("no worker is ready; Retry-After says when to come again", "not_ready"),
+}
+PARAMETERS = [
+    {
+        "name": "explain",
+        "in": "query",
+        "description": "add the crop of each face that the model saw and the heat on it, as PNG in base64",
+        "schema": {"type": "boolean", "default": False},
+    },
+    {
+        "name": "prior",
+        "in": "query",
+        "description": "share of fakes where the file comes from; the answer then holds `posterior`",
+        "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        "example": 0.001,
+    },
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "comes back and stands in the log; replaced unless it is 1 to 64 of A-Z a-z 0-9 . _ : -",
+        "schema": {"type": "string"},
+    },
+]
+
+
+@lru_cache(maxsize=1)
+def description() -> dict[str, Any]:
+    """The whole description."""
+    schemas: dict[str, Any] = {"Error": ERROR}
+    for made in (ImageVerdict, VideoVerdict, Contract):
+        schema = TypeAdapter(made).json_schema(mode="serialization", ref_template=f"{PLACE}{{model}}")
+        schemas |= schema.pop("$defs", {}) | {made.__name__: schema}
+    one_of = {"anyOf": [{"$ref": f"{PLACE}ImageVerdict"}, {"$ref": f"{PLACE}Error"}]}
+    many = {"type": "object", "required": ["answers"], "properties": {"answers": {"type": "array", "items": one_of}}}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "deepfake-detector",
+            "version": str(SCHEMA_VERSION),
+            "description": "Judges whether faces in an image or a video are fake, and says why. "
+            "The same bytes give the same answer. Names of files are not looked at.",
+        },
+        "paths": {
+            "/predict_image": _predict("judge one picture", "image", {"$ref": f"{PLACE}ImageVerdict"}),
+            "/predict_video": _predict("judge one video", "video", {"$ref": f"{PLACE}VideoVerdict"}),
+            "/predict_images": _predict("judge up to 16 pictures; answers in the order sent", "images", many, True),
+            "/about": {
+                "get": _get("which model answers and why, on what it was trained and how it was judged", _about())
+            },
+        },
+        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _predict(summary: str, field: str, answer: dict[str, Any], several: bool = False) -> dict[str, Any]:
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    form = {
+        "type": "object",
+        "required": [field],
+        "additionalProperties": False,
+        "properties": {field: {"type": "array", "items": file, "minItems": 1, "maxItems": 16} if several else file},
+    }
+    return {
+        "post": {
+            "summary": summary,
+            "operationId": f"predict_{field}",
+            "parameters": PARAMETERS,
+            "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+            "responses": {"200": _json("the answer", answer), **{str(s): _error(*said) for s, said in ERRORS.items()}},
+            "security": [{}, {"token": []}],
+        }
+    }
+
+
+def _get(summary: str, answer: dict[str, Any]) -> dict[str, Any]:
+    return {"summary": summary, "operationId": "about", "responses": {"200": _json("the answer", answer)}}
+
+
+def _about() -> dict[str, Any]:
+    named = {name: {"type": "string"} for name in ("name", "version", "reason", "sha256")}
+    return {"allOf": [{"$ref": f"{PLACE}Contract"}], "properties": named, "required": list(named)}
+
+
+def _json(said: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    header = {"description": "see the parameter", "schema": {"type": "string"}}
+    content = {"application/json": {"schema": schema, **more}}
+    return {"description": said, "headers": {"X-Request-ID": header}, "content": content}
+
+
+def _error(said: str, code: str) -> dict[str, Any]:
+    example = {"error": {"code": code, "message": said, "hint": "what to do next"}}
+    return _json(said, {"$ref": f"{PLACE}Error"}, example=example)
