@@ -136,7 +136,7 @@ def write_tiny_graph(path: Path, gain: float = 8.0) -> None:
 
 def write_tiny_bundle(path: Path, gain: float = 8.0, **changed: object) -> Bundle:
     """Seal a tiny bundle whose reference outputs are OpenVINO's own in f32."""
-    from deepfake_detector.scoring.engine import ov
+    from deepfake_detector.inference import ov
 
     path.parent.mkdir(parents=True, exist_ok=True)
     graph, reference = path.with_suffix(".onnx"), path.with_suffix(".npz")

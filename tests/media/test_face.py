@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deepfake_detector.data.sample import draw_portrait
 from deepfake_detector.errors import ToolFailed
 from deepfake_detector.media import face as module
+from deepfake_detector.media import yunet
 from deepfake_detector.media.face import Face, FaceDetector
 
 
@@ -68,12 +69,23 @@ def test_of_boxes_that_cover_each_other_the_surest_stays() -> None:
 
 def test_another_detector_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.resources, "files", lambda name: tmp_path)
-    module._yunet.cache_clear()
+    yunet.load.cache_clear()
     try:
         with pytest.raises(ToolFailed, match="missing"):
             FaceDetector()
-        (tmp_path / module.YUNET_FILE).write_bytes(b"another network")
+        (tmp_path / yunet.FILE).write_bytes(b"another network")
         with pytest.raises(ToolFailed, match="SHA-256"):
             FaceDetector()
     finally:
-        module._yunet.cache_clear()
+        yunet.load.cache_clear()
+
+
+def test_places_are_those_of_opencv(portrait: NDArray[np.uint8]) -> None:
+    page = np.concatenate([portrait[:, :250], cv2.resize(portrait, (202, 256))], axis=1)  # sides that are padded
+    model = np.frombuffer(yunet._content(), np.uint8)
+    size = (page.shape[1], page.shape[0])
+    theirs = cv2.FaceDetectorYN.create("onnx", model, np.empty(0, np.uint8), size, 0.6, 0.3, 500)
+    _, expected = theirs.detect(cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
+    found = yunet.look(page, 0.6)
+    assert len(found) == len(expected) >= 2
+    np.testing.assert_allclose(found, expected, atol=0.01)

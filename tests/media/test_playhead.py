@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepfake_detector.errors import InputTooLarge
-from deepfake_detector.media.video import probe_video, read_frames, sample_times
+from deepfake_detector.media.video import probe_video, read_frames, sample_frames, sample_times
 from deepfake_detector.media.video_limits import VideoLimits
 
 
@@ -90,3 +90,28 @@ def test_an_mp4_with_its_header_in_front_cut_short(clips: Any, tmp_path: Path) -
     numbers = [clips.number_of(frame) for frame in read_frames(path, sample_times(probe_video(path), 16))]
     assert numbers[:3] == [3, 9, 15]
     assert len(numbers) < 16
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "most"), [("c.mp4", "libx264", 8), ("c.mp4", "mpeg4", 8), ("c.mkv", "libx264", 30)]
+)
+def test_a_share_with_a_keyframe_gives_that_and_decodes_little_else(
+    clips: Any, tmp_path: Path, name: str, codec: str, most: int
+) -> None:
+    path = clips.write(tmp_path / name, codec, 250, gop=12)
+    with av.open(str(path)) as container:
+        keyframes_s = [
+            float(p.pts * p.time_base) for p in container.demux(video=0) if p.is_keyframe and p.pts is not None
+        ]
+    info = probe_video(path)
+    times_s = [frame.t_s for frame in sample_frames(path, info, 8, VideoLimits(max_decoded=most))]
+    assert len(times_s) == 8
+    assert all(min(abs(t_s - key_s) for key_s in keyframes_s) < 0.01 for t_s in times_s[1:])
+    np.testing.assert_allclose(times_s, sample_times(info, 8), atol=info.duration_s / 16 + 0.1)
+
+
+def test_shares_without_a_keyframe_are_reached_past_frames_that_no_other_needs(clips: Any, tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "c.mp4", "libx264", 250, gop=1000, options={"bf": "3", "sc_threshold": "0"})
+    frames = list(sample_frames(path, probe_video(path), 8, VideoLimits(max_decoded=190)))
+    numbers = [clips.number_of(frame) for frame in frames]
+    np.testing.assert_allclose(numbers, [15 + 31 * i for i in range(8)], atol=4)

@@ -36,7 +36,7 @@ DOORS = {
     "sklearn": {"data.leaks", "evidence", "model.calibration"},
     "mlflow": {"registry"},
     "bentoml": {"serving"},
-    "openvino": {"scoring.engine"},
+    "openvino": {"inference"},
     "av": {"media"},
     "imagehash": {"data.examine"},
     "matplotlib": {"evidence"},

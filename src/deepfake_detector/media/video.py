@@ -89,7 +89,24 @@ def sample_times(info: VideoInfo, count: int) -> tuple[float, ...]:
     return tuple((i + 0.5) * info.duration_s / count for i in range(count))
 
 
-def read_frames(path: Path, times_s: Sequence[float], limits: VideoLimits = USUAL) -> Iterator[Frame]:
+def sample_frames(path: Path, info: VideoInfo, count: int, limits: VideoLimits = USUAL) -> Iterator[Frame]:
+    """Decode one frame of each of `count` equal shares of a video: a keyframe where it has one, else from its middle.
+
+    Args:
+        path: a video file; its name is not trusted.
+        info: what `probe_video` says of it.
+        count: frames at most.
+        limits: see `VideoLimits`.
+
+    Raises:
+        UnreadableVideo, InputTooLarge: as `read_frames`.
+    """
+    yield from read_frames(path, sample_times(info, count), limits, slack_s=info.duration_s / count / 2)
+
+
+def read_frames(
+    path: Path, times_s: Sequence[float], limits: VideoLimits = USUAL, slack_s: float = 0.0
+) -> Iterator[Frame]:
     """Decode the frames shown at chosen seconds.
 
     A time past the end gives the last frame, one before the start the first. Times that fall on one frame give it
@@ -100,6 +117,7 @@ def read_frames(path: Path, times_s: Sequence[float], limits: VideoLimits = USUA
         path: a video file; its name is not trusted.
         times_s: seconds from the first frame.
         limits: see `VideoLimits`.
+        slack_s: how far a frame may lie from its second if that spares decoding; see `Playhead`.
 
     Raises:
         UnreadableVideo: as `probe_video`, or none of the wanted frames can be decoded.
@@ -107,7 +125,7 @@ def read_frames(path: Path, times_s: Sequence[float], limits: VideoLimits = USUA
     """
     shown_s: float | None = None
     with opened(path, limits.max_bytes, limits.max_pixels) as track:
-        playhead = Playhead(track, limits.max_decoded)
+        playhead = Playhead(track, limits.max_decoded, slack_s)
         for time_s in sorted(times_s):
             shown = playhead.at(time_s)
             if shown is not None and shown.t_s != shown_s:

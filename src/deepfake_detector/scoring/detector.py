@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import InputTooLarge
+from deepfake_detector.inference import cores
 from deepfake_detector.media.crop import Cut, cut
 from deepfake_detector.media.face import FaceDetector
 from deepfake_detector.media.image import ImageLimits, decode_image
@@ -24,6 +23,7 @@ from deepfake_detector.scoring.fuse import video_verdict
 from deepfake_detector.scoring.heat import explain as explain_face
 from deepfake_detector.scoring.judged import Judged, face_verdict, followed, judged_by
 from deepfake_detector.scoring.kind import HEAD_BYTES, looks_like_image
+from deepfake_detector.scoring.overlap import overlapped
 from deepfake_detector.scoring.prior import posterior_at
 from deepfake_detector.scoring.verdict import ImageVerdict, VideoVerdict, name_model
 
@@ -55,8 +55,8 @@ class Detector:
         self.limits = limits or ScoringLimits()
         self.model = name_model(bundle)
         self._engine = Engine(bundle, streams=streams)
-        # YuNet keeps state while it looks, so each serves one thread at a time. deque's append and pop are atomic.
-        self._eyes: deque[FaceDetector] = deque([FaceDetector()])
+        self._eyes = FaceDetector()
+        self._threads = streams or cores()
 
     def file(self, path: Path) -> ImageVerdict | VideoVerdict:
         """Judge a file as the image or video that its content says it is.
@@ -94,8 +94,7 @@ class Detector:
 
     def look(self, rgb: NDArray[np.uint8]) -> list[Cut]:
         """Find the faces of a picture, uint8 (height, width, 3), largest first, and cut out what the model is shown."""
-        with self._borrowed_eyes() as eyes:
-            faces = eyes.find(rgb)
+        faces = self._eyes.find(rgb)
         contract, most = self.bundle.contract, self.limits.max_faces
         too_many = f"only the {most} largest faces of a picture are judged"
         largest = [cut(rgb, face, contract.side_px, contract.min_face_px, contract.crop_scale) for face in faces[:most]]
@@ -112,7 +111,7 @@ class Detector:
         return answer.model_copy(update={"posterior": posterior_at(answer.p_fake, prior)})
 
     def video(self, path: Path, explain: bool = False, prior: float | None = None) -> VideoVerdict:
-        """Judge a video file by frames spread evenly over it; only those are decoded.
+        """Judge a video file by frames spread evenly over it.
 
         Args:
             path: of the file.
@@ -123,32 +122,21 @@ class Detector:
             UnreadableVideo, InputTooLarge: see `probe_video` and `read_frames`.
             BadInput: the prior is no share between 0 and 1.
         """
-        from deepfake_detector.media.video import probe_video, read_frames, sample_times  # libav: 0.1 s
+        from deepfake_detector.media.video import probe_video, sample_frames  # libav: 0.1 s
 
         info = probe_video(path, self.limits.video)
-        times_s = sample_times(info, self.limits.frames)
-        seen: dict[float, list[Cut]] = {}
-        for frame in read_frames(path, times_s, self.limits.video):
-            seen[frame.t_s] = self.look(frame.rgb)  # the frame itself is dropped: sixteen of 4K are 400 MB
-        judged = self._score(list(seen.values()))
-        faces = followed(list(seen), judged)
-        answer = video_verdict(faces, list(seen), info.full_duration_s, self.model, sampled_s=info.duration_s)
+        frames = sample_frames(path, info, self.limits.frames, self.limits.video)
+        # Frames are dropped once looked at: sixteen of 4K are 400 MB.
+        seen = list(overlapped(lambda frame: (frame.t_s, self.look(frame.rgb)), frames, self._threads))
+        times_s = [t_s for t_s, _ in seen]
+        judged = self._score([cuts for _, cuts in seen])
+        faces = followed(times_s, judged)
+        answer = video_verdict(faces, times_s, info.full_duration_s, self.model, sampled_s=info.duration_s)
         best = answer.best_frames
         if explain:
             flat, scale = [each for frame in judged for each in frame], self.bundle.contract.crop_scale
             best = tuple(b.model_copy(update={"explanation": explain_face(flat[b.face], scale)}) for b in best)
         return answer.model_copy(update={"best_frames": best, "posterior": posterior_at(answer.p_fake, prior)})
-
-    @contextmanager
-    def _borrowed_eyes(self) -> Iterator[FaceDetector]:
-        try:
-            eyes = self._eyes.pop()
-        except IndexError:
-            eyes = FaceDetector()
-        try:
-            yield eyes
-        finally:
-            self._eyes.append(eyes)
 
     def _score(self, pictures: Sequence[Sequence[Cut]]) -> list[list[Judged]]:
         """Score the faces of all pictures in one call."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import deque
 from dataclasses import dataclass
 
@@ -11,23 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import BundleCorrupt, ToolFailed
+from deepfake_detector.inference import CompiledModel, InferRequest, Requests, compile_graph, cores
 from deepfake_detector.model.bundle import Bundle, probabilities
 
-# On import OpenVINO reports to its maker, unasked, and writes to the home folder; where this package is missing it
-# uses a stub instead. There is no setting for it.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-import openvino as ov  # noqa: E402
-
-# One crop per request, on one core, and as many streams as cores. Two cores with AVX512-bf16, without AMX (EPYC 9004,
-# busy), `residual`, ms a crop, medians of interleaved rounds, each also over that of the first line:
+# One crop per request, on one core, and as many streams as cores. Two cores with AMX (Xeon, busy with a training),
+# pretrained/, ms of processor time a crop, medians of interleaved rounds, each also over that of the first line:
 #                                            bf16          f32
-#   one stream of both cores, batches of 32   9.3  1.00    16.8  1.86
-#   one stream of both cores, one crop       14.1  1.55    22.0  2.42
-#   a stream per core, batches of 8, 2 ahead  7.5  0.81    15.5  1.61
-#   a stream per core, one crop, 2 ahead      5.3  0.61    16.0  1.58
-#   a stream per core, one crop, 4 ahead      5.5  0.51    13.9  1.41
-# And whatever else is asked for at the same time, a crop is computed alone: its score never depends on its company.
-AHEAD = 2  # requests per stream: one is computed while the next is handed over
+#   one stream of both cores, batches of 32   0.84  1.00    4.61  5.3
+#   one stream of both cores, one crop        1.44  1.69    5.15  6.0
+#   a stream per core, batches of 8, 2 ahead  0.83  0.98    4.52  5.3
+#   a stream per core, one crop, 2 ahead      1.12  1.29    4.86  5.7
+#   a stream per core, one crop, 4 ahead      1.02  1.16    4.89  5.7
+# Without AMX (EPYC 9004, AVX512-bf16) one crop per request was the fastest of all: 0.61 of the first line.
+# Batches would save a fifth here, but computed alone a crop never gets a score that depends on its company.
+AHEAD = 4  # requests per stream: one is computed while the next is handed over
 # bf16 keeps 8 bits of mantissa: the residual network's logits (up to 9.5) moved by 0.04, its maps (27.5) by 0.20.
 ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 0.1, 0.02  # relative to the largest value, as errors of sums are
 OUTPUTS = ("logits", "logit_map", "kinds")
@@ -60,11 +55,10 @@ class Engine:
     def __init__(self, bundle: Bundle, precision: str | None = None, streams: int | None = None) -> None:
         self.bundle = bundle
         self.side_px = bundle.contract.side_px
-        streams = streams or _cores()
+        streams = streams or cores()
         self._compiled = _compile(bundle, precision, streams)
         self._at_once = AHEAD * streams
-        # A request serves one crop at a time; idle ones wait here. deque's append and pop are atomic.
-        self._idle: deque[ov.InferRequest] = deque()
+        self._requests = Requests(self._compiled)
         self.self_test()
 
     def score(self, crops: NDArray[np.uint8]) -> Scores:
@@ -75,19 +69,19 @@ class Engine:
                 f"crops are {crops.dtype} {crops.shape}, wanted uint8 (n, {', '.join(map(str, expected))})"
             )
         answers = {name: np.zeros((len(crops), *self._shape(name)), np.float32) for name in OUTPUTS}
-        running: deque[tuple[int, ov.InferRequest]] = deque()
+        running: deque[tuple[int, InferRequest]] = deque()
         try:
             for place in range(len(crops)):
                 if len(running) == self._at_once:
                     _collect(answers, *running[0])
-                    self._idle.append(running.popleft()[1])
+                    self._requests.give(running.popleft()[1])
                 running.append((place, self._start(crops[place : place + 1])))
             for place, request in running:
                 _collect(answers, place, request)
         finally:
             for _, request in running:
                 request.wait()
-                self._idle.append(request)
+                self._requests.give(request)
         return Scores(**answers)
 
     def p_fake(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -115,38 +109,22 @@ class Engine:
         """Of one crop's answer."""
         return tuple(self._compiled.output(name).shape)[1:]
 
-    def _start(self, crop: NDArray[np.uint8]) -> ov.InferRequest:
-        try:
-            request = self._idle.pop()
-        except IndexError:
-            request = self._compiled.create_infer_request()
+    def _start(self, crop: NDArray[np.uint8]) -> InferRequest:
+        request = self._requests.take()
         request.start_async({0: np.ascontiguousarray(crop)})
         return request
 
 
-def _collect(answers: dict[str, NDArray[np.float32]], place: int, request: ov.InferRequest) -> None:
+def _collect(answers: dict[str, NDArray[np.float32]], place: int, request: InferRequest) -> None:
     request.wait()
     for name, values in answers.items():
         values[place] = request.get_tensor(name).data[0]
 
 
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _compile(bundle: Bundle, precision: str | None, streams: int) -> ov.CompiledModel:
-    config: dict[str, str | int] = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
-    if precision:
-        config["INFERENCE_PRECISION_HINT"] = precision
+def _compile(bundle: Bundle, precision: str | None, streams: int) -> CompiledModel:
     side_px = bundle.contract.side_px
     try:
-        core = ov.Core()
-        model = core.read_model(bundle.graph)
-        model.reshape([1, side_px, side_px, 3])
-        steps = ov.preprocess.PrePostProcessor(model)
-        steps.input().tensor().set_element_type(ov.Type.u8)
-        compiled = core.compile_model(steps.build(), "CPU", config)
+        compiled = compile_graph(bundle.graph, (1, side_px, side_px, 3), precision, streams)
         names = {name for output in compiled.outputs for name in output.names}
     except RuntimeError as error:
         raise BundleCorrupt(f"OpenVINO cannot use {bundle.graph}: {error}", SEAL_ANEW_HINT) from error
