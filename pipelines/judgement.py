@@ -28,7 +28,7 @@ from deepfake_detector.settings import Settings
 from deepfake_detector.workspace import Workspace
 from pipelines.probing import sent
 
-REFERENCE_CROPS = 16
+REFERENCE_CROPS = 8
 _UNCALIBRATED = Thresholds(clear=0.5, flag=0.5, strict=0.5)
 Floats = NDArray[np.float64]
 
@@ -120,7 +120,7 @@ def judge(workspace: Workspace, settings: Settings, shards: Shards, scratch: Pat
     trained = json.loads(workspace.report("train").read_text(encoding="utf-8"))
     model, valid = load_trained(workspace.trained / "model.keras"), shards.arrays("valid")
     draft = _contract(settings, shards, model, trained)
-    raw = _scored(_engine(model, valid, draft, scratch), valid, how.seed)
+    raw = _scored(_engine(model, valid, draft, scratch, how.mirrored), valid, how.seed)
     on = _calibrated_on(how.calibrate_on, trained["params"]["augment"])
     seen = np.concatenate([raw.kinds] + ([raw.sent_kinds] if on == "traffic" else []))
     classes = np.resize(_classes(valid, draft.kinds), len(seen))
@@ -128,7 +128,7 @@ def judge(workspace: Workspace, settings: Settings, shards: Shards, scratch: Pat
     balance = fit_balance(seen, classes)
     scale = fit_scale(_any_fake(balance.of(seen)), labels)
     balance = Balance(balance.weights, tuple(offset + scale.offset for offset in balance.offsets))
-    engine = _engine(rescaled(model, balance.weights, balance.offsets), valid, draft, scratch)
+    engine = _engine(rescaled(model, balance.weights, balance.offsets), valid, draft, scratch, how.mirrored)
     test = _scored(engine, shards.arrays("test"), how.seed)
     p_test = probabilities(test.logits, scale.temperature)
     figures = measure(p_test, test.crops.labels, how.bootstrap, how.calibration_bins)
@@ -161,10 +161,10 @@ def seal(workspace: Workspace, judgement: Judgement, found: Findings, scratch: P
     )
 
 
-def _engine(model: keras.Model, valid: Held, draft: Contract, scratch: Path) -> Engine:
+def _engine(model: keras.Model, valid: Held, draft: Contract, scratch: Path, mirrored: bool) -> Engine:
     """The engine of this network's graph, which it leaves in `scratch` with the reference outputs."""
     graph, reference = scratch / "detector.onnx", scratch / "reference.npz"
-    export_graph(model, valid.crops[:REFERENCE_CROPS], graph, reference)
+    export_graph(model, valid.crops[:REFERENCE_CROPS], graph, reference, mirrored)
     return Engine(write_bundle(scratch / "draft", graph, draft, reference, ""))
 
 

@@ -165,6 +165,7 @@ class Evaluate:
     strict_false_positives: Share
     clear_false_negatives: Share
     calibrate_on: Literal["as_trained", "clean", "traffic"]
+    mirrored: bool
     bootstrap: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2)]
     grid_images: Annotated[int, Field(ge=0)]  # per source; 0: all

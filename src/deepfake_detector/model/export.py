@@ -19,7 +19,9 @@ def load_trained(path: Path) -> keras.Model:
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def export_graph(model: keras.Model, crops: NDArray[np.uint8], graph: Path, reference: Path) -> None:
+def export_graph(
+    model: keras.Model, crops: NDArray[np.uint8], graph: Path, reference: Path, mirrored: bool = False
+) -> None:
     """Write the ONNX graph and what it must answer.
 
     Args:
@@ -27,8 +29,9 @@ def export_graph(model: keras.Model, crops: NDArray[np.uint8], graph: Path, refe
         crops: uint8 (k, side, side, 3), a few real ones; k >= 1.
         graph: the ONNX file to write: `crops` -> `logits` (n,) and `logit_map` (n, h, w).
         reference: the .npz file to write: the crops and Keras' own float32 answers to them.
+        mirrored: see `with_logit_map`.
     """
-    mapped = with_logit_map(model)
+    mapped = with_logit_map(model, mirrored)
     answers = mapped.predict(crops, verbose=0)
     np.savez_compressed(reference, crops=crops, **answers)
     with warnings.catch_warnings():
