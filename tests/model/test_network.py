@@ -35,21 +35,32 @@ def test_logits_kinds_and_map(name: str, kinds: int, told: int) -> None:
     assert answer["logits"].dtype == np.float32
     assert np.allclose(answer["logits"], logsumexp(answer["kinds"]), atol=1e-5)
     assert np.array_equal(by_kind(whole).predict(crops(3), verbose=0), answer["kinds"])
-    assert answer["logit_map"].shape == ((3, 1, 1) if name == "original" else (3, 8, 8))
+    assert answer["logit_map"].shape == ((3, 1, 1) if name == "original" else (3, 4, 4))
     if told == 1:
         assert np.allclose(answer["logit_map"].mean(axis=(1, 2)), answer["logits"], atol=1e-5)
 
 
 def test_a_cell_of_the_map_is_to_its_place_what_the_logit_is_to_the_crop() -> None:
     """A picture made of one piece over and over: away from the border every cell says the same as that piece's."""
-    whole = build_network("residual", 128, 0.0, kinds=2)
-    tiles = np.tile(crops(1, 8), (1, 16, 16, 1))
+    whole = build_network("residual", 256, 0.0, kinds=2)
+    tiles = np.tile(crops(1, 16), (1, 16, 16, 1))
     answer = with_logit_map(whole).predict(tiles, verbose=0)
-    inner = answer["logit_map"][0, 6:10, 6:10]  # the network sees 40 px around a cell
+    inner = answer["logit_map"][0, 6:10, 6:10]  # the network sees 68 px around a cell
     assert np.allclose(inner, inner[0, 0], atol=1e-4)
     cells = keras.Model(whole.input, whole.get_layer("kinds_map").output).predict(tiles, verbose=0)
     assert np.allclose(answer["logit_map"], logsumexp(cells), atol=1e-5)
     assert np.allclose(answer["kinds"], cells.mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_a_mirrored_crop_gets_the_same_answer_in_the_mirror() -> None:
+    whole = build_network("residual", 64, 0.0, kinds=2)
+    once, both = with_logit_map(whole), with_logit_map(whole, mirrored=True)
+    straight, flipped = both.predict(crops(3), verbose=0), both.predict(crops(3)[:, :, ::-1], verbose=0)
+    assert np.allclose(straight["logits"], flipped["logits"], atol=1e-5)
+    assert np.allclose(straight["logit_map"], flipped["logit_map"][:, :, ::-1], atol=1e-4)
+    alone = [once.predict(view, verbose=0)["kinds"] for view in (crops(3), crops(3)[:, :, ::-1])]
+    assert np.allclose(straight["kinds"], np.mean(alone, axis=0), atol=1e-5)
+    assert not np.allclose(alone[0], alone[1], atol=1e-3)
 
 
 def test_ours_is_small() -> None:
