@@ -62,6 +62,11 @@ class Workspace:
         return self.root / ".cache" / "tune"
 
     @property
+    def ablation(self) -> Path:
+        """What `ablate` has trained; likewise."""
+        return self.root / ".cache" / "ablate"
+
+    @property
     def manifest_pieces(self) -> Path:
         """Rows of manifests in the making; outside DVC's outputs for the same reason."""
         return self.root / ".cache" / "manifest"
