@@ -3,17 +3,22 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from PIL import Image
 
-from deepfake_detector.media.image import FORMATS
+from deepfake_detector.media.image import BOXED_FORMATS, FORMATS
 from deepfake_detector.scoring.kind import HEAD_BYTES, looks_like_image
 
 
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"MPO"}))
+@pytest.mark.parametrize("name", [*FORMATS, *BOXED_FORMATS])
 def test_every_format_the_reader_takes_is_known_by_its_first_bytes(name: str) -> None:
     file = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(file, format=name)
+    picture = Image.new("RGB", (16, 16))
+    if name == "HEIF":
+        pillow_heif.from_pillow(picture).save(file)
+    else:
+        picture.save(file, format=name)
     assert looks_like_image(file.getvalue()[:HEAD_BYTES])
 
 

@@ -38,6 +38,8 @@ DOORS = {
     "bentoml": {"serving"},
     "openvino": {"inference"},
     "av": {"media"},
+    "c2pa": {"scoring.credentials"},
+    "pi_heif": {"media.image"},
     "imagehash": {"data.examine"},
     "matplotlib": {"evidence"},
     "optuna": {"model.search"},

@@ -16,6 +16,7 @@ from deepfake_detector.media.face import FaceDetector
 from deepfake_detector.media.image import ImageLimits, decode_image
 from deepfake_detector.media.video_limits import VideoLimits
 from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.scoring.credentials import read_credentials
 from deepfake_detector.scoring.decision import image_verdict
 from deepfake_detector.scoring.engine import Engine
 from deepfake_detector.scoring.fake_kind import kind_shares
@@ -86,7 +87,8 @@ class Detector:
             BadInput: the prior is no share between 0 and 1.
         """
         rgb = decode_image(data, self.limits.image)
-        return self.image_of(self.judge(rgb), explain, prior)
+        answer = self.image_of(self.judge(rgb), explain, prior)
+        return answer.model_copy(update={"content_credentials": read_credentials(data)})
 
     def judge(self, rgb: NDArray[np.uint8]) -> list[Judged]:
         """Find and score the faces of a picture, uint8 (height, width, 3), largest first."""
@@ -136,7 +138,13 @@ class Detector:
         if explain:
             flat, scale = [each for frame in judged for each in frame], self.bundle.contract.crop_scale
             best = tuple(b.model_copy(update={"explanation": explain_face(flat[b.face], scale)}) for b in best)
-        return answer.model_copy(update={"best_frames": best, "posterior": posterior_at(answer.p_fake, prior)})
+        return answer.model_copy(
+            update={
+                "best_frames": best,
+                "posterior": posterior_at(answer.p_fake, prior),
+                "content_credentials": read_credentials(path),
+            }
+        )
 
     def _score(self, pictures: Sequence[Sequence[Cut]]) -> list[list[Judged]]:
         """Score the faces of all pictures in one call."""
