@@ -28,7 +28,8 @@ repro: $(ENV)
 	dvc repro
 
 test: check
-	pytest -n 2 --dist loadfile --max-worker-restart=0
+	pytest -n 2 --dist loadfile --max-worker-restart=0 --ignore tests/browser
+	pytest tests/browser
 
 check: $(ENV)
 	ruff format --check .

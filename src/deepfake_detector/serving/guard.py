@@ -30,9 +30,10 @@ _SAFE = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_PAGES = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-_FRAME = "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-CSP = _PAGES + _FRAME
+_PAGES = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
+_MEDIA = "img-src 'self' blob: data:; media-src 'self' blob:; "
+_FRAME = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+CSP = _PAGES + _MEDIA + _FRAME
 CSP_DOCS = CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")  # Swagger UI styles by attributes
 
 logger = logging.getLogger("deepfake")

@@ -2,7 +2,7 @@
 import { bytes, headline } from "./words.js";
 import { html, icon, spoken } from "./dom.js";
 
-const STATES = { waiting: "Waiting", sending: "Sending", judging: "Judging", held: "The service is full", failed: "No answer", cancelled: "Cancelled" };
+const STATES = { waiting: "Waiting", sending: "Sending", judging: "Judging", held: "The service is busy", failed: "No answer", cancelled: "Cancelled" };
 
 export function fileRow(item, { shown, onShow, onRemove }) {
   const mark = markOf(item);

@@ -18,6 +18,7 @@ import { timelineOf } from "./timeline.js";
 
 const find = (id) => document.getElementById(id);
 const queue = new Queue();
+const UNDER_WAY = ["waiting", "sending", "judging", "held"];
 let shown = null; // the item on show
 let drawn = ""; // what of it is on show, so that nothing is drawn anew under a reader's hands
 let model = null;
@@ -57,7 +58,7 @@ function remove(item) {
 /** Draw the item on show; its answer only once. */
 function draw() {
   const place = find("answer");
-  const state = shown && `${shown.id} ${shown.state}`;
+  const state = shown && `${shown.id} ${UNDER_WAY.includes(shown.state) ? "under way" : shown.state}`;
   place.hidden = !shown;
   if (!shown || (shown.state === "answered" && state === drawn)) return;
   const held = place.contains(document.activeElement);
@@ -69,12 +70,10 @@ function draw() {
   if (fresh && (held || document.activeElement === document.body)) find("verdict").focus({ preventScroll: shown.state !== "answered" });
 }
 
-/** Move the bar and the words of an item that is still under way, and leave its button alone. */
+/** Change the words and the bar of an item that is still under way; its button stays where a hand may be. */
 function refresh(place) {
   const now = progressOf(shown, {});
-  place.querySelector("h2").textContent = now.querySelector("h2").textContent;
-  const bar = place.querySelector("progress");
-  if (bar && now.querySelector("progress")) bar.value = now.querySelector("progress").value;
+  for (const part of ["h2", ".bar"]) place.querySelector(part).replaceChildren(...now.querySelector(part).childNodes);
 }
 
 function answerOf(item) {

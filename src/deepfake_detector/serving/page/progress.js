@@ -3,7 +3,7 @@ import { html, icon } from "./dom.js";
 import { bytes, percent, sentence } from "./words.js";
 import { setToken } from "./api.js";
 
-const TITLES = { 0: "No connection", 401: "This service wants an access key", 413: "The file is too large", 415: "This file cannot be read", 422: "This file was refused", 429: "The service is full", 504: "It took too long" };
+const TITLES = { 0: "No connection", 401: "This service wants an access key", 413: "The file is too large", 408: "It took too long to send", 415: "This file cannot be read", 422: "This file was refused", 429: "The service is full", 503: "The service is not ready" };
 
 export function progressOf(item, { cancel, again }) {
   if (item.state === "failed") return failure(item, again);
@@ -14,13 +14,13 @@ export function progressOf(item, { cancel, again }) {
   return html("div", { class: "progress" },
     html("h2", { id: "verdict", tabindex: -1 }, doing(item)),
     html("p", { class: "progress-file" }, `${item.file.name} · ${bytes(item.file.size)}`),
-    bar(item),
+    html("div", { class: "bar" }, bar(item)),
     html("button", { type: "button", class: "button", onclick: cancel }, "Cancel"));
 }
 
-function doing({ state, left, sent, kind }) {
+function doing({ state, left, busy, sent, kind }) {
   if (state === "waiting") return "Waiting for its turn";
-  if (state === "held") return `The service is full. Asking again in ${left} s`;
+  if (state === "held") return `The service is ${busy === 503 ? "starting" : "full"}. Asking again in ${left} s`;
   return state === "sending" ? `Sending${sent ? ` ${percent(sent)}` : ""}` : `Looking for faces in the ${kind === "video" ? "video" : "picture"}`;
 }
 

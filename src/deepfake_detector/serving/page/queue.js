@@ -1,10 +1,10 @@
 // Files in -> one after the other to the service -> items with a state. No page in here; listeners hear "change" and "answer".
 //
-// waiting -> sending -> judging -> answered | failed | cancelled; sending -> held (the service is full) -> sending
+// waiting -> sending -> judging -> answered | failed | cancelled; sending -> held (the service is full or starting) -> sending
 import { ask, Refusal } from "./api.js";
 import { mediaKind } from "./media_kind.js";
 
-const TRIES = 6; // when the service is full
+const TRIES = 10; // when the service is full
 const USUAL_WAIT_S = 3; // when it does not say how long
 
 export class Queue extends EventTarget {
@@ -65,7 +65,7 @@ export class Queue extends EventTarget {
     }
   }
 
-  /** Ask, and while the service is full wait as long as it says and ask again. */
+  /** Ask, and while the service is full, or has no worker yet, wait as long as it says and ask again. */
   async #ask(item) {
     const { signal } = item.stop;
     const onSent = (share) => this.#set(item, { state: share < 1 ? "sending" : "judging", sent: share });
@@ -74,7 +74,8 @@ export class Queue extends EventTarget {
       try {
         return await ask(item.file, item.kind, { signal, onSent });
       } catch (error) {
-        if (error.status !== 429 || tries === TRIES) throw error;
+        if (!(error.status === 429 || error.status === 503) || tries === TRIES) throw error;
+        item.busy = error.status;
         await this.#hold(item, error.retryAfterS ?? USUAL_WAIT_S);
       }
     }

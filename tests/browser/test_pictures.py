@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepfake_detector.scoring.prior import posterior
+
+HEADLINE = "#answer h2"
+PLACE = (
+    "(e) => { const m = e.getCTM(); return [m.e, m.f, e.ownerSVGElement.clientWidth]; }"  # px: left, top, of how wide
+)
+
+
+def ask(page: Any, *paths: Path) -> None:
+    page.set_input_files("#file", [str(path) for path in paths])
+    page.wait_for_selector(".verdict")
+
+
+def boxes(page: Any) -> dict[str, tuple[float, float]]:
+    """Face -> centre of its box, in shares of the picture."""
+    page.wait_for_selector(".box")
+    return page.evaluate(
+        """() => { const stage = document.querySelector('.stage img').getBoundingClientRect();
+        return Object.fromEntries([...document.querySelectorAll('.box')].map((box) => {
+          const r = box.getBoundingClientRect();
+          return [box.dataset.face, [(r.x + r.width / 2 - stage.x) / stage.width, (r.y + r.height / 2 - stage.y) / stage.height]];
+        })); }"""  # noqa: E501
+    )
+
+
+def test_a_fake_is_answered_in_plain_words_with_strength_reasons_and_kind(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    ask(page, files["red.png"])
+    assert page.inner_text(HEADLINE) == "This face looks swapped"
+    assert page.inner_text(".strength-word") == "Very strong"
+    assert page.locator(".strength-steps .on").count() == 4
+    assert "0.7" in page.inner_text(".reasons")
+    assert page.inner_text(".kinds h4") == "Kind of fake: face swap"
+    assert "proof" in page.inner_text(".verdict-advice")
+    assert page.evaluate("document.activeElement.id") == "verdict"
+
+
+def test_no_trace_is_never_called_real(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    ask(page, files["blue.png"])
+    assert page.inner_text(HEADLINE) == "No trace of manipulation found"
+    said = page.inner_text(".verdict") + page.inner_text(".faces")
+    assert not any(word in said.lower() for word in ("is real", "authentic", "original", "genuine face"))
+
+
+def test_a_picture_without_a_face_gets_no_score(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    ask(page, files["wall.png"])
+    assert page.inner_text(HEADLINE) == "No face found"
+    assert page.locator(".scale, .prior, .box").count() == 0
+
+
+@pytest.mark.parametrize("name", ["two.png", "turned.jpg"])
+def test_boxes_and_heat_lie_on_the_faces_also_of_turned_pictures(visit: Any, files: dict[str, Path], name: str) -> None:
+    page = visit()
+    with page.expect_response("**/predict_image**") as asked:
+        ask(page, files[name])
+    faces = asked.value.json()["faces"]
+    found = boxes(page)
+    for number, face in enumerate(faces, 1):
+        x, y, width, height = face["box_px"]
+        assert found[str(number)] == pytest.approx([(x + width / 2) / 512, (y + height / 2) / 256], abs=0.01)
+        heat = page.locator(".heat image").nth(number - 1).evaluate(PLACE)
+        (left, top), shown = face["explanation"]["corners_px"][0], heat[2] / 512
+        assert heat[:2] == pytest.approx([left * shown, top * shown], abs=2)
+    assert page.inner_text(HEADLINE) == "1 of 2 faces looks manipulated"
+
+
+def test_the_heatmap_is_switched_on_and_off(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    ask(page, files["red.png"])
+    heat, switch = page.locator(".heat"), page.get_by_role("switch")
+    seen = [heat.evaluate("(e) => getComputedStyle(e).opacity")]
+    for _ in range(2):
+        switch.press("Space")
+        seen.append(heat.evaluate("(e) => getComputedStyle(e).opacity"))
+    assert seen == ["0", "0.85", "0"]
+    assert page.locator(".crop-pair img").evaluate_all("(all) => all.every((e) => e.naturalWidth === 64)")
+
+
+def test_the_prior_moves_the_probability_as_the_service_would(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    with page.expect_response("**/predict_image**") as asked:
+        ask(page, files["red.png"])
+    p_fake = asked.value.json()["p_fake"]
+    found = page.evaluate(
+        """async (p) => { const { posterior } = await import('./prior.js');
+        return [0.0001, 0.01, 0.5, 0.75].map((prior) => posterior(p, prior)); }""",
+        p_fake,
+    )
+    assert found == pytest.approx([posterior(p_fake, prior) for prior in (0.0001, 0.01, 0.5, 0.75)])
+    slider = page.get_by_role("slider")
+    slider.press("Home")
+    assert slider.get_attribute("aria-valuetext") == "1 in 10,000 files is a fake"
+    assert page.inner_text(".prior-answer b") == "under 1\u202f%"
+
+
+def test_the_report_holds_the_answer_and_the_fingerprint_of_the_file(
+    visit: Any, files: dict[str, Path], tmp_path: Path
+) -> None:
+    page = visit()
+    ask(page, files["red.png"])
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the report").click()
+    assert download.value.suggested_filename == "red.png.deepfake-report.json"
+    download.value.save_as(tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["file"]["sha256"] == hashlib.sha256(files["red.png"].read_bytes()).hexdigest()
+    assert report["answer"]["verdict"] == "fake"
+    assert report["about"]["trained_on"] == "photographs"
+    assert report["posterior"]["p_fake"] == pytest.approx(report["answer"]["p_fake"])
+
+
+def test_on_paper_there_are_facts_in_the_place_of_buttons(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    ask(page, files["red.png"])
+    page.evaluate(
+        "window.print = () => { document.body.dataset.printed = document.querySelectorAll('details[open]').length; }"
+    )
+    page.get_by_role("button", name="Print").click()
+    page.wait_for_selector("[data-printed]")
+    assert page.get_attribute("body", "data-printed") == "1"
+    page.emulate_media(media="print")
+    assert page.inner_text("#fingerprint") == hashlib.sha256(files["red.png"].read_bytes()).hexdigest()
+    assert not page.locator(".button:visible").count()

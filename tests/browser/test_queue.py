@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+HEADLINE = "#answer h2"
+BUSY = '{"error": {"code": "too_busy", "message": "the line is full", "hint": "ask again"}}'
+
+
+def send(page: Any, *paths: Path) -> None:
+    page.set_input_files("#file", [str(path) for path in paths])
+
+
+def wait_for(page: Any, found: list[Any], count: int) -> None:
+    """Until the page has asked so often; the page goes on meanwhile."""
+    end_s = time.monotonic() + 30
+    while len(found) < count:
+        assert time.monotonic() < end_s, f"asked {len(found)} times, not {count}"
+        page.wait_for_timeout(50)
+
+
+def test_several_files_are_judged_in_a_row_and_chosen_from_a_list(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    send(page, files["red.png"], files["junk.jpg"], files["blue.png"])
+    page.locator(".file.real").wait_for()
+    states = page.locator(".file-state").all_inner_texts()
+    assert states == ["This face looks swapped", "No answer", "No trace of manipulation found"]
+    assert page.inner_text(HEADLINE) == "This face looks swapped"
+    page.locator(".file-main").nth(2).press("Enter")
+    assert page.inner_text(HEADLINE) == "No trace of manipulation found"
+    page.get_by_role("button", name="Remove blue.png").click()
+    page.get_by_role("button", name="Remove junk.jpg").click()
+    assert page.inner_text(HEADLINE) == "This face looks swapped"
+    assert page.locator("#files").is_hidden()
+
+
+def test_files_are_dropped_and_pasted(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    for kind, key in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+        page.evaluate(
+            """([kind, key, bytes]) => {
+              const carried = new DataTransfer();
+              carried.items.add(new File([new Uint8Array(bytes)], `${kind}.png`, { type: 'image/png' }));
+              const event = new Event(kind, { bubbles: true, cancelable: true });
+              Object.defineProperty(event, key, { value: carried });
+              document.body.dispatchEvent(event);
+            }""",
+            [kind, key, list(files["wall.png"].read_bytes())],
+        )
+        page.get_by_text(f"Answer for {kind}.png").wait_for()
+    assert page.locator(".file-name").all_inner_texts() == ["drop.png", "paste.png"]
+
+
+def test_a_refusal_is_shown_with_its_reason_and_what_to_do(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    send(page, files["junk.jpg"])
+    page.locator(".failure").wait_for()
+    assert page.inner_text(HEADLINE) == "This file cannot be read"
+    assert "picture" in page.inner_text(".hint").lower()
+    assert page.evaluate("document.activeElement.id") == "verdict"
+
+
+def test_a_full_service_is_asked_again_when_it_said(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    asked = []
+
+    def answer(route: Any) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.fulfill(status=429, body=BUSY, headers={"Retry-After": "2", "Content-Type": "application/json"})
+        else:
+            route.continue_()
+
+    page.route("**/predict_image**", answer)
+    send(page, files["red.png"])
+    page.get_by_text("The service is full. Asking again in 2 s").wait_for()
+    page.get_by_text("The service is full. Asking again in 1 s").wait_for()
+    page.locator(".verdict.fake").wait_for()
+    assert len(asked) == 2
+
+
+def test_what_no_program_of_ours_said_is_shown_too(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    page.route("**/predict_image**", lambda route: route.fulfill(status=413, body="<html>proxy</html>"))
+    send(page, files["red.png"])
+    page.locator(".failure").wait_for()
+    assert page.inner_text(HEADLINE) == "The file is too large"
+    assert "status 413" in page.inner_text(".failure")
+    page.unroute("**/predict_image**")
+    page.get_by_role("button", name="Try again").click()
+    page.locator(".verdict.fake").wait_for()
+
+
+def test_an_access_key_is_asked_for_and_sent(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    keys = []
+
+    def answer(route: Any) -> None:
+        keys.append(route.request.headers.get("authorization"))
+        route.fulfill(status=401, body="{}") if keys[-1] != "Bearer open sesame" else route.continue_()
+
+    page.route("**/predict_image**", answer)
+    send(page, files["red.png"])
+    page.get_by_role("textbox", name="Access key").fill("open sesame")
+    page.keyboard.press("Enter")
+    page.locator(".verdict.fake").wait_for()
+    assert keys == [None, "Bearer open sesame"]
+
+
+def test_work_is_cancelled_and_asked_for_again(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    held: list[Any] = []
+    page.route("**/predict_image**", lambda route: held.append(route))
+    send(page, files["red.png"], files["blue.png"])
+    page.get_by_role("button", name="Cancel").wait_for()
+    wait_for(page, held, 1)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("heading", name="Cancelled").wait_for()
+    wait_for(page, held, 2)
+    held[1].continue_()
+    page.unroute("**/predict_image**")
+    page.locator(".file.real").wait_for()  # the next in the list had its turn
+    page.get_by_role("button", name="Ask again").click()
+    page.locator(".verdict.fake").wait_for()
