@@ -97,6 +97,11 @@ def test_sound_without_a_picture_is_refused_even_with_a_cover(tmp_path: Path) ->
     assert "no picture track" in both_refuse(path).message
 
 
+def test_a_picture_track_without_a_single_frame_is_refused(clips: Any, tmp_path: Path) -> None:
+    for name, codec in (("none.mkv", "libx264"), ("none.avi", "mpeg4")):
+        both_refuse(clips.write(tmp_path / name, codec, frames=0))
+
+
 def test_no_such_file_and_a_folder(tmp_path: Path) -> None:
     both_refuse(tmp_path / "missing.mp4")
     both_refuse(tmp_path)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.media.look import look_at
+from deepfake_detector.media.look import colours, look_at
 
 
 def test_a_flat_picture() -> None:
@@ -31,3 +31,14 @@ def test_blur_is_seen_and_size_is_not(portrait: NDArray[np.uint8]) -> None:
 
 def test_a_strip_of_one_pixel_is_measured() -> None:
     assert look_at(np.full((1, 1000, 3), 9, np.uint8)).brightness == 9.0
+
+
+def test_colours_stay_when_a_picture_is_shifted_or_enlarged_and_change_with_it(portrait: NDArray[np.uint8]) -> None:
+    assert colours(portrait).sum() == pytest.approx(1, abs=1e-5)
+
+    def common(other: NDArray[np.uint8]) -> float:
+        return float(np.minimum(colours(portrait), colours(other)).sum())
+
+    assert common(np.roll(portrait, 30, axis=1)) > 0.9
+    assert common(cv2.resize(portrait, (640, 640))) > 0.9
+    assert common(255 - portrait) < 0.4

@@ -26,6 +26,8 @@ CONTAINERS = [
     ("clip.ogv", "libvpx"),
     ("clip.wmv", "wmv2"),
     ("clip.gif", "gif"),
+    ("clip.mp4", "libx265"),
+    ("clip.mkv", "libsvtav1"),
 ]
 
 

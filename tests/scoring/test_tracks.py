@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deepfake_detector.scoring.tracks import Sighting, closeness, follow
 
 
@@ -47,3 +49,9 @@ def test_closeness_is_one_for_itself_symmetric_and_nought_for_empty_boxes() -> N
     assert closeness(a, a) == 1.0
     assert closeness(a, b) == closeness(b, a) == 0.5
     assert closeness(a, (0.0, 0.0, 0.0, 10.0)) == 0.0
+
+
+def test_nobody_is_followed_across_a_cut() -> None:
+    before, after = seen(0, 10), seen(1, 10)
+    assert follow([before, after]) == [[0, 1]]
+    assert follow([before, replace(after, shot=1)]) == [[0], [1]]

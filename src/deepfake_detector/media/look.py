@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 SEEN_PX = 256  # longer side at which sharpness is measured: pictures of all sizes can be compared
 
+COLOURS_PX = 64  # side of the picture whose colours are counted
+
 
 @dataclass(frozen=True)
 class Look:
@@ -45,3 +47,10 @@ def _sharpness(grey: NDArray[np.uint8]) -> float:
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))
     return float(deviation[0, 0]) ** 2
+
+
+def colours(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Share of the picture that has each of 512 colours, float32 (512,): what stays when people move."""
+    small = cv2.resize(rgb, (COLOURS_PX, COLOURS_PX), interpolation=cv2.INTER_AREA)
+    counts = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3)
+    return np.asarray(counts.ravel() / COLOURS_PX**2, np.float32)

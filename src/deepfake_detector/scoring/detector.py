@@ -24,8 +24,8 @@ from deepfake_detector.scoring.fuse import video_verdict
 from deepfake_detector.scoring.heat import explain as explain_face
 from deepfake_detector.scoring.judged import Judged, face_verdict, followed, judged_by
 from deepfake_detector.scoring.kind import HEAD_BYTES, looks_like_image
-from deepfake_detector.scoring.overlap import overlapped
 from deepfake_detector.scoring.prior import posterior_at
+from deepfake_detector.scoring.shots import shot_at
 from deepfake_detector.scoring.verdict import ImageVerdict, VideoVerdict, name_model
 
 
@@ -113,7 +113,7 @@ class Detector:
         return answer.model_copy(update={"posterior": posterior_at(answer.p_fake, prior)})
 
     def video(self, path: Path, explain: bool = False, prior: float | None = None) -> VideoVerdict:
-        """Judge a video file by frames spread evenly over it.
+        """Judge a video file by frames spread over it and its shots.
 
         Args:
             path: of the file.
@@ -124,15 +124,14 @@ class Detector:
             UnreadableVideo, InputTooLarge: see `probe_video` and `read_frames`.
             BadInput: the prior is no share between 0 and 1.
         """
-        from deepfake_detector.media.video import probe_video, sample_frames  # libav: 0.1 s
+        from deepfake_detector.media.video import probe_video  # libav: 0.1 s
+        from deepfake_detector.scoring.watch import watch
 
         info = probe_video(path, self.limits.video)
-        frames = sample_frames(path, info, self.limits.frames, self.limits.video)
-        # Frames are dropped once looked at: sixteen of 4K are 400 MB.
-        seen = list(overlapped(lambda frame: (frame.t_s, self.look(frame.rgb)), frames, self._threads))
-        times_s = [t_s for t_s, _ in seen]
-        judged = self._score([cuts for _, cuts in seen])
-        faces = followed(times_s, judged)
+        seen, shots = watch(path, info, self.limits.frames, self.limits.video, self.look, self._threads)
+        times_s = [each.t_s for each in seen]
+        judged = self._score([each.cuts for each in seen])
+        faces = followed(times_s, [shot_at(t_s, shots) for t_s in times_s], judged)
         answer = video_verdict(faces, times_s, info.full_duration_s, self.model, sampled_s=info.duration_s)
         best = answer.best_frames
         if explain:
@@ -141,6 +140,7 @@ class Detector:
         return answer.model_copy(
             update={
                 "best_frames": best,
+                "shots": tuple(shots),
                 "posterior": posterior_at(answer.p_fake, prior),
                 "content_credentials": read_credentials(path),
             }

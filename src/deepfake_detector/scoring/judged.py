@@ -41,15 +41,18 @@ def face_verdict(judged: Judged) -> FaceVerdict:
     return FaceVerdict(**_fields(judged))
 
 
-def followed(times_s: Sequence[float], judged: Sequence[Sequence[Judged]]) -> list[VideoFaceVerdict]:
+def followed(
+    times_s: Sequence[float], shots: Sequence[int], judged: Sequence[Sequence[Judged]]
+) -> list[VideoFaceVerdict]:
     """The faces of all sampled frames, frame by frame, each with its track.
 
     Args:
         times_s: of the frames.
+        shots: the number of each frame's.
         judged: their faces.
     """
     flat = [(frame, each) for frame, faces in enumerate(judged) for each in faces]
-    sightings = [Sighting(frame, times_s[frame], each.face.box_px, each.p_fake) for frame, each in flat]
+    sightings = [Sighting(frame, times_s[frame], each.face.box_px, each.p_fake, shots[frame]) for frame, each in flat]
     track_of = {place: number for number, track in enumerate(follow(sightings)) for place in track}
     return [
         VideoFaceVerdict(**_fields(each), t_s=times_s[frame], track=track_of[place])

@@ -20,10 +20,11 @@ class Sighting:
     t_s: float
     box_px: BoxPx
     p_fake: float | None
+    shot: int = 0
 
 
 def follow(sightings: Sequence[Sighting]) -> list[list[int]]:
-    """Join sightings of the same face in neighbouring frames, nearest pairs first.
+    """Join sightings of the same face in neighbouring frames of a shot, nearest pairs first.
 
     Boxes overlap too seldom between frames that lie seconds apart, so nearness of centres decides, not their overlap.
 
@@ -37,12 +38,16 @@ def follow(sightings: Sequence[Sighting]) -> list[list[int]]:
     tracks: list[list[int]] = []
     for frame in sorted({s.frame for s in sightings}):
         here = [i for i, s in enumerate(sightings) if s.frame == frame]
-        still_open = [track for track in tracks if frame - sightings[track[-1]].frame <= MAX_GAP_FRAMES]
+        still_open = [track for track in tracks if _goes_on(sightings[track[-1]], sightings[here[0]])]
         for place, track in _pairs(sightings, still_open, here).items():
             track.append(place)
             here.remove(place)
         tracks += [[place] for place in here]
     return tracks
+
+
+def _goes_on(last: Sighting, here: Sighting) -> bool:
+    return here.frame - last.frame <= MAX_GAP_FRAMES and here.shot == last.shot
 
 
 def _pairs(sightings: Sequence[Sighting], tracks: Sequence[list[int]], here: Sequence[int]) -> dict[int, list[int]]:
