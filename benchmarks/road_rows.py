@@ -15,7 +15,7 @@ from benchmarks.start_rows import running
 from benchmarks.timing import Row, Way, compare
 from deepfake_detector.workspace import Workspace
 
-ROUNDS = 3
+ROUNDS, WALK_S = 3, 1200  # the walk takes a minute on a quiet machine
 # What a road consists of; the drawn sample is made there.
 TAKEN = (
     *("README.md", "bentofile.yaml", "drop.txt", "dvc.yaml", "params.yaml"),
@@ -30,7 +30,7 @@ def road_rows(material: Material) -> Iterator[Row]:
     _lay(material.workspace.root, road)
     environment = _environment(road, home)
     python = (sys.executable, "-m")
-    running((*python, "dvc", "repro"), road, environment, 400)()
+    running((*python, "dvc", "repro"), road, environment, WALK_S)()
     rounds = material.some(ROUNDS)
     repro = Way("dvc repro", running((*python, "dvc", "repro"), road, environment))
     version = Way("dvc --version", running((*python, "dvc", "--version"), road, environment))
@@ -54,7 +54,7 @@ def _lay(root: Path, road: Path) -> None:
     params["validate"]["min_images_per_class"] = 5
     params["prepare"]["side_px"] = 64
     params["train"] |= {"epochs": 1, "batch_size": 16}
-    params["evaluate"] |= {"bootstrap": 50, "grid_images": 4, "explain_images": 2}
+    params["evaluate"] |= {"bootstrap": 100, "grid_images": 4, "explain_images": 2}
     params["register"] |= {"min_accuracy": 0.0, "max_ece": 1.0, "min_robust_accuracy": 0.0, "max_latency_ms": 10_000}
     (road / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 

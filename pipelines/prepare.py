@@ -8,12 +8,7 @@ from tqdm import tqdm
 
 from deepfake_detector.data.archives import sha256_of
 from deepfake_detector.data.crops import cut_crops
-from deepfake_detector.data.manifest import read_manifest
-from deepfake_detector.data.omissions import omissions
-from deepfake_detector.data.repairs import read_drop_list
-from deepfake_detector.data.unfinished import resume
 from deepfake_detector.data.wanted import in_random_order, wanted
-from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import quietly, run_stage, write_report
 
@@ -21,6 +16,13 @@ from pipelines.stage import quietly, run_stage, write_report
 def main() -> None:
     """Cut every picture's face and pack the crops; say of every picture that gives none why."""
     workspace = Workspace().enter()
+    # Here, not above: every process that cuts imports this file, and needs neither pandas nor settings.
+    from deepfake_detector.data.manifest import read_manifest
+    from deepfake_detector.data.omissions import omissions
+    from deepfake_detector.data.repairs import read_drop_list
+    from deepfake_detector.data.unfinished import resume
+    from deepfake_detector.settings import read_settings
+
     settings = read_settings(workspace.params)
     prepare, fake_kinds = settings.prepare, settings.download.fake_kinds
     with quietly():  # TensorFlow, which the processes that cut need not load

@@ -5,9 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 
-from deepfake_detector.data.answers import refuse_if_stopped
-from deepfake_detector.data.manifest import build_manifest, write_manifest
-from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import run_stage, write_report
 
@@ -15,15 +12,18 @@ from pipelines.stage import run_stage, write_report
 def main() -> None:
     """Look at every picture, ask every question, write the answers down, and only then refuse."""
     workspace = Workspace().enter()
-    settings = read_settings(workspace.params)
-    # Here, not above: every worker process imports this file, and Great Expectations takes 7-10 s.
+    # Here, not above: every worker process imports this file, and needs neither Great Expectations (7-10 s) nor pandas.
+    from deepfake_detector.data.answers import refuse_if_stopped
     from deepfake_detector.data.checks import check_manifest
     from deepfake_detector.data.leaks import probe_leaks
     from deepfake_detector.data.listed import listed_labels
     from deepfake_detector.data.lookalikes import find_lookalikes
+    from deepfake_detector.data.manifest import build_manifest, write_manifest
     from deepfake_detector.data.summary import print_summary
     from deepfake_detector.evidence.leak_figure import draw_probes
+    from deepfake_detector.settings import read_settings
 
+    settings = read_settings(workspace.params)
     for old in (workspace.manifest, workspace.report("validate")):
         old.unlink(missing_ok=True)  # never an old answer beside a refusal
     raw, limit, rules = workspace.raw, settings.download.max_unpacked_bytes, settings.validate

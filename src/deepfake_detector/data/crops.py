@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from deepfake_detector.errors import ArchiveRejected, InputTooLarge, UnreadableI
 from deepfake_detector.media.crop import cut, place_in_crop
 from deepfake_detector.media.face import Face, FaceDetector
 from deepfake_detector.media.image import decode_image, encode_jpeg
-from deepfake_detector.settings import Prepare
+
+if TYPE_CHECKING:
+    from deepfake_detector.settings import Prepare
 
 
 @dataclass(frozen=True, eq=False)

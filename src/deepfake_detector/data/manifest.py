@@ -12,11 +12,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from deepfake_detector.data.archives import Archive, Entry, written_whole
-from deepfake_detector.data.examine import COLUMNS, Row, examine
+from deepfake_detector.data.examine import COLUMNS, Row, examine, examined
 from deepfake_detector.data.faces import FACE_COLUMNS
 from deepfake_detector.data.fingerprint import code_fingerprint, fingerprint
 from deepfake_detector.data.pieces import read_piece
-from deepfake_detector.data.place import Place
 from deepfake_detector.data.stream import in_order
 from deepfake_detector.errors import DataRejected
 
@@ -49,9 +48,9 @@ def build_manifest(
         tables = [read_piece(file) for file in files]
         unseen = [part for part, table in zip(parts, tables, strict=True) if table is None]
         waiting = ((entry, opened.place(entry)) for part in unseen for entry in part)
-        examined = in_order(partial(_examined, dict(fake_kinds)), waiting)
+        seen = in_order(partial(examined, dict(fake_kinds)), waiting)
         total, todo = len(opened.entries), sum(map(len, unseen))
-        rows = iter(tqdm(examined, total=total, initial=total - todo, desc="examining", unit="img"))
+        rows = iter(tqdm(seen, total=total, initial=total - todo, desc="examining", unit="img"))
         for i, (part, file) in enumerate(zip(parts, files, strict=True)):
             if tables[i] is None:
                 tables[i] = _fresh(islice(rows, len(part)), file)
@@ -101,8 +100,3 @@ def _fresh(rows: Iterable[Row], file: Path | None) -> pd.DataFrame:
 def _forget_others(pieces: Path, files: Sequence[Path | None]) -> None:
     for old in set(pieces.glob("*.parquet")) - set(files):
         old.unlink()
-
-
-def _examined(fake_kinds: dict[str, str], picture: tuple[Entry, Place]) -> Row:
-    entry, place = picture
-    return examine(entry, place.read(), fake_kinds.get(entry.source, ""))

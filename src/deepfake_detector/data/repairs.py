@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from deepfake_detector.data.archives import SPLITS
+from deepfake_detector.data.layout import SPLITS
 from deepfake_detector.errors import SettingsError
+
+if TYPE_CHECKING:  # see `wanted`
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from deepfake_detector.data.archives import SPLITS, Entry
 from deepfake_detector.data.faces import FACE_COLUMNS, face_from
 from deepfake_detector.data.repairs import LeftOut
 from deepfake_detector.media.face import Face
+
+if (
+    TYPE_CHECKING
+):  # the processes that cut import this module, and pandas takes longer to import than 500 pictures to cut
+    import pandas as pd
 
 NO_FACE = "no face found"
 _ENTRY = ("path", "split", "label", "group", "source")
