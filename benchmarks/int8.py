@@ -71,7 +71,7 @@ def _crops(material: Material, data: Path, split: str, most: int) -> tuple[NDArr
 
 def _graph(material: Material) -> Any:
     """The sealed graph as the engine reads it: one crop, uint8."""
-    from deepfake_detector.scoring.engine import ov  # type: ignore[attr-defined]
+    from deepfake_detector.inference import ov  # type: ignore[attr-defined]
 
     model = ov.Core().read_model(material.bundle.graph)
     side_px = material.bundle.contract.side_px
@@ -83,7 +83,7 @@ def _graph(material: Material) -> Any:
 
 def _compiled(model: Any) -> Any:
     """As the engine: a stream per core, and a few requests ahead of each."""
-    from deepfake_detector.scoring.engine import ov  # type: ignore[attr-defined]
+    from deepfake_detector.inference import ov  # type: ignore[attr-defined]
 
     compiled = ov.Core().compile_model(model, "CPU", {"NUM_STREAMS": str(cores()), "INFERENCE_NUM_THREADS": cores()})
     return ov.AsyncInferQueue(compiled, 2 * cores())

@@ -49,7 +49,7 @@ def onnx_runtime(graph: Path) -> Callable[[NDArray[np.uint8]], Any]:
 def matrix_product() -> Callable[[], float]:
     """One product of two large square matrices in the precision the engine uses, on all cores; returns its GFLOP."""
     # Through our own door, which stops OpenVINO's report to its maker.
-    from deepfake_detector.scoring.engine import ov  # type: ignore[attr-defined]
+    from deepfake_detector.inference import ov  # type: ignore[attr-defined]
 
     side = PRODUCT_SIDE
     left = ov.opset8.parameter([side, side], np.float32)
