@@ -1,0 +1,192 @@
+"""Good pictures and clips -> hundreds of bad ones: cut short, bombs, lies in headers, polyglots, pointers, fuzz.
+
+python tests/serving/hostile.py http://127.0.0.1:3000    sends them all to a service and counts its answers
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from PIL import Image
+
+PICTURES = {"PNG": {}, "JPEG": {"quality": 85}, "WEBP": {}, "GIF": {}, "BMP": {}, "TIFF": {"compression": "tiff_lzw"}}
+CLIPS = {"mp4": "mpeg4", "avi": "mjpeg", "mkv": "mpeg4", "webm": "libvpx", "gif": "gif", "ts": "mpeg2video"}
+ABSURD_PX = (0, 1, 65_535, 65_536, 2**31 - 1, 2**32 - 1)
+
+Hostile = tuple[str, str, bytes]  # name, the endpoint's field, content
+
+
+def hostile(rgb: np.ndarray, fuzzed: int = 12, seed: int = 1) -> Iterator[Hostile]:
+    """Make them from a picture uint8 (height, width, 3).
+
+    Args:
+        rgb: a picture, best with a face.
+        fuzzed: how many broken copies of each good file.
+        seed: of the fuzz.
+    """
+    rng = np.random.default_rng(seed)
+    good = {("image", name): picture(rgb, name) for name in PICTURES}
+    good |= {("video", name): clip(rgb, name, codec) for name, codec in CLIPS.items()}
+    for (field, name), data in good.items():
+        for i in range(1, 8):
+            yield f"cut {i}/8 {name}", field, data[: len(data) * i // 8]
+        for i in range(fuzzed):
+            yield f"fuzz {i} {name}", field, fuzz(data, rng, 2 ** (i % 9))
+        yield f"zeros in {name}", field, data[:64] + bytes(len(data) - 64)
+        yield f"{name} to the other", "video" if field == "image" else "image", data
+    for name, data in {**lies(good["image", "BMP"], good["image", "GIF"], good["image", "JPEG"]), **bombs()}.items():
+        yield name, "image", data
+    for name, data in {**strangers(good["image", "JPEG"], good["video", "mp4"]), **pointers()}.items():
+        yield name, "image", data
+        yield name, "video", data
+
+
+def picture(rgb: np.ndarray, name: str) -> bytes:
+    """A good picture."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, name, **PICTURES[name])
+    return buffer.getvalue()
+
+
+def clip(rgb: np.ndarray, name: str, codec: str) -> bytes:
+    """A good clip of 12 frames."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format={"ts": "mpegts", "mkv": "matroska"}.get(name, name)) as container:
+        stream = container.add_stream(codec, rate=12 if codec != "mpeg2video" else 25)
+        height, width = rgb.shape[:2]
+        stream.width, stream.height = width, height
+        stream.pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
+        for _ in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def fuzz(data: bytes, rng: np.random.Generator, changes: int) -> bytes:
+    """Some bytes changed, most of them near the start, where headers are."""
+    broken = bytearray(data)
+    for _ in range(changes):
+        place = int(min(rng.exponential(len(data) / 6), len(data) - 1))
+        broken[place] = int(rng.integers(256))
+    return bytes(broken)
+
+
+def png(width: int, height: int, pixels: bytes, colour: int = 2) -> bytes:
+    """A PNG whose header says what we like."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def lies(bmp: bytes, gif: bytes, jpeg: bytes) -> dict[str, bytes]:
+    """Headers that promise absurd sizes."""
+    found = {}
+    frame = jpeg.index(b"\xff\xc0")
+    for px in ABSURD_PX:
+        found[f"png of {px}"] = png(px, px, zlib.compress(b"\0" * 100))
+        found[f"bmp of {px}"] = bmp[:18] + struct.pack("<II", px, px) + bmp[26:]
+        found[f"gif of {px}"] = gif[:6] + struct.pack("<HH", px % 65536, px % 65536) + gif[10:]
+        found[f"jpeg of {px}"] = jpeg[: frame + 5] + struct.pack(">HH", px % 65536, px % 65536) + jpeg[frame + 9 :]
+        tags = [(256, px), (257, px), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, px), (279, px)]
+        table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+        found[f"tiff of {px}"] = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table + struct.pack("<I", 8)
+    return found
+
+
+def bombs() -> dict[str, bytes]:
+    """Small files that want much memory or time."""
+    row = b"\0" * (1 + 3 * 7000)
+    lines = zlib.compressobj(1)
+    packed = b"".join(lines.compress(row * 100) for _ in range(70)) + lines.flush()
+    frames = io.BytesIO()
+    tiny = Image.new("P", (2000, 2000))
+    tiny.save(frames, "GIF", save_all=True, append_images=[Image.new("P", (2000, 2000), i % 7) for i in range(60)])
+    text = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 2**31 - 1) + b"tEXt" + b"x" * 100
+    return {
+        "png of 49 megapixels": png(7000, 7000, packed),
+        "png that unpacks past its end": png(10, 10, zlib.compress(bytes(80_000_000), 1)),
+        "png of a megapixel wide line": png(49_000_000, 1, zlib.compress(bytes(147_000_001), 1)),
+        "gif of sixty large frames": frames.getvalue(),
+        "png with an endless text": text,
+    }
+
+
+def strangers(jpeg: bytes, mp4: bytes) -> dict[str, bytes]:
+    """Files of other kinds, and of two kinds at once."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a", bytes(10_000_000))
+    zipped = archive.getvalue()
+    return {
+        "nothing": b"",
+        "one byte": b"\xff",
+        "text": b"hello " * 1000,
+        "html": b"<!doctype html><script>alert(1)</script>",
+        "pdf": b"%PDF-1.7\n1 0 obj<</Type/Catalog>>endobj\n",
+        "elf": b"\x7fELF\x02\x01\x01" + bytes(500),
+        "zip": zipped,
+        "gzip bomb": zlib.compress(zlib.compress(bytes(50_000_000), 1), 1),
+        "noise": np.random.default_rng(2).bytes(50_000),
+        "jpeg then zip": jpeg + zipped,
+        "zip then jpeg": zipped + jpeg,
+        "jpeg then mp4": jpeg + mp4,
+        "mp4 then jpeg": mp4 + jpeg,
+        "gif that is a script": b"GIF89a/*" + bytes(40) + b"*/=alert(1)//;",
+        "only starts of pictures": b"".join(start + bytes(9) for start in (b"\xff\xd8\xff", b"\x89PNG", b"GIF89a")),
+        "boxes in boxes": b"".join(struct.pack(">I", 8 * (400 - i)) + b"moov" for i in range(400)),
+        "an endless box": struct.pack(">I4sQ", 1, b"moov", 2**63) + b"ftypisom",
+        "ebml of great length": b"\x1aE\xdf\xa3\x01" + b"\xff" * 200,
+        "riff that lies": b"RIFF\xff\xff\xff\xffAVI LIST\xff\xff\xff\xffhdrl" + bytes(100),
+        "ogg page after page": b"OggS\0\x02" + bytes(20) + b"\x01\xff" * 300,
+    }
+
+
+def pointers() -> dict[str, bytes]:
+    """Files that name other files and hosts."""
+    return {
+        "hls": b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+        "hls after a line": b"\n#EXTM3U\nhttp://127.0.0.1:1/a.ts\n",
+        "dash": b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>file:///etc/</BaseURL></MPD>',
+        "concat": b"ffconcat version 1.0\nfile /etc/passwd\n",
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+        "xml entity": b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><svg>&b;</svg>',
+        "sdp": b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nm=video 1 RTP/AVP 96\r\n",
+        "an address": b"http://127.0.0.1:1/secret.jpg",
+        "magick": b"push graphic-context\nimage over 0,0 0,0 'https://127.0.0.1/x'\npop graphic-context",
+        "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) (r) file\n",
+    }
+
+
+def main() -> None:
+    """Send them all, from four clients; each answer that is no 200 or 4xx is named."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    from deepfake_detector.data.sample import draw_sample
+
+    portrait = np.array(Image.open(io.BytesIO(draw_sample(3, "test", "real", 0))).convert("RGB"))
+    with httpx.Client(base_url=sys.argv[1], timeout=180) as client, ThreadPoolExecutor(4) as pool:
+
+        def ask(each: Hostile) -> tuple[str, int]:
+            name, field, data = each
+            return name, client.post(f"/predict_{field}", files={field: ("../../etc/passwd", data)}).status_code
+
+        answers = list(pool.map(ask, hostile(portrait)))
+    print(len(answers), "files:", dict(sorted(Counter(status for _, status in answers).items())))
+    print("neither 200 nor 4xx:", [name for name, status in answers if status != 200 and status // 100 != 4])
+
+
+if __name__ == "__main__":
+    main()
