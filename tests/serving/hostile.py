@@ -138,6 +138,10 @@ def strangers(jpeg: bytes, mp4: bytes) -> dict[str, bytes]:
         "zip": zipped,
         "gzip bomb": zlib.compress(zlib.compress(bytes(50_000_000), 1), 1),
         "noise": np.random.default_rng(2).bytes(50_000),
+        "credentials that are none": jpeg[:2]
+        + b"\xff\xeb\x00\x22JP\0\x01\0\0\0\x01\0\0\0\x18jumb"
+        + b"c2pa" * 4
+        + jpeg[2:],
         "jpeg then zip": jpeg + zipped,
         "zip then jpeg": zipped + jpeg,
         "jpeg then mp4": jpeg + mp4,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.scoring.verdict import ImageVerdict, VideoVerdict
+from deepfake_detector.serving.about import About
 
 
 def post(served: Any, path: str, data: bytes, name: str = "a.png", **more: Any) -> tuple[int, dict[str, Any]]:
@@ -129,9 +130,9 @@ def test_every_error_has_the_one_shape(
 
 
 def test_about_names_the_model(served: Any, tiny_bundle: Bundle) -> None:
-    found = served.ask("GET", "/about").json()
-    assert (found["sha256"], found["name"], found["trained_on"]) == (tiny_bundle.sha256, "pretrained", "photographs")
-    assert found["reason"] == "the model that ships with the code"
+    found = About.model_validate_json(served.ask("GET", "/about").content)
+    assert (found.sha256, found.name, found.trained_on) == (tiny_bundle.sha256, "pretrained", "photographs")
+    assert found.reason == "the model that ships with the code"
 
 
 def test_the_page_needs_no_other_address(served: Any) -> None:

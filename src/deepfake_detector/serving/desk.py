@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.serving.about import about
 from deepfake_detector.serving.crew import Crew
 from deepfake_detector.serving.line import Line
 from deepfake_detector.serving.logs import PredictionLog
@@ -37,13 +38,13 @@ class Desk:
 
     def __init__(self, bundle: Bundle, named: dict[str, str], options: Options) -> None:
         contract = bundle.contract
-        self.about: dict[str, Any] = {**named, "sha256": bundle.sha256, **contract.model_dump(mode="json")}
+        self.about = about(bundle, named)
         self.token = None if options.token is None else options.token.get_secret_value()
         self.metrics = Metrics()
         self.crew = Crew(bundle.path, options.workers, self.metrics.death)
         self.line = Line(options.line, options.workers)
         self._log = None if options.prediction_log is None else PredictionLog(options.prediction_log, bundle.sha256)
-        self.metrics.serve(bundle.sha256, named.get("version", ""), contract.run_id, named.get("name", ""))
+        self.metrics.serve(bundle.sha256, named["version"], contract.run_id, named["name"])
         self.metrics.watch("deepfake_line_places", "places taken in the line", lambda: self.line.taken)
         self.metrics.watch("deepfake_workers_ready", "workers that passed their self-test", lambda: self.crew.ready)
 
@@ -82,10 +83,9 @@ class Desk:
             done = await asyncio.wrap_future(order)
         except DetectorError as error:
             done = Done(report=Report(status=error.http_status, code=error.code), body=error_body(error))
-        worked_s = sum(done.report.steps_s.values())
-        waited_s = max(time.perf_counter() - start_s - worked_s, 0.0)
+        waited_s = max(time.perf_counter() - start_s - done.report.worked_s, 0.0)
         report = done.report.model_copy(update={"steps_s": {"wait": waited_s, **done.report.steps_s}})
-        self.line.worked(worked_s, places)
+        self.line.worked(done.report.worked_s, places)
         self.metrics.answer(job.kind, report)
         if report.failure:
             logger.error("judging failed", extra={"request_id": request_id, "traceback": report.failure})

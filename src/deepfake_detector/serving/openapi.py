@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from deepfake_detector.model.bundle import Contract
 from deepfake_detector.scoring.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
+from deepfake_detector.serving.about import About
 
 PLACE = "#/components/schemas/"
 ERROR = {
@@ -66,7 +66,7 @@ PARAMETERS = [
 def description() -> dict[str, Any]:
     """The whole description."""
     schemas: dict[str, Any] = {"Error": ERROR}
-    for made in (ImageVerdict, VideoVerdict, Contract):
+    for made in (ImageVerdict, VideoVerdict, About):
         schema = TypeAdapter(made).json_schema(mode="serialization", ref_template=f"{PLACE}{{model}}")
         schemas |= schema.pop("$defs", {}) | {made.__name__: schema}
     one_of = {"anyOf": [{"$ref": f"{PLACE}ImageVerdict"}, {"$ref": f"{PLACE}Error"}]}
@@ -84,7 +84,10 @@ def description() -> dict[str, Any]:
             "/predict_video": _predict("judge one video", "video", {"$ref": f"{PLACE}VideoVerdict"}),
             "/predict_images": _predict("judge up to 16 pictures; answers in the order sent", "images", many, True),
             "/about": {
-                "get": _get("which model answers and why, on what it was trained and how it was judged", _about())
+                "get": _get(
+                    "which model answers and why, on what it was trained and how it was judged",
+                    {"$ref": f"{PLACE}About"},
+                )
             },
         },
         "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
@@ -113,11 +116,6 @@ def _predict(summary: str, field: str, answer: dict[str, Any], several: bool = F
 
 def _get(summary: str, answer: dict[str, Any]) -> dict[str, Any]:
     return {"summary": summary, "operationId": "about", "responses": {"200": _json("the answer", answer)}}
-
-
-def _about() -> dict[str, Any]:
-    named = {name: {"type": "string"} for name in ("name", "version", "reason", "sha256")}
-    return {"allOf": [{"$ref": f"{PLACE}Contract"}], "properties": named, "required": list(named)}
 
 
 def _json(said: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:

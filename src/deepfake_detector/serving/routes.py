@@ -119,7 +119,7 @@ def _question(request: Request) -> Question:
 
 
 def _about(request: Request) -> Response:
-    return JSONResponse(request.app.state.desk.about)
+    return JSONResponse(request.app.state.desk.about.model_dump(mode="json"))
 
 
 def _metrics(request: Request) -> Response:

@@ -41,7 +41,8 @@ class Report(_Frozen):
     faces_p_fake: tuple[float, ...] = ()
     face_px: float = 0.0  # shorter side of the largest face
     bytes: int = 0  # of the file
-    steps_s: dict[str, float] = {}
+    worked_s: float = 0.0
+    steps_s: dict[str, float] = {}  # decode is what was not hidden behind find and score
     quality: Quality | None = None
     failure: str = ""  # a traceback for the log, never for the client
 

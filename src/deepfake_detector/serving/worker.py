@@ -86,6 +86,7 @@ def _report(verdict: ImageVerdict | VideoVerdict, detector: WatchedDetector, siz
         faces_p_fake=judged,
         face_px=max((min(face.box_px[2:]) for face in verdict.faces), default=0.0),
         bytes=size,
+        worked_s=total_s,
         steps_s={"decode": max(total_s - known_s, 0.0), **detector.steps_s},
         quality=detector.quality,
     )
