@@ -11,6 +11,7 @@ from pathlib import Path
 # On import OpenVINO reports to its maker, unasked, and writes to the home folder; where this package is missing it
 # uses a stub instead. There is no setting for it.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # converts models: a third of the import
 import openvino as ov  # noqa: E402
 from openvino import CompiledModel as CompiledModel  # noqa: E402
 from openvino import InferRequest as InferRequest  # noqa: E402

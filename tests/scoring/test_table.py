@@ -9,9 +9,9 @@ from deepfake_detector.scoring.decision import DRAWN_WARNING
 from deepfake_detector.scoring.table import print_table
 
 
-def printed(*rows: dict) -> str:
+def printed(*rows: dict, width: int = 100) -> str:
     out = io.StringIO()
-    print_table(list(rows), Console(file=out, width=100, no_color=True))
+    print_table(list(rows), Console(file=out, width=width, no_color=True))
     return out.getvalue()
 
 
@@ -60,3 +60,14 @@ def test_no_score_is_no_number_and_markup_in_names_stays_text() -> None:
 def test_an_error_says_what_to_do() -> None:
     text = printed({"file": "x.mp4", "error": {"code": "c", "message": "it is empty", "hint": "send another"}})
     assert "it is empty (send another)" in text
+
+
+def test_prior_and_content_credentials_stand_beside_the_score_and_absence_is_not_told() -> None:
+    credentials = {"state": "untrusted", "note": "nobody vouches"}
+    told = printed(
+        answer("a.jpg", posterior={"prior": 0.001, "p_fake": 0.0101}, content_credentials=credentials), width=200
+    )
+    assert "where 0.1 % are fakes, this is one with 1 %" in told
+    assert "Content Credentials untrusted: nobody vouches" in told
+    silent = printed(answer("a.jpg", posterior=None, content_credentials={"state": "absent", "note": "means nothing"}))
+    assert "Credentials" not in silent

@@ -25,6 +25,9 @@ def predict(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Images or videos; - reads one from stdin.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array, a row per file.")] = False,
     explain: Annotated[Path | None, typer.Option(help="Write a picture that explains the answer (one FILE).")] = None,
+    prior: Annotated[
+        float | None, typer.Option(help="Share of fakes where the files come from, above 0 and under 1.")
+    ] = None,
     model: Model = None,
 ) -> None:
     """Judge images and videos, told apart by their content.
@@ -37,6 +40,8 @@ def predict(
     Examples:
       deepfake predict portrait.jpg clip.mp4              a table
       deepfake predict portrait.jpg --explain why.png     faces boxed, and where the evidence lies
+      deepfake predict clip.mp4 --explain why.png         its timeline
+      deepfake predict portrait.jpg --prior 0.001         what an alarm is worth where one in a thousand is a fake
       deepfake predict *.jpg --json | jq '.[].verdict'    for programs
       curl -s ADDRESS | deepfake predict -                from standard input
       deepfake predict portrait.jpg --model champion      ask the champion, whatever it was trained on
@@ -45,9 +50,11 @@ def predict(
         raise BadInput(f"--explain takes one FILE, not {len(files)}", "call `deepfake predict` once per file")
     from deepfake_detector.scoring.choice import choose
     from deepfake_detector.scoring.detector import Detector
+    from deepfake_detector.scoring.prior import posterior_at
 
+    posterior_at(None, prior)  # refuses a wrong one before the model is loaded
     detector = Detector(choose(model).bundle)
-    answers = [_row(detector, name, explain) for name in files]
+    answers = [_row(detector, name, explain, prior) for name in files]
     rows = [row for row, _ in answers]
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -58,11 +65,11 @@ def predict(
     raise typer.Exit(max(code for _, code in answers))
 
 
-def _row(detector: Detector, name: str, explain: Path | None) -> tuple[Row, int]:
+def _row(detector: Detector, name: str, explain: Path | None, prior: float | None) -> tuple[Row, int]:
     """Answer one file -> its row and exit code; an error is a row too, so that the other files are still answered."""
     try:
         with _file(name, detector.limits.video.max_bytes) as path:
-            return {"file": name} | _judge(detector, path, explain), 0
+            return {"file": name} | _judge(detector, path, explain, prior), 0
     except DetectorError as error:
         found = error
     except OSError as error:
@@ -72,22 +79,19 @@ def _row(detector: Detector, name: str, explain: Path | None) -> tuple[Row, int]
     return {"file": name, "error": {"code": found.code, "message": found.message, "hint": found.hint}}, found.exit_code
 
 
-def _judge(detector: Detector, path: Path, explain: Path | None) -> Row:
-    from deepfake_detector.scoring.detector import is_image
+def _judge(detector: Detector, path: Path, explain: Path | None, prior: float | None) -> Row:
+    answer = detector.file(path, prior)
+    if explain is not None:
+        from deepfake_detector.media.image import decode_image, encode_png
+        from deepfake_detector.scoring.picture import explain_image, explain_video
 
-    if explain is None:
-        return detector.file(path).model_dump(mode="json")
-    from deepfake_detector.media.image import encode_png
-    from deepfake_detector.scoring.picture import explain_image, explain_video
-
-    if is_image(path):
-        rgb = detector.picture(path)
-        judged = detector.judge(rgb)
-        _keep(explain, encode_png(explain_image(rgb, judged, detector.model.thresholds)))
-        return detector.image_of(judged).model_dump(mode="json")
-    verdict = detector.video(path)
-    _keep(explain, encode_png(explain_video(verdict)))
-    return verdict.model_dump(mode="json")
+        if answer.kind == "video":
+            page = explain_video(answer)
+        else:
+            rgb = decode_image(detector.picture(path), detector.limits.image)
+            page = explain_image(rgb, detector.judge(rgb), detector.model.thresholds)
+        _keep(explain, encode_png(page))
+    return answer.model_dump(mode="json")
 
 
 def _keep(path: Path, png: bytes) -> None:

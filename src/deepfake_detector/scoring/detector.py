@@ -59,20 +59,20 @@ class Detector:
         self._eyes = FaceDetector()
         self._threads = streams or cores()
 
-    def file(self, path: Path) -> ImageVerdict | VideoVerdict:
-        """Judge a file as the image or video that its content says it is.
+    def file(self, path: Path, prior: float | None = None) -> ImageVerdict | VideoVerdict:
+        """Judge a file as the image or video that its content says it is; for `prior` see `image`.
 
         Raises:
             OSError: it cannot be read.
             UnreadableImage, UnreadableVideo, InputTooLarge: see `image` and `video`.
         """
-        return self.image_of(self.judge(self.picture(path))) if is_image(path) else self.video(path)
+        return self.image(self.picture(path), prior=prior) if is_image(path) else self.video(path, prior=prior)
 
-    def picture(self, path: Path) -> NDArray[np.uint8]:
-        """Pixels of a picture file, uint8 (height, width, 3); one over the limit is not read first."""
+    def picture(self, path: Path) -> bytes:
+        """Content of a picture file; one over the limit is not read first."""
         if (found := path.stat().st_size) > (most := self.limits.image.max_bytes):
             raise InputTooLarge(f"{path.name} has {found:,} bytes, the limit is {most:,}", "send a smaller file")
-        return decode_image(path.read_bytes(), self.limits.image)
+        return path.read_bytes()
 
     def image(self, data: bytes, explain: bool = False, prior: float | None = None) -> ImageVerdict:
         """Judge an encoded picture.

@@ -16,6 +16,7 @@ from deepfake_detector.scoring.verdict import Answer, VideoVerdict
 
 MAX_SIDE_PX = 1600
 TILE_PX = 224
+PLOT_PX, EDGE_PX = (960, 360), 84
 
 
 def explain_image(rgb: NDArray[np.uint8], judged: Sequence[Judged], thresholds: Thresholds) -> NDArray[np.uint8]:
@@ -40,34 +41,47 @@ def explain_image(rgb: NDArray[np.uint8], judged: Sequence[Judged], thresholds: 
 
 
 def explain_video(verdict: VideoVerdict) -> NDArray[np.uint8]:
-    """Plot p_fake of the most suspicious face of each sampled frame over time, with the two thresholds."""
-    width_px, height_px, edge_px = 960, 360, 60
-    page = Image.new("RGB", (width_px, height_px), "white")
+    """Plot p_fake of the most suspicious face of each sampled frame over time, with cuts and the two thresholds."""
+    page = Image.new("RGB", PLOT_PX, "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(16)
-
-    def at(t_s: float, p: float) -> tuple[float, float]:
-        x = edge_px + (width_px - 2 * edge_px) * t_s / max(verdict.duration_s, 1e-9)
-        return x, height_px - edge_px - (height_px - 2 * edge_px) * p
-
-    marks: list[tuple[Answer, float]] = [
-        ("fake", verdict.model.thresholds.flag),
-        ("real", verdict.model.thresholds.clear),
-    ]
-    for name, level in marks:
-        draw.line([at(0, level), at(verdict.duration_s, level)], fill=COLOURS[name], width=1)
-        draw.text(at(0, level), f"{name} {level:.2f}", fill=COLOURS[name], font=font, anchor="ls")
-    draw.rectangle([at(0, 1), at(verdict.duration_s, 0)], outline="black")
+    end_s, marks = max(verdict.duration_s, 1e-9), verdict.model.thresholds
+    _axes(draw, end_s, font)
+    for cut in verdict.shots[1:]:
+        x, _ = _at(cut.start_s, 0, end_s)
+        draw.line([(x, EDGE_PX), (x, PLOT_PX[1] - EDGE_PX)], fill="silver")
+        draw.text((x + 3, EDGE_PX), "cut", fill="grey", font=font)
+    levels: list[tuple[Answer, float]] = [("fake", marks.flag), ("real", marks.clear)]
+    for name, level in levels:
+        x, y = _at(end_s, level, end_s)
+        draw.line([_at(0, level, end_s), (x, y)], fill=COLOURS[name], width=1)
+        draw.text((x + 6, y), f"{name} {level:.2f}", fill=COLOURS[name], font=font, anchor="lm")
     known = [(m.t_s, m.p_fake) for m in verdict.timeline if m.p_fake is not None]
-    draw.line([at(t_s, p) for t_s, p in known], fill="black", width=2)
+    draw.line([_at(t_s, p, end_s) for t_s, p in known], fill="black", width=2)
     for t_s, p in known:
-        x, y = at(t_s, p)
-        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=COLOURS[decide(p, verdict.model.thresholds)])
-    said = "no face judged" if verdict.p_fake is None else f"p_fake {verdict.p_fake:.3f}"
-    draw.text((edge_px, 20), f"{verdict.verdict}: {said}", fill="black", font=font)
-    draw.text(
-        (edge_px, height_px - 40), f"0 s to {verdict.duration_s:.1f} s; up: p_fake, 0 to 1", fill="black", font=font
-    )
+        x, y = _at(t_s, p, end_s)
+        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=COLOURS[decide(p, marks)])
+    said = "no face judged" if verdict.p_fake is None else f"p_fake {verdict.p_fake:.3f}, {verdict.evidence} evidence"
+    draw.text((EDGE_PX, 20), f"{verdict.verdict}: {said}", fill="black", font=font)
     return np.array(page)
+
+
+def _at(t_s: float, p: float, end_s: float) -> tuple[float, float]:
+    """Place in the plot, px."""
+    width_px, height_px = PLOT_PX
+    return EDGE_PX + (width_px - 2 * EDGE_PX) * t_s / end_s, height_px - EDGE_PX - (height_px - 2 * EDGE_PX) * p
+
+
+def _axes(draw: ImageDraw.ImageDraw, end_s: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> None:
+    draw.rectangle([_at(0, 1, end_s), _at(end_s, 0, end_s)], outline="black")
+    for fifth in range(6):
+        x, y = _at(end_s * fifth / 5, 0, end_s)
+        draw.text((x, y + 6), f"{end_s * fifth / 5:.1f} s", fill="black", font=font, anchor="mt")
+    for p in (0.0, 0.5, 1.0):
+        x, y = _at(0, p, end_s)
+        draw.text((x - 6, y), f"{p:.1f}", fill="black", font=font, anchor="rm")
+    draw.text(
+        (PLOT_PX[0] / 2, PLOT_PX[1] - 12), "p_fake of the most suspicious face", fill="grey", font=font, anchor="mb"
+    )
 
 
 def _box(draw: ImageDraw.ImageDraw, judged: Judged, number: int, scale: float, thresholds: Thresholds) -> None:

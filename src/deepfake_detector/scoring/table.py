@@ -42,7 +42,17 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         return name, _coloured("error"), "", "", escape(f"{error['message']} ({error['hint']})")
     p_fake = "" if row["p_fake"] is None else f"{row['p_fake']:.3f}"
     reasons = [reason for reason in row["reasons"] if reason != DRAWN_WARNING]
-    return name, _verdict(row), p_fake, row["evidence"] or "", escape("\n".join(reasons))
+    return name, _verdict(row), p_fake, row["evidence"] or "", escape("\n".join([*reasons, *_beside(row)]))
+
+
+def _beside(row: dict[str, Any]) -> list[str]:
+    """What stands beside the score: the prior's effect, and Content Credentials where the file carries some."""
+    said = []
+    if posterior := row.get("posterior"):
+        said.append(f"where {_percent(posterior['prior'])} are fakes, this is one with {_percent(posterior['p_fake'])}")
+    if (credentials := row.get("content_credentials")) and credentials["state"] != "absent":
+        said.append(f"Content Credentials {credentials['state']}: {credentials['note']}")
+    return said
 
 
 def _verdict(row: dict[str, Any]) -> str:
@@ -52,3 +62,7 @@ def _verdict(row: dict[str, Any]) -> str:
 
 def _coloured(word: str) -> str:
     return f"[{COLOURS[word]}]{word}[/]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
