@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deepfake_detector.errors import UnreadableVideo
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.scoring.detector import Detector
 from deepfake_detector.scoring.shots import second_look, shot_at, shots_of
@@ -65,3 +66,15 @@ def test_a_face_in_the_same_place_after_a_cut_is_another_track_and_a_short_shot_
     assert answer.p_fake == answer.tracks[1].p_fake
     assert len(answer.timeline) <= 24
     assert [moment.t_s for moment in answer.timeline] == sorted(moment.t_s for moment in answer.timeline)
+
+
+def test_a_second_look_that_fails_leaves_the_first(
+    tiny_bundle: Bundle, cut_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise UnreadableVideo("cut short")
+
+    monkeypatch.setattr("deepfake_detector.scoring.watch.read_frames", gone)
+    answer = Detector(tiny_bundle).video(cut_clip)
+    assert len(answer.timeline) == 16
+    assert len(answer.shots) == 3

@@ -1,4 +1,4 @@
-"""A process -> the same process with OpenCV confined to one thread."""
+"""A process -> the same process with OpenCV, and so the face finder, confined to one thread."""
 
 import cv2
 

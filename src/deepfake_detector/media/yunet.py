@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import ToolFailed
-from deepfake_detector.inference import InferRequest, Requests, compile_graph, cores
+from deepfake_detector.inference import InferRequest, Requests, compile_graph
 
 FILE = "face_detection_yunet_2023mar.onnx"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 STRIDES_PX = (8, 16, 32)
 SAME_BOX = 0.3  # boxes that share more of their union are one face
 MOST = 500
+MAX_STREAMS = 8  # each holds its own memory for every size of picture it has seen
 
 Rows = NDArray[np.float32]
 
@@ -56,7 +57,9 @@ def load() -> Requests:
     Raises:
         ToolFailed: the file is missing or is not the known one.
     """
-    return Requests(compile_graph(_content(), (1, 3, -1, -1), "f32", cores(), planes=True))
+    # As many as OpenCV has threads: one in processes of which there is one per core, see `use_one_thread`.
+    streams = min(max(cv2.getNumThreads(), 1), MAX_STREAMS)
+    return Requests(compile_graph(_content(), (1, 3, -1, -1), "f32", streams, planes=True))
 
 
 def _content() -> bytes:

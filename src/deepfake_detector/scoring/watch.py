@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_detector.errors import InputTooLarge, UnreadableVideo
 from deepfake_detector.media.crop import Cut
 from deepfake_detector.media.look import colours
 from deepfake_detector.media.video import Frame, VideoInfo, read_frames, sample_frames
@@ -52,7 +54,9 @@ def watch(
     seen = list(overlapped(see, sample_frames(path, info, count, limits), threads))
     shots = _shots(seen, info)
     if again_s := second_look([each.t_s for each in seen], shots)[: count // 2]:
-        more = overlapped(see, read_frames(path, again_s, limits), threads)
+        more: list[Seen] = []
+        with suppress(UnreadableVideo, InputTooLarge):  # cut short there, or too far from a keyframe: the rest is seen
+            more = list(overlapped(see, read_frames(path, again_s, limits), threads))
         seen = sorted({each.t_s: each for each in [*seen, *more]}.values(), key=lambda each: each.t_s)
         shots = _shots(seen, info)
     return seen, shots
