@@ -12,5 +12,6 @@ export function bestFramesOf(answer, go) {
       frame.explanation && cropPair(frame.explanation, `Face ${frame.track + 1} at ${clock(frame.t_s)}`),
       html("div", { class: "best-words" },
         html("button", { type: "button", class: "link", onclick: () => go(frame.t_s) }, `Show ${clock(frame.t_s)}`),
-        answer.tracks.length > 1 && html("span", {}, `Face ${frame.track + 1}`), html("span", { class: "number" }, score(frame.p_fake)))))));
+        html("span", { class: "number" }, score(frame.p_fake)),
+        answer.tracks.length > 1 && html("span", { class: "small" }, `Face ${frame.track + 1}`))))));
 }
