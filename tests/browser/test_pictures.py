@@ -59,6 +59,14 @@ def test_a_picture_without_a_face_gets_no_score(visit: Any, files: dict[str, Pat
     assert page.locator(".scale, .prior, .box").count() == 0
 
 
+def test_a_picture_that_the_browser_cannot_show_is_answered_all_the_same(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    ask(page, files["red.tif"])
+    page.get_by_text("Your browser cannot show this format").wait_for()
+    assert page.inner_text(HEADLINE) == "This face looks swapped"
+    assert page.locator(".crop-pair").count() == 1  # what the detector saw is there all the same
+
+
 @pytest.mark.parametrize("name", ["two.png", "turned.jpg"])
 def test_boxes_and_heat_lie_on_the_faces_also_of_turned_pictures(visit: Any, files: dict[str, Path], name: str) -> None:
     page = visit()

@@ -62,8 +62,8 @@ def compare(verdict: Answer, p_fake: float, thresholds: Thresholds) -> str:
     if verdict == "fake":
         return f"{p_fake:.3f}, at or above {thresholds.flag:.3f}, the mark from which a face is called fake"
     if verdict == "real":
-        return f"{p_fake:.3f}, at or below {thresholds.clear:.3f}, the mark up to which a face is called real"
-    return f"{p_fake:.3f}, between {thresholds.clear:.3f} (real) and {thresholds.flag:.3f} (fake): too close to call"
+        return f"{p_fake:.3f}, at or below {thresholds.clear:.3f}, the mark up to which no trace of a fake is seen"
+    return f"{p_fake:.3f}, between {thresholds.clear:.3f} (no trace) and {thresholds.flag:.3f} (fake): too close to call"
 
 
 def unjudged(faces: Sequence[FaceVerdict]) -> list[str]:
