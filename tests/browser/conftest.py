@@ -114,7 +114,10 @@ def files(
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("files")
-    found = {name: folder / name for name in ("red.png", "blue.png", "two.png", "turned.jpg", "red.tif", "wall.png", "junk.jpg")}
+    found = {
+        name: folder / name
+        for name in ("red.png", "blue.png", "two.png", "turned.jpg", "red.tif", "wall.png", "junk.jpg")
+    }
     found["red.png"].write_bytes(encode_png(red_portrait))
     found["blue.png"].write_bytes(encode_png(blue_portrait))
     Image.fromarray(red_portrait).save(found["red.tif"])

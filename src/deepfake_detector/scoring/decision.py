@@ -59,11 +59,12 @@ def warnings(model: ModelNamed) -> tuple[str, ...]:
 
 def compare(verdict: Answer, p_fake: float, thresholds: Thresholds) -> str:
     """Say how a score stands to the thresholds, with the numbers."""
+    clear, flag = f"{thresholds.clear:.3f}", f"{thresholds.flag:.3f}"
     if verdict == "fake":
-        return f"{p_fake:.3f}, at or above {thresholds.flag:.3f}, the mark from which a face is called fake"
+        return f"{p_fake:.3f}, at or above {flag}, the mark from which a face is called fake"
     if verdict == "real":
-        return f"{p_fake:.3f}, at or below {thresholds.clear:.3f}, the mark up to which no trace of a fake is seen"
-    return f"{p_fake:.3f}, between {thresholds.clear:.3f} (no trace) and {thresholds.flag:.3f} (fake): too close to call"
+        return f"{p_fake:.3f}, at or below {clear}, the mark up to which no trace of a fake is seen"
+    return f"{p_fake:.3f}, between {clear} (no trace) and {flag} (fake): too close to call"
 
 
 def unjudged(faces: Sequence[FaceVerdict]) -> list[str]:
