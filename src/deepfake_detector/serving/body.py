@@ -13,7 +13,7 @@ from deepfake_detector.serving.refusals import TooSlow, UploadRejected
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-IDLE_S = 20.0  # an upload that stands still so long is given up
+IDLE_S, UPLOAD_S = 20.0, 100.0  # an upload that stands still so long, or takes so long, is given up
 DRAIN_BYTES, DRAIN_S = 2 * MIB, 2.0  # what is still read of a body that was refused
 
 
@@ -42,18 +42,25 @@ class Body:
         try:
             if self._declared > upload.body_bytes:
                 raise too_large(upload)
-            size = 0
-            while not self._whole:
-                chunk = await self._next(IDLE_S)
-                size += len(chunk)
-                if size > upload.body_bytes:
-                    raise too_large(upload)
-                form.feed(chunk)
+            async with asyncio.timeout(UPLOAD_S):
+                await self._read(form)
             form.finish()
+        except TimeoutError:
+            form.close()
+            raise TooSlow(f"the upload took more than {UPLOAD_S:.0f} seconds", "send a smaller file") from None
         except BaseException:
             form.close()
             raise
         return form
+
+    async def _read(self, form: Form) -> None:
+        size = 0
+        while not self._whole:
+            chunk = await self._next(IDLE_S)
+            size += len(chunk)
+            if size > form.upload.body_bytes:
+                raise too_large(form.upload)
+            form.feed(chunk)
 
     async def drain(self) -> None:
         """Read what is left if it is little: a client that is still sending would not see why it was refused."""

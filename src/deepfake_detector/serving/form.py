@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -66,9 +66,16 @@ class Form:
             declared = content_type or "of no declared type"
             raise NotAForm(f"the body is {declared}, not multipart/form-data with a boundary", self._how)
         self._part, self._bytes, self._ended = _Part(), 0, False
-        names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "end")
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._part_begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+            "on_end": self._end,
+        }
         try:
-            callbacks = cast("MultipartCallbacks", {f"on_{name}": getattr(self, f"_{name}") for name in names})
             self._parser = MultipartParser(boundary, callbacks)
         except FormParserError as error:
             raise NotAForm(f"the form's boundary cannot be used: {error}", self._how) from error
