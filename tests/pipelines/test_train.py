@@ -94,7 +94,7 @@ def test_a_killed_training_goes_on_in_the_same_run(workspace, monkeypatch, capsy
     assert run_stage(main) == 0
     assert report(workspace)["resumed_at_epoch"] == 1
     assert report(workspace)["run_id"] == run.info.run_id
-    assert len(open_client().get_metric_history(run.info.run_id, "loss")) == 2
+    assert len(open_client().get_metric_history(run.info.run_id, "train_loss")) == 2
 
 
 def test_another_setting_does_not_resume_the_killed_one(workspace, monkeypatch) -> None:

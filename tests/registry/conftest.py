@@ -160,6 +160,7 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, lib
     for name, value in made.workspace.tool_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "3600")  # no surprises among the metrics
     monkeypatch.chdir(root)
     return made
 

@@ -30,7 +30,7 @@ def test_the_file_and_mlflow_tell_the_same(road: Any) -> None:
         pass
     rows = read_rows("road")
     assert sorted(rows, key=lambda r: r.name) == sorted(board._ask("road"), key=lambda r: r.name)
-    assert {r.name: (r.metrics["loss"], r.params["epochs"], r.tags["network"]) for r in rows} == {
+    assert {r.name: (r.metrics["train_loss"], r.params["epochs"], r.tags["network"]) for r in rows} == {
         "run 0": (0.0, "0", "tiny"),
         "run 1": (0.1, "1", "tiny"),
     }

@@ -42,7 +42,7 @@ def test_a_live_run_is_completed_in_place(road: Any, epochs: int) -> None:
     run = client.get_run(run_id)
     assert run.info.run_name == f"tiny 2 epochs on sample {candidate.weights_sha256[:8]}"
     assert (run.info.status, run.info.end_time) == ("FINISHED", ended)  # its duration stays the training's
-    assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2]
+    assert [metric.step for metric in client.get_metric_history(run_id, "train_loss")] == [1, 2]
     assert run.data.params == {"epochs": "2", "network": "tiny", "parameters": "4"}
     assert run.data.metrics["test_accuracy_low"] == pytest.approx(candidate.metrics["test_accuracy"] - 0.05)
     assert run.data.metrics["train_seconds"] == 1.5

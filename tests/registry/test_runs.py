@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ def start(resume: str | None = None, **params: object) -> Any:
 
 
 def losses(run_id: str) -> list[tuple[int, float]]:
-    return [(metric.step, metric.value) for metric in open_client().get_metric_history(run_id, "loss")]
+    return [(metric.step, metric.value) for metric in open_client().get_metric_history(run_id, "train_loss")]
 
 
 def test_a_run_from_start_to_end(road: Any) -> None:
@@ -31,8 +33,22 @@ def test_a_run_from_start_to_end(road: Any) -> None:
     found = open_client().get_run(run.run_id)
     assert (found.info.status, found.info.run_name) == ("FINISHED", "tiny-2ep")
     assert (found.data.params, found.data.tags["network"]) == ({"epochs": "2"}, "tiny")
-    assert found.data.metrics == {"loss": 0.5, "val_auc": 0.8}
+    assert found.data.metrics == {"train_loss": 0.5, "val_auc": 0.8}
     assert losses(run.run_id) == [(1, 0.7), (2, 0.5)]
+
+
+def test_the_load_of_the_machine_is_logged_beside(road: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.01")
+    monkeypatch.setattr("deepfake_detector.registry.runs.SAMPLES_TO_MEAN", 1)
+    metrics: dict[str, float] = {}
+    with start() as run:
+        deadline = time.monotonic() + 60
+        while not metrics and time.monotonic() < deadline:
+            time.sleep(0.02)
+            metrics = open_client().get_run(run.run_id).data.metrics
+    assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
+    assert metrics["system/system_memory_usage_megabytes"] > 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
 
 
 @pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])

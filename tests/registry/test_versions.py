@@ -86,6 +86,16 @@ def test_a_worse_one_is_challenger_and_a_better_one_champion(road: Any) -> None:
     assert aliases(shelf) == {"champion": "3", "previous": "1", "challenger": "2"}
 
 
+def test_an_equal_one_is_let_through_and_the_interval_says_why(road: Any) -> None:
+    register(road, road.candidate(0.25, 1))
+    p_fake = road.candidate(0.25, 1).scores.p_fake
+    equal = road.candidate(seed=2, p_fake=p_fake)  # other weights, the same answers
+    shelf = register(road, equal)
+    assert aliases(shelf) == {"champion": "2", "previous": "1"}
+    reasons = read_decision(find_version(shelf, equal))["reasons"]
+    assert any("+0.0000, 95 % interval +0.0000 to +0.0000: no worse" in reason for reason in reasons)
+
+
 def test_a_challenger_that_other_rules_promote_is_challenger_no_more(road: Any) -> None:
     register(road, road.candidate(0.25, 1))
     worse = road.candidate(0.4, 2)

@@ -13,22 +13,26 @@ from deepfake_detector.registry.store import open_client, open_experiment
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 LOGGER = logging.getLogger(__name__)
 MAX_BATCH = 100  # parameters or tags in one request; metrics: 1000
 MAX_TAG = 5000
+SAMPLE_S, SAMPLES_TO_MEAN = 5, 3
 
 
 class TrainingRun:
     """One training as MLflow sees it; leaving the `with` block finishes it, an exception fails it.
 
     A kill leaves it `RUNNING`, which is true of a training that will be resumed. No global "active run" is touched.
+    Inside the block, load of processor, memory, disk, network and GPU is logged every 15 s (`system/...`).
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.run_id = run_id
         self._client = client
         self._logged = logged_epochs(client, run_id)
+        self._machine: SystemMetricsMonitor | None = None
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log one epoch's metrics; one that was logged before a kill is left as it is.
@@ -54,9 +58,16 @@ class TrainingRun:
         self._client.set_terminated(self.run_id, "FAILED")
 
     def __enter__(self) -> Self:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # else it tells that there is no GPU
+        self._machine = SystemMetricsMonitor(self.run_id, SAMPLE_S, SAMPLES_TO_MEAN, resume_logging=True)
+        self._machine.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if self._machine is not None:
+            self._machine.finish()
         if kind is None:
             self.finish()
         else:
@@ -127,7 +138,7 @@ def log_history(client: MlflowClient, run_id: str, history: Iterable[Mapping[str
 
 def logged_epochs(client: MlflowClient, run_id: str) -> set[int]:
     """Epochs whose loss is in the store."""
-    return {metric.step for metric in client.get_metric_history(run_id, "loss")}
+    return {metric.step for metric in client.get_metric_history(run_id, _shown("loss"))}
 
 
 def epoch_metrics(epoch: int, metrics: Mapping[str, float]) -> list[Metric]:
@@ -135,4 +146,9 @@ def epoch_metrics(epoch: int, metrics: Mapping[str, float]) -> list[Metric]:
     from mlflow.entities import Metric
 
     now_ms = int(time.time() * 1000)
-    return [Metric(key, float(value), now_ms, epoch) for key, value in metrics.items() if key != "epoch"]
+    return [Metric(_shown(key), float(value), now_ms, epoch) for key, value in metrics.items() if key != "epoch"]
+
+
+def _shown(name: str) -> str:
+    """Keras' name -> MLflow's: `loss` says nothing among a hundred metrics, `train_loss` stands beside `val_loss`."""
+    return name if name.startswith("val_") or name == "learning_rate" else f"train_{name}"
