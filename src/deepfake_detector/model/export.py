@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from deepfake_detector.model.network import delivered, with_logit_map
@@ -37,6 +38,30 @@ def export_graph(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # tf2onnx asks NumPy for names it no longer has
         mapped.export(graph, format="onnx", verbose=False)
+    _name_by_use(graph)
+
+
+def _name_by_use(path: Path) -> None:
+    """Name what is between inputs and outputs in the order of its use: the same weights give the same bytes.
+
+    tf2onnx counts names per process, in the order of a set, and writes down the temporary folder it read from.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    outer = (*graph.input, *graph.output)
+    for dimension in (value.type.tensor_type.shape.dim[0] for value in outer):
+        dimension.dim_param = "n"
+    names = {value.name: value.name for value in outer} | {"": ""}  # "": left out
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
+        for between in (node.input, node.output):
+            between[:] = [names.setdefault(name, f"between_{len(names)}") for name in between]
+    order = {name: place for place, name in enumerate(names.values())}
+    for constant in graph.initializer:
+        constant.name = names[constant.name]
+    graph.initializer.sort(key=lambda constant: order[constant.name])
+    graph.doc_string = ""
+    onnx.save(model, path)
 
 
 def rescaled(model: keras.Model, weights: Sequence[float], offsets: Sequence[float]) -> keras.Model:

@@ -6,14 +6,13 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from deepfake_detector.registry.store import open_client, open_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 LOGGER = logging.getLogger(__name__)
 MAX_BATCH = 100  # parameters or tags in one request; metrics: 1000
@@ -32,7 +31,7 @@ class TrainingRun:
         self.run_id = run_id
         self._client = client
         self._logged = logged_epochs(client, run_id)
-        self._machine: SystemMetricsMonitor | None = None
+        self._machine: Any = None
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log one epoch's metrics; one that was logged before a kill is left as it is.
@@ -61,7 +60,8 @@ class TrainingRun:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # else it tells that there is no GPU
-        self._machine = SystemMetricsMonitor(self.run_id, SAMPLE_S, SAMPLES_TO_MEAN, resume_logging=True)
+        monitor: Any = SystemMetricsMonitor  # without types
+        self._machine = monitor(self.run_id, SAMPLE_S, SAMPLES_TO_MEAN, resume_logging=True)
         self._machine.start()
         return self
 
