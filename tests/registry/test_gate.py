@@ -132,7 +132,7 @@ def test_better_but_one_slice_worse_is_refused_and_the_slice_named() -> None:
     assert any("accuracy at `flag`" in r and not r.startswith("refused") for r in decision.reasons)
     refused = [r for r in refusals(decision) if r.startswith("refused: source: b (60 pictures), accuracy at `flag`")]
     assert len(refused) == 1
-    assert "more than the margin of 0.05 (register.max_slice_loss)" in refused[0]
+    assert "a loss above the 0.05 that is accepted (register.max_slice_loss)" in refused[0]
 
 
 def test_a_loss_in_a_slice_that_may_be_an_accident_refuses_nobody() -> None:

@@ -139,6 +139,8 @@ def test_words_for_people() -> None:
     book = of_three()
     first, _, third = history(book.tags)
     assert str(first).endswith("Z version 1 became the first champion, by me: because")
+    refused = challenging(next_move((), {}, 1, "me", "refused: too bad"), "1")  # nobody serves yet
+    assert str(refused).endswith("Z version 1 asked to be the first champion, by me: refused: too bad")
     assert "version 3 took over from 2, by me: because" in str(third)
     assert "version 2 came back for 3, by me (forced): bad" in str(rolled_back(book.next("bad"), "2", True))
     assert "version 4 challenges 3" in str(challenging(book.next(), "4"))

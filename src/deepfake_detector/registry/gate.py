@@ -160,4 +160,5 @@ def _slices(ours: Scores, theirs: Scores, rules: Register) -> Iterator[Finding]:
 def _veto(name: str, ours: float, theirs: float, apart: Difference, margin: float, rule: str) -> Finding:
     worse = apart.value < -margin and apart.high < 0
     words = f"{name} {ours:.4f} against {theirs:.4f}: difference {apart}"
-    return Finding(name, not worse, f"{words}: {'more than' if worse else 'within'} the margin of {margin:g} ({rule})")
+    loss = f"a loss above the {margin:g}" if worse else f"no loss above the {margin:g}"
+    return Finding(name, not worse, f"{words}: {loss} that is accepted ({rule})")

@@ -81,7 +81,8 @@ class Move:
         }
         who = self.challenger if self.kind == "challenge" else self.champion
         whom = self.champion if self.kind == "challenge" else self.before
-        words = f"{verbs[self.kind]} {whom}" if whom else "became the first champion"
+        alone = "asked to be the first champion" if self.kind == "challenge" else "became the first champion"
+        words = f"{verbs[self.kind]} {whom}" if whom else alone
         return f"{self.at} version {who} {words}, by {self.by}{' (forced)' if self.forced else ''}: {self.why}"
 
 
