@@ -32,6 +32,7 @@ MAX_LOSS = 0.002  # of the AUC: issue 7's bound for keeping it
 def main() -> None:
     """Print AUC and speed of the sealed graph and of two ways to quantise it."""
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     workspace = Workspace().enter()
     data = find_data(workspace.root)
@@ -45,7 +46,7 @@ def main() -> None:
     sealed = _compiled(graph)
     before = _logits(sealed, judged)
     print(f"{len(judged)} validation crops, AUC {roc_auc_score(labels, before):.4f} as sealed", flush=True)
-    minmax = nncf.RangeEstimatorParametersSet.MINMAX
+    minmax = RangeEstimatorParametersSet.MINMAX
     exact = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=minmax, weights_range_estimator_params=minmax
     )

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from posixpath import splitext
 
 from deepfake_detector.errors import ArchiveRejected
 
@@ -44,7 +44,7 @@ class Entry:
 def is_picture(path: str) -> bool:
     """Whether a name is a picture's, and not one of those that Finder adds to every zip."""
     *above, file = path.split("/")
-    return Path(file).suffix.lower() in PICTURES and not file.startswith(".") and "__MACOSX" not in above
+    return splitext(file)[1].lower() in PICTURES and not file.startswith(".") and "__MACOSX" not in above
 
 
 def find_pictures(names: Iterable[str], archive: str) -> tuple[str, tuple[Entry, ...]]:

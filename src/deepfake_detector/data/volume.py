@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from deepfake_detector.data.place import METHODS, Place
 from deepfake_detector.errors import ArchiveRejected
@@ -88,7 +88,7 @@ def _fault(info: zipfile.ZipInfo) -> str:
     """Why an entry is refused, or an empty string."""
     # zipfile mends names on reading ("\\" on Windows, a NUL byte cut off): judge what the file really says.
     path = info.orig_filename
-    if "\x00" in path or "\\" in path or re.match(r"^([A-Za-z]:|/)", path) or ".." in PurePosixPath(path).parts:
+    if "\x00" in path or "\\" in path or re.match(r"^([A-Za-z]:|/)", path) or ".." in path.split("/"):
         return "climbs out of its folder"
     if stat.S_IFMT(info.external_attr >> 16) not in _PLAIN:
         return "is a link or a device, not a file"
