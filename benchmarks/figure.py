@@ -30,22 +30,33 @@ def draw(content: Mapping[str, Any], rows: Sequence[Row], to: Path) -> None:
     axes = picture.add_subplot()
     for place, row in enumerate(rows):
         _bar(axes, len(rows) - 1 - place, row)
-    axes.set_yticks(range(len(rows)), [f"{row.name}  against  {row.other}" for row in reversed(rows)], fontsize=8)
+    axes.set_yticks(range(len(rows)), _labels(rows)[::-1], fontsize=8)
     axes.set_xscale("log")
     axes.axvline(1, color=INK, linewidth=1)
     ends = [end for row in rows for end in (*row.spread, row.ratio, row.goal or row.ratio)]
     axes.set_xlim(min(0.05, min(ends) / 1.4), max(ends) * 2.2)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-    axes.set_xlabel(
-        "ours over the other way: right of 1× ours is faster; where the other way is a limit, 1× would reach it"
-    )
+    axes.set_xlabel("times faster than the other way; 1× is as fast, and all there is where the other way is a limit")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_title(f"Every figure against another way of doing the same work\n{about(content)}", loc="left", fontsize=9)
+    axes.plot([], [], color=GOAL, linewidth=2, label="goal")
+    axes.plot([], [], color=INK, linewidth=1, label="smallest to largest of the rounds")
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    title = f"Every figure against another way of doing the same work\n{about(content).replace('; ', chr(10), 1)}"
+    picture.suptitle(title, x=0.01, ha="left", fontsize=10)
     picture.savefig(to)
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    """What is done, said once, and against what."""
+    before = [None, *(row.name for row in rows)]
+    return [
+        f"against  {row.other}" if row.name == name else f"{row.name},  against  {row.other}"
+        for row, name in zip(rows, before, strict=False)
+    ]
 
 
 def _bar(axes: Axes, place: int, row: Row) -> None:

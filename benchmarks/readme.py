@@ -20,7 +20,8 @@ BEGIN, END = "<!-- benchmarks: written by `make bench` -->", "<!-- end of benchm
 
 def block(content: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """What stands between the marks."""
-    return f"{BEGIN}\n{markdown(rows)}\nMeasured by `make bench`: {about(content)}.\n{END}"
+    figure = "![How many times faster, with spread and goal](docs/images/benchmarks.png)"
+    return f"{BEGIN}\n{figure}\n\n{markdown(rows)}\nMeasured by `make bench`: {about(content)}.\n{END}"
 
 
 def write_into(readme: Path, content: Mapping[str, Any], rows: Sequence[Row]) -> None:

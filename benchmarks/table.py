@@ -51,8 +51,10 @@ def figure(value: float, unit: str) -> str:
 
 
 def number(value: float) -> str:
-    """Two digits that matter below ten, whole numbers above."""
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
+    """Two digits that matter, whole numbers above ten."""
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
 
 
 def about(content: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ def test_a_row_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.0123, "0.012"), (0.5, "0.5"), (9.94, "9.9"), (12.3, "12"), (1234, "1,234")]
+    ("value", "said"), [(0.0123, "0.012"), (0.5, "0.50"), (9.94, "9.9"), (12.3, "12"), (1234, "1,234")]
 )
 def test_numbers_keep_what_matters(value: float, said: str) -> None:
     assert number(value) == said
