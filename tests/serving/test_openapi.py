@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deepfake_detector.scoring.verdict import ImageVerdict
-from deepfake_detector.serving.openapi import description
+from deepfake_detector.serving.openapi import EXAMPLE, description
 from deepfake_detector.serving.routes import UPLOADS
 
 
@@ -33,6 +33,10 @@ def test_what_is_referred_to_is_there() -> None:
 
 def test_it_is_json_and_stands_still() -> None:
     assert json.loads(json.dumps(description())) == description()
+
+
+def test_the_example_is_an_answer() -> None:
+    assert ImageVerdict.model_validate_json(json.dumps(EXAMPLE)).verdict == "fake"
 
 
 @pytest.mark.parametrize("name", ["verdict", "p_fake", "faces", "model", "schema_version"])

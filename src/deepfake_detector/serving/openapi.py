@@ -61,6 +61,32 @@ PARAMETERS = [
     },
 ]
 
+EXAMPLE: dict[str, Any] = {
+    "schema_version": SCHEMA_VERSION,
+    "kind": "image",
+    "verdict": "fake",
+    "p_fake": 0.97,
+    "evidence": "very strong",
+    "reasons": ["the face scores 0.970, at or above 0.913 (fake)"],
+    "faces": [
+        {
+            "box_px": [60.9, 44.0, 142.9, 204.4],
+            "landmarks_px": [[101.0, 120.5], [165.2, 119.8], [133.1, 160.0], [108.4, 196.3], [159.9, 195.7]],
+            "score": 0.93,
+            "p_fake": 0.97,
+            "problem": None,
+        }
+    ],
+    "posterior": {"prior": 0.001, "p_fake": 0.031},
+    "model": {
+        "sha256": "3bc3adb2...",
+        "run_id": "57408364...",
+        "trained_on": "photographs",
+        "network": "residual",
+        "thresholds": {"clear": 0.093, "flag": 0.913, "strict": 0.975},
+    },
+}
+
 
 @lru_cache(maxsize=1)
 def description() -> dict[str, Any]:
@@ -80,7 +106,7 @@ def description() -> dict[str, Any]:
             "The same bytes give the same answer. Names of files are not looked at.",
         },
         "paths": {
-            "/predict_image": _predict("judge one picture", "image", {"$ref": f"{PLACE}ImageVerdict"}),
+            "/predict_image": _predict("judge one picture", "image", {"$ref": f"{PLACE}ImageVerdict"}, example=EXAMPLE),
             "/predict_video": _predict("judge one video", "video", {"$ref": f"{PLACE}VideoVerdict"}),
             "/predict_images": _predict("judge up to 16 pictures; answers in the order sent", "images", many, True),
             "/about": {
@@ -94,8 +120,8 @@ def description() -> dict[str, Any]:
     }
 
 
-def _predict(summary: str, field: str, answer: dict[str, Any], several: bool = False) -> dict[str, Any]:
-    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+def _predict(summary: str, field: str, answer: dict[str, Any], several: bool = False, **more: Any) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
     form = {
         "type": "object",
         "required": [field],
@@ -108,7 +134,10 @@ def _predict(summary: str, field: str, answer: dict[str, Any], several: bool = F
             "operationId": f"predict_{field}",
             "parameters": PARAMETERS,
             "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
-            "responses": {"200": _json("the answer", answer), **{str(s): _error(*said) for s, said in ERRORS.items()}},
+            "responses": {
+                "200": _json("the answer", answer, **more),
+                **{str(s): _error(*said) for s, said in ERRORS.items()},
+            },
             "security": [{}, {"token": []}],
         }
     }
