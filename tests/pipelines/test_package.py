@@ -122,14 +122,15 @@ def loaded_elsewhere(root: Path, bento: str) -> dict[str, Any]:
         "ours = {m.__file__ for n, m in sys.modules.items() if n.startswith('deepfake_detector') and m.__file__}\n"
         "own = sys.modules['deepfake_detector.errors'].__file__\n"
         "foreign = sorted(f for f in ours if '.bentoml/bentos' not in f)\n"
-        "found = {'sha256': service.detector.bundle.sha256, 'file': own, 'foreign': foreign}\n"
-        "print(json.dumps(found | {'about': service.about()}))"
+        "about = service.desk.about.model_dump(mode='json')\n"
+        "service.stop()\n"
+        "print(json.dumps({'sha256': about['sha256'], 'file': own, 'foreign': foreign, 'about': about}))"
     )
     empty = root.parent / "empty"
     empty.mkdir(exist_ok=True)
     home = environment() | {"BENTOML_HOME": str(root / ".bentoml")}
     command = [sys.executable, "-c", code, bento]
-    done = subprocess.run(command, cwd=empty, env=home, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=empty, env=home, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     assert list(empty.iterdir()) == []
     return dict(json.loads(done.stdout.splitlines()[-1]))
