@@ -8,7 +8,7 @@ from deepfake_detector.scoring.portrait import describe
 
 
 def test_people_read_who_answers_why_and_how_well(tmp_path: Path, tiny: Any) -> None:
-    figures = {"accuracy": 0.95, "accuracy_low": 0.93, "accuracy_high": 0.97, "ece": 0.0312}
+    figures = {"images": 1234.0, "accuracy": 0.95, "accuracy_low": 0.93, "accuracy_high": 0.97, "ece": 0.0312}
     bundle = tiny.write_bundle(tmp_path / "bundle", test_metrics=figures, test_images=1234, data_sha256={"a": "f" * 64})
     said = describe(Choice(bundle, "pretrained", "there is no champion"))
     assert f"answers     pretrained ({bundle.path})" in said

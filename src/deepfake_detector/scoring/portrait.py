@@ -38,8 +38,9 @@ def _sources(digests: Mapping[str, str]) -> str:
 def _figures(contract: Contract) -> str:
     """Each figure with its 95 % interval, if it has one."""
     found = contract.test_metrics
-    bounds = {name for name in found for end in ("_low", "_high") if name.endswith(end) and name[: -len(end)] in found}
-    return ", ".join(_figure(name, found) for name in found if name not in bounds) or "nothing is known"
+    told = {name for name in found for end in ("_low", "_high") if name.endswith(end) and name[: -len(end)] in found}
+    told |= {"images"}  # before the figures
+    return ", ".join(_figure(name, found) for name in found if name not in told) or "nothing is known"
 
 
 def _figure(name: str, found: Mapping[str, float]) -> str:
