@@ -1,6 +1,6 @@
 """Test pictures (encoded) -> the crops that serving would cut out of them in every condition, on all cores.
 
-Worker processes import this module: it must load no TensorFlow, no OpenVINO and no scikit-learn.
+Worker processes import this module: it must load no TensorFlow, no pandas and no scikit-learn.
 """
 
 from __future__ import annotations

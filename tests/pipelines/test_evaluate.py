@@ -20,7 +20,7 @@ from deepfake_detector.data.manifest import build_manifest, write_manifest
 from deepfake_detector.data.sample import draw_sample
 from deepfake_detector.data.shards import Shards, write_shards
 from deepfake_detector.model.bundle import read_bundle
-from deepfake_detector.model.network import build_network
+from deepfake_detector.model.network import MAP_LAYER, build_network
 from deepfake_detector.scoring.detector import Detector
 from deepfake_detector.scoring.engine import Engine
 from deepfake_detector.settings import read_settings
@@ -78,7 +78,10 @@ def workspace(tmp_path_factory) -> Workspace:
         fill(workspace)
         keras.utils.set_random_seed(3)
         workspace.trained.mkdir(parents=True)
-        build_network("residual", SIDE, 0.0, kinds=2).save(workspace.trained / "model.keras")
+        model = build_network("residual", SIDE, 0.0, kinds=2)
+        kernel, bias = model.get_layer(MAP_LAYER).get_weights()
+        model.get_layer(MAP_LAYER).set_weights([kernel, bias + 1])  # leans to "fake", so that calibration must move it
+        model.save(workspace.trained / "model.keras")
         kinds = {"faces": "sample", "mine": "labelled"}
         trained = {"data_sha256": dict.fromkeys(kinds, "ab" * 32), "source_kinds": kinds, "run_id": "r1",
                    "kinds": ["synthetic", "swap"], "params": {"augment": "shift"}}  # fmt: skip

@@ -220,7 +220,7 @@ def test_a_killed_trial_goes_on_where_it_was(workspace, tune, monkeypatch) -> No
     ]
     runs = children(resumed["run_id"])
     assert [run.info.run_id for run in runs] == [t["run_id"] for t in resumed["trials"]]
-    assert len(open_client().get_metric_history(runs[1].info.run_id, "loss")) == 2
+    assert len(open_client().get_metric_history(runs[1].info.run_id, "train_loss")) == 2
 
 
 def test_trials_that_all_fail_end_it_with_their_reason(workspace, monkeypatch, capsys) -> None:
