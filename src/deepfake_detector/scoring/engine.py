@@ -12,8 +12,8 @@ from deepfake_detector.errors import BundleCorrupt, ToolFailed
 from deepfake_detector.inference import CompiledModel, InferRequest, Requests, compile_graph, cores
 from deepfake_detector.model.bundle import Bundle, probabilities
 
-# One crop per request, on one core, and as many streams as cores. Two cores with AMX (Xeon, busy with a training), a graph
-# of 0.6 M weights, ms of processor time a crop, medians of interleaved rounds, each also over that of the first line:
+# One crop per request, on one core, and as many streams as cores. Two cores with AMX (Xeon, busy with a training), a
+# graph of 0.6 M weights, ms of processor time a crop, medians of interleaved rounds, each also over the first line's:
 #                                            bf16          f32
 #   one stream of both cores, batches of 32   0.84  1.00    4.61  5.3
 #   one stream of both cores, one crop        1.44  1.69    5.15  6.0
