@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.data.batches import HELD_OUT_BATCH, held_out_batches, steps_per_epoch, training_batches
 from deepfake_detector.data.shards import Held, Shards
-from deepfake_detector.evidence.estimate import auc
+from deepfake_detector.evidence.estimate import Estimate, auc
 from deepfake_detector.model.network import with_logit_map
 from deepfake_detector.model.training import train
 from deepfake_detector.registry.paired import auc_difference
@@ -147,6 +147,6 @@ def _figures(test: Held, scores: Scores, before: Scores | None) -> dict[str, Any
 
 
 def _cell(figure: Mapping[str, Any]) -> str:
-    area = f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+    area = str(Estimate(figure["value"], figure["low"], figure["high"]))
     gain = figure["gain"]
     return area if gain is None else f"{area} ({gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}])"
