@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.data.batches import HELD_OUT_BATCH, held_out_batches, steps_per_epoch, training_batches
 from deepfake_detector.data.shards import Held, Shards
 from deepfake_detector.evidence.estimate import Estimate, auc
 from deepfake_detector.model.network import with_logit_map
-from deepfake_detector.model.training import train
 from deepfake_detector.registry.paired import auc_difference
 from deepfake_detector.settings import Settings
 from deepfake_detector.workspace import Workspace
 from pipelines.probing import sent
-from pipelines.training_run import changes, follow, same_training
+from pipelines.training_run import course, follow, same_training
 
 Scores = NDArray[np.float64]
 WAYS = ("as they are", "as traffic leaves them")
@@ -121,13 +119,9 @@ def _trained(workspace: Workspace, settings: Settings, shards: Shards, name: str
     kept = workspace.ablation / f"{name}.keras"
     if kept.is_file():
         return keras.models.load_model(kept, compile=False, safe_mode=True)
-    how = settings.train
-    kinds, augment, views = changes(how, shards.kinds)
-    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment)
-    valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
-    steps = steps_per_epoch(shards, how.batch_size)
+    planned = course(settings.train, shards)
     with follow(workspace, settings, shards, "ablate") as run:
-        model = train(how, shards.side_px, len(kinds), batches, steps, valid, run.checkpoint, run.log_epoch).model
+        model = planned.fit(run).model
         run.checkpoint.clear()
     model.save(kept)
     return model

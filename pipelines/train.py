@@ -14,21 +14,16 @@ def main() -> None:
     """Fit the network, going on where a killed training stopped."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with quietly():
-        from deepfake_detector.data.batches import HELD_OUT_BATCH, held_out_batches, steps_per_epoch, training_batches
         from deepfake_detector.data.shards import Shards
-        from deepfake_detector.model.training import train
-        from pipelines.training_run import changes, follow, keep
+        from pipelines.training_run import course, follow, keep
 
     settings = read_settings(workspace.params)
-    how, shards = settings.train, Shards.open(workspace.shards)
-    kinds, augment, views = changes(how, shards.kinds)
-    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment)
-    steps = steps_per_epoch(shards, how.batch_size)
+    shards = Shards.open(workspace.shards)
+    planned = course(settings.train, shards)
     started_s = time.monotonic()
     with follow(workspace, settings, shards) as run:
-        valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
-        trained = train(how, shards.side_px, len(kinds), batches, steps, valid, run.checkpoint, run.log_epoch)
-        report = keep(workspace, settings, trained, kinds)
+        trained = planned.fit(run)
+        report = keep(workspace, settings, trained, planned.kinds)
         seconds = round(time.monotonic() - started_s, 1)
         write_report(workspace.report("train"), report | {"run_id": run.run_id, "seconds": seconds})
         run.checkpoint.clear()

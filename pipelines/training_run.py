@@ -11,17 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import tensorflow as tf
 
 from deepfake_detector.data import batches
 from deepfake_detector.data.archives import written_whole
-from deepfake_detector.data.batches import Change
+from deepfake_detector.data.batches import (
+    HELD_OUT_BATCH,
+    Change,
+    held_out_batches,
+    steps_per_epoch,
+    training_batches,
+)
 from deepfake_detector.data.shards import KINDS, Shards
 from deepfake_detector.media import blend, degrade
 from deepfake_detector.model import augment, averages, checkpoint, network, objective, training
 from deepfake_detector.model.augment import Augment, Sent
 from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.model.export import weights_sha256
-from deepfake_detector.model.training import Trained
+from deepfake_detector.model.training import Trained, train
 from deepfake_detector.registry.lineage import read_lineage
 from deepfake_detector.registry.runs import start_run
 from deepfake_detector.settings import Settings, Train
@@ -35,6 +42,38 @@ class Following:
     run_id: str
     checkpoint: Checkpoint
     log_epoch: Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Course:
+    """All that a training needs, put together and checked before its run is started."""
+
+    how: Train
+    side_px: int
+    kinds: tuple[str, ...]
+    batches: Callable[[int], tf.data.Dataset]
+    steps: int
+    valid: tf.data.Dataset
+
+    def fit(self, run: Following, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None) -> Trained:
+        """Train, going on where a killed run stopped; each epoch is told to `on_epoch`, else to the run alone."""
+        told = on_epoch or run.log_epoch
+        return train(
+            self.how, self.side_px, len(self.kinds), self.batches, self.steps, self.valid, run.checkpoint, told
+        )
+
+
+def course(how: Train, shards: Shards) -> Course:
+    """Settings and crops -> what is to be learnt, in which batches, and what it is validated on.
+
+    Raises:
+        DataRejected: there are fewer training crops than one batch.
+    """
+    kinds, augment, views = changes(how, shards.kinds)
+    steps = steps_per_epoch(shards, how.batch_size)
+    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment)
+    valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
+    return Course(how, shards.side_px, kinds, batches, steps, valid)
 
 
 def changes(how: Train, found: tuple[str, ...]) -> tuple[tuple[str, ...], Change, list[Change]]:

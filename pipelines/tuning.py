@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_detector.data.batches import HELD_OUT_BATCH, held_out_batches, steps_per_epoch, training_batches
 from deepfake_detector.data.shards import Shards
 from deepfake_detector.errors import DataRejected
 from deepfake_detector.evidence.search_figure import draw_search
 from deepfake_detector.model.search import SEARCHED, Attempt, GivenUp, Search, Tried
-from deepfake_detector.model.training import WATCHED, train
+from deepfake_detector.model.training import WATCHED
 from deepfake_detector.registry.lineage import read_lineage
 from deepfake_detector.registry.trials import log_findings, note_outcome, start_search, trial_tags
 from deepfake_detector.settings import Settings
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import write_report
-from pipelines.training_run import changes, follow, same_training
+from pipelines.training_run import course, follow, same_training
 
 PARENT_RUN = "parent_run_id"
 
@@ -70,10 +69,7 @@ def _try_out(workspace: Workspace, settings: Settings, shards: Shards, parent_ru
     chosen: dict[str, Any] = {**attempt.params}
     how = replace(settings.train, **chosen)
     print(f"\ntrial {attempt.number}: {_said(attempt.params)}", flush=True)
-    steps = steps_per_epoch(shards, how.batch_size)
-    kinds, augment, views = changes(how, shards.kinds)
-    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment)
-    valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
+    planned = course(how, shards)
     own, given_up = replace(settings, train=how), False
     with follow(workspace, own, shards, "trial", trial_tags(parent_run_id, attempt.number)) as run:
         attempt.note("run_id", run.run_id)
@@ -83,7 +79,7 @@ def _try_out(workspace: Workspace, settings: Settings, shards: Shards, parent_ru
             attempt.report(epoch, row[WATCHED])
 
         try:
-            train(how, shards.side_px, len(kinds), batches, steps, valid, run.checkpoint, on_epoch)
+            planned.fit(run, on_epoch)
         except GivenUp:
             given_up = True  # an end like any other for its run
         run.checkpoint.clear()

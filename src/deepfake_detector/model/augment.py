@@ -18,6 +18,7 @@ Pixels = NDArray[np.uint8]
 Level = Literal["none", "shift", "traffic"]
 
 SHIFT_PX = 4
+H264_SHARE, WEBP_SHARE = 0.15, 0.2  # of what is saved; the rest is JPEG
 SMOOTH = ("linear", "cubic", "area", "lanczos")
 
 
@@ -91,10 +92,12 @@ def as_traffic(crop: Pixels, random: np.random.Generator) -> Pixels:
 
 
 def _saved(crop: Pixels, random: np.random.Generator) -> Pixels:
-    """As JPEG, or as WebP, whose codec is that of video; each by one of two encoders."""
-    quality = int(random.integers(30, 96))
+    """As JPEG or WebP, each by one of two encoders, or as a frame of H.264 video, which costs ten times as long."""
+    codec, quality = random.random(), int(random.integers(30, 96))
+    if codec < H264_SHARE:
+        return degrade.h264(crop, int(random.integers(17, 41)))
     encoder: degrade.Encoder = "opencv" if random.random() < 0.5 else "pillow"
-    if random.random() < 0.2:
+    if codec < H264_SHARE + WEBP_SHARE:
         return degrade.webp(crop, quality, encoder)
     return degrade.jpeg(crop, quality, encoder, _one(random, degrade.SUBSAMPLINGS))
 
@@ -109,7 +112,7 @@ def _shift_and_flip(crop: Pixels, random: np.random.Generator) -> Pixels:
 
 def _in_other_light(crop: Pixels, random: np.random.Generator) -> Pixels:
     """Turned and scaled a little, recoloured, with a piece cut out: each with its own odds."""
-    if random.random() < 0.3:
+    if random.random() < 0.5:
         crop = degrade.turn(crop, random.uniform(-10, 10), random.uniform(0.9, 1.15), (0, 0), _one(random, SMOOTH[:2]))
     if random.random() < 0.3:
         crop = degrade.recolour(
