@@ -103,23 +103,15 @@ def test_blend_makes_fakes_of_its_share_of_the_real_ones_only(crop: Pixels, shar
 
 def test_traffic_is_every_way_at_its_odds(crop: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: Counter[str] = Counter()
-    qualities: list[int] = []
-    factors: list[int] = []
+    qualities: dict[str, list[int]] = {"jpeg": [], "webp": [], "h264": []}
+    told = {"jpeg": ["{2} {3}"], "webp": ["{2} webp"], "shrink_and_enlarge": ["down {2}", "up {3}"]}
     for name in ("jpeg", "webp", "h264", "shrink_and_enlarge", "blur", "noise"):
         plain = getattr(degrade, name)
 
         def counted(*args: object, plain=plain, name=name) -> Pixels:
-            seen[name] += 1
-            if name in ("jpeg", "webp"):
-                qualities.append(args[1])
-            if name == "h264":
-                factors.append(args[1])
-            if name == "jpeg":
-                seen.update([f"{args[2]} {args[3]}"])
-            if name == "webp":
-                seen.update([f"{args[2]} webp"])
-            if name == "shrink_and_enlarge":
-                seen.update([f"down {args[2]}", f"up {args[3]}"])
+            seen.update([name, *(words.format(*args) for words in told.get(name, ()))])
+            if name in qualities:
+                qualities[name].append(args[1])
             return plain(*args)
 
         monkeypatch.setattr(augment.degrade, name, counted)
@@ -137,8 +129,8 @@ def test_traffic_is_every_way_at_its_odds(crop: Pixels, monkeypatch: pytest.Monk
         for subsampling in degrade.SUBSAMPLINGS:
             assert seen[f"{encoder} {subsampling}"] > 60
     assert all(seen[f"{way} {how}"] > 60 for way in ("down", "up") for how in augment.SMOOTH)
-    assert (min(qualities), max(qualities)) == (30, 95)
-    assert (min(factors), max(factors)) == (17, 40)
+    for name, ends in {"jpeg": (30, 95), "webp": (30, 95), "h264": (17, 40)}.items():
+        assert (min(qualities[name]), max(qualities[name])) == ends
 
 
 def test_validation_crops_are_only_sent_not_moved_turned_or_cut(crop: Pixels) -> None:
