@@ -1,61 +1,22 @@
 """The stage `train`: files, report and MLflow run; a killed one goes on in the same run."""
 
 import json
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from pathlib import Path
 
 import keras
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from deepfake_detector.data.archives import Entry
-from deepfake_detector.data.crops import Crop
-from deepfake_detector.data.shards import write_shards
 from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.registry.store import open_client
 from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from pipelines.stage import run_stage
 from pipelines.train import main
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
-SIDE = 32
-FRONTAL_PX = np.array([(10, 12), (22, 12), (16, 17), (11, 22), (21, 22)], np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _float32():
-    yield
-    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch) -> Workspace:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Workspace, "enter", lambda self: self)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    workspace = Workspace()
-    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    params["train"] |= {"epochs": 2, "batch_size": 8, "precision": "float32"}
-    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
-    rng = np.random.default_rng(0)
-    crops = [
-        Crop(
-            Entry(f"{split}/{i}.jpg", split, i % 2),
-            rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
-            "",
-            landmarks_px=FRONTAL_PX,
-        )
-        for split, n in (("train", 20), ("valid", 8), ("test", 8))
-        for i in range(n)
-    ]
-    write_shards(crops, workspace.shards, SIDE, 10**6, {"": "synthetic"})
-    write_report(workspace.report("download"), {"sources": [{"name": "faces", "kind": "sample", "sha256": "ab" * 32}]})
-    return workspace
+def workspace(trainable) -> Workspace:
+    return trainable({"train": 20, "valid": 8, "test": 8}, {"epochs": 2})
 
 
 def report(workspace: Workspace) -> dict:

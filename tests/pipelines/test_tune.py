@@ -1,84 +1,28 @@
 """The command `tune`: trials are trainings, resumable, given up when they lie behind, judged on validation pictures."""
 
 import json
-import os
 import re
-import shutil
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from collections.abc import Callable
-from pathlib import Path
 
-import keras
-import numpy as np
 import pytest
 import yaml
 
-from deepfake_detector.data.archives import Entry
-from deepfake_detector.data.crops import Crop
-from deepfake_detector.data.shards import Shards, write_shards
+from deepfake_detector.data.shards import Shards
 from deepfake_detector.model import network
 from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.registry.store import open_client
 from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
+from pipelines import training_run, tuning
 from pipelines import tune as command
-from pipelines import tuning
-from pipelines.stage import run_stage, write_report
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
-SIDE_PX = 32
-LANDMARKS_PX = np.array([(10, 12), (22, 12), (16, 17), (11, 22), (21, 22)], np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _small_and_float32(monkeypatch):
-    monkeypatch.setattr(network, "CHANNELS", ((8,), (8,), (8,)))
-    yield
-    keras.config.set_dtype_policy("float32")
-
-
-@pytest.fixture(scope="module")
-def crops() -> list[Crop]:
-    rng = np.random.default_rng(0)
-    pattern = (np.indices((SIDE_PX, SIDE_PX)).sum(axis=0) % 2 * 40)[..., None]
-    return [
-        Crop(
-            Entry(f"{split}/{i}.jpg", split, i % 2),
-            (rng.integers(60, 200, (SIDE_PX, SIDE_PX, 3)) + pattern * (i % 2)).astype(np.uint8),
-            "",
-            landmarks_px=LANDMARKS_PX,
-        )
-        for split, n in (("train", 24), ("valid", 12), ("test", 4))
-        for i in range(n)
-    ]
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory) -> Path:
-    """Creating its tables takes seconds, copying them none."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        open_client()
-    return path
+from pipelines.stage import run_stage
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch, crops, empty_store) -> Workspace:
-    monkeypatch.chdir(tmp_path)
-    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
-    monkeypatch.setattr(Workspace, "enter", lambda self: self)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    workspace = Workspace()
-    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    params["train"] |= {"epochs": 1, "batch_size": 8, "precision": "float32", "warmup_epochs": 0}
-    params["tune"] |= {"batch_size": [4, 8], "startup_trials": 2, "grace_epochs": 0}
-    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
-    write_shards(crops, workspace.shards, SIDE_PX, 10**6, {"": "synthetic"})
-    write_report(workspace.report("download"), {"sources": [{"name": "faces", "kind": "sample", "sha256": "ab" * 32}]})
-    return workspace
+def workspace(trainable, monkeypatch) -> Workspace:
+    monkeypatch.setattr(network, "CHANNELS", ((8,), (8,), (8,)))
+    tune = {"batch_size": [4, 8], "startup_trials": 2, "grace_epochs": 0}
+    return trainable({"train": 24, "valid": 12, "test": 4}, {"epochs": 1, "warmup_epochs": 0}, tune)
 
 
 @pytest.fixture
@@ -109,7 +53,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, courses: dict[int, list[float]], d
                 raise KeyboardInterrupt
             on_epoch(epoch, {"epoch": epoch, "loss": 1 - value, "val_auc": value})
 
-    monkeypatch.setattr(tuning, "train", train)
+    monkeypatch.setattr(training_run, "train", train)
 
 
 def test_two_trials_report_pictures_and_nested_runs(workspace, tune, capsys) -> None:
