@@ -1,4 +1,7 @@
-"""models/trained, data/shards and data/raw -> models/bundle, reports/evaluate.json and all in reports/evaluate/."""
+"""models/trained, data/shards and data/raw -> models/bundle, two JSON reports and all in reports/evaluate/.
+
+reports/evaluate.json holds every figure with its interval, reports/metrics.json the few that DVC's tables show.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ def main() -> None:
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with quietly():
         from deepfake_detector.data.shards import Shards
+        from deepfake_detector.evidence.tables import key_metrics
         from pipelines.exhibits import exhibit
         from pipelines.judgement import judge, seal
         from pipelines.trials import find_out, send
@@ -31,6 +35,7 @@ def main() -> None:
     exhibit(folder, judgement, found, gone, bundle, bins)
     report = found.headline() | judgement.report() | {"bundle_sha256": bundle.sha256}
     write_report(workspace.report("evaluate"), report)
+    write_report(workspace.report("metrics"), key_metrics(report))
 
 
 if __name__ == "__main__":

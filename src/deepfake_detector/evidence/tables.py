@@ -1,4 +1,4 @@
-"""Scores (n,) and figures -> CSV tables that `dvc plots` draws, and the long tables as CSV and JSON."""
+"""Scores (n,) and figures -> CSV for `dvc plots`, long tables as CSV and JSON, and the few figures of `dvc metrics`."""
 
 from __future__ import annotations
 
@@ -78,3 +78,20 @@ def write_findings(folder: Path, found: Findings, scored: pd.DataFrame) -> None:
 
 def _write_json(path: Path, content: Sequence[Any] | Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def key_metrics(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What two models are compared by first: `dvc metrics show` makes a column of every number it is given.
+
+    Args:
+        report: what reports/evaluate.json holds.
+    """
+    test, answered = report["test"], report["answered"]
+    few = {name: test[name]["value"] for name in ("accuracy", "auc", "ece") if name in test}
+    few["worn"] = report["grid"][ALL]["accuracy"]["value"]  # mean accuracy over all kinds of wear
+    few["coverage"] = answered["coverage"]["value"]  # answered, not "inconclusive"
+    few["false_alarms"] = answered["false_alarms"]["value"]  # real faces called fake at `flag`
+    return few | {
+        source: {name: figures[name]["value"] for name in ("accuracy", "auc") if name in figures}
+        for source, figures in report["per_source"].items()
+    }
