@@ -100,12 +100,12 @@ def _step(material: Material, how: Train, precision: str) -> Callable[[Any, Any]
     """A network as `model.training` builds it, and one step of it."""
     import keras
 
-    from deepfake_detector.model.network import build_network, by_kind
+    from deepfake_detector.model.network import build_network, by_place
     from deepfake_detector.model.objective import kinds_loss, metrics, optimizer
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
-    model = by_kind(build_network(how.network, _side_px(material), how.dropout, fused=True, kinds=2))
+    model = by_place(build_network(how.network, _side_px(material), how.dropout, fused=True, kinds=2))
     keras.config.set_dtype_policy(before)
     model.compile(optimizer=optimizer(how, 100), loss=kinds_loss, metrics=metrics())
     return lambda crops, classes: model.train_on_batch(crops, classes)

@@ -35,15 +35,15 @@ class Step:
     mirrored: bool = False
 
 
+_BARE = {"network": "original", "augment": "shift", "blend": 0.0, "ema_momentum": 0.0, "patchwork": 0.0}
 STEPS = (
-    Step(
-        "`original`, the README's CNN", {"network": "original", "augment": "shift", "blend": 0.0, "ema_momentum": 0.0}
-    ),
+    Step("`original`, the README's CNN", _BARE),
     Step("+ logit map in place of the dense layers", {"network": "plain"}),
     Step("+ residual front end", {"network": "residual"}),
     Step("+ augmentation like traffic", {"augment": "traffic"}),
     Step("+ averaged weights", {"ema_momentum": 0.998}),
     Step("+ self-blended swaps", {"blend": 0.25}),
+    Step("+ pieces of other faces, judged place by place", {"patchwork": 0.5}),
     Step("+ the mirror image as a second look", {}, mirrored=True),
 )
 

@@ -25,9 +25,10 @@ from deepfake_detector.data.batches import (
 from deepfake_detector.data.shards import KINDS, Shards
 from deepfake_detector.media import blend, degrade
 from deepfake_detector.model import augment, averages, checkpoint, network, objective, training
-from deepfake_detector.model.augment import Augment, Sent
+from deepfake_detector.model.augment import Augment, Patchwork, Sent
 from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.model.export import weights_sha256
+from deepfake_detector.model.network import place_px
 from deepfake_detector.model.training import Trained, train
 from deepfake_detector.registry.lineage import read_lineage
 from deepfake_detector.registry.runs import start_run
@@ -71,7 +72,9 @@ def course(how: Train, shards: Shards) -> Course:
     """
     kinds, augment, views = changes(how, shards.kinds)
     steps = steps_per_epoch(shards, how.batch_size)
-    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment)
+    # `original` has one place only, which a piece of another face would not fill.
+    mix = Patchwork(how.patchwork, place_px()) if how.patchwork and how.network != "original" else None
+    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment, mix)
     valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
     return Course(how, shards.side_px, kinds, batches, steps, valid)
 

@@ -151,6 +151,7 @@ class Train:
     dropout: Annotated[float, Field(ge=0, lt=1)]
     augment: Literal["none", "shift", "traffic"]
     blend: Annotated[float, Field(ge=0, le=0.9)]  # share of the real crops
+    patchwork: Share  # of all crops
     precision: Literal["auto", "mixed_bfloat16", "float32"]
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=0)]  # epochs; 0: never stop early

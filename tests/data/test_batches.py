@@ -12,7 +12,7 @@ from deepfake_detector.data.batches import held_out_batches, steps_per_epoch, tr
 from deepfake_detector.data.crops import Crop
 from deepfake_detector.data.shards import Shards, write_shards
 from deepfake_detector.errors import DataRejected
-from deepfake_detector.model.augment import Augment, Sent
+from deepfake_detector.model.augment import Augment, Patchwork, Sent
 
 SIDE_PX, TRAIN, VALID = 32, 22, 10
 SOURCES = ("made", "made", "put")  # of every three pictures
@@ -48,6 +48,21 @@ def taken(batches, skip: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]
 
 def numbers(batches) -> list[int]:
     return [int(crop[0, 0, 0]) for crops, _ in batches for crop in crops]
+
+
+def test_a_mix_gives_every_place_its_class_and_is_the_same_again(shards: Shards) -> None:
+    make = training_batches(shards, 4, 1, ("synthetic", "swap"), PLAIN, Patchwork(0.9, 16))
+    element = make(0).element_spec
+    assert (element[0].shape, element[1].shape) == ((4, SIDE_PX, SIDE_PX, 3), (4, 2, 2, 1))
+    (first, again) = (taken(make(0), 0, 8) for _ in range(2))
+    for (crops, places), (same, alike) in zip(first, again, strict=True):
+        assert np.array_equal(crops, same)
+        assert np.array_equal(places, alike)
+    plain = taken(training_batches(shards, 4, 1, ("synthetic", "swap"), PLAIN)(0), 0, 8)
+    assert sum(
+        not np.array_equal(a, b) for (mixed, _), (whole, _) in zip(first, plain, strict=True)
+        for a, b in zip(mixed, whole, strict=True)
+    ) > 15  # fmt: skip
 
 
 @pytest.mark.parametrize("change", [PLAIN, TRAFFIC])

@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp
 
 from deepfake_detector.media import degrade
 from deepfake_detector.model import augment
-from deepfake_detector.model.augment import Augment, Sent, as_traffic
+from deepfake_detector.model.augment import Augment, Patchwork, Sent, as_traffic
 
 Pixels = NDArray[np.uint8]
 SIDE_PX = 48
@@ -150,3 +150,33 @@ def test_a_cut_out_is_one_rectangle_of_one_colour(crop: Pixels) -> None:
         piece = found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         assert (piece == piece[0, 0]).all()
         assert max(piece.shape[:2]) <= SIDE_PX * 3 // 8
+
+
+def test_a_patchwork_has_pieces_of_other_crops_and_says_whose_each_place_is() -> None:
+    """Every crop has a grey of its own, so that a pixel tells where it comes from."""
+    greys, classes = np.arange(40, dtype=np.uint8), np.arange(40) % 3
+    crops = np.repeat(greys, 64 * 64 * 3).reshape(40, 64, 64, 3)
+    kept, pieces = crops.copy(), 0
+    for seed in range(20):
+        mixed, places = Patchwork(0.5, 16)(crops, classes, state(seed))
+        assert (mixed.shape, mixed.dtype) == (crops.shape, np.uint8)
+        assert (places.shape, places.dtype) == ((40, 4, 4, 1), np.int64)
+        assert np.array_equal(places[..., 0], classes[mixed[:, 8::16, 8::16, 0]])
+        for i, crop in enumerate(mixed):
+            foreign = crop[..., 0] != i
+            rows, columns = np.flatnonzero(foreign.any(axis=1)), np.flatnonzero(foreign.any(axis=0))
+            if foreign.any():
+                pieces += 1
+                assert foreign[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+                assert 0.09 < foreign.mean() < 0.62
+    # A crop that is given a piece of itself shows none: one in forty.
+    assert pieces / (20 * 40) == pytest.approx(0.5 * 39 / 40, abs=0.06)
+    assert np.array_equal(crops, kept)
+
+
+def test_a_patchwork_of_no_share_is_the_batch_itself() -> None:
+    crops, classes = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), dtype=np.uint8), np.arange(5)
+    mixed, places = Patchwork(0.0, 16)(crops, classes, state(0))
+    assert np.array_equal(mixed, crops)
+    assert places.shape == (5, 2, 2, 1)  # as many as the network has: 40, 20, 10, 5, 2
+    assert (places[:, :, :, 0] == classes[:, None, None]).all()

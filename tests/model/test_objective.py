@@ -58,6 +58,31 @@ def test_two_kinds_are_softmax_cross_entropy_with_a_real_logit_of_nought() -> No
 
 
 @pytest.mark.parametrize("kinds", [1, 2])
+def test_half_the_loss_of_a_patchwork_is_of_its_places(kinds: int) -> None:
+    rng = np.random.default_rng(4)
+    classes, logits = rng.integers(0, 3, (20, 3, 3, 1)), rng.normal(0, 2, (20, 3, 3, kinds)).astype(np.float32)
+    truth = np.eye(kinds + 1)[np.minimum(classes[..., 0], kinds)]
+    of_places = -np.log((softmax_with_real(logits.reshape(-1, kinds)).reshape(20, 3, 3, -1) * truth).sum(-1))
+    of_face = -(truth.mean((1, 2)) * np.log(softmax_with_real(logits.mean((1, 2))))).sum(-1)
+    expected = (of_face + of_places.mean((1, 2))) / 2
+    np.testing.assert_allclose(np.asarray(kinds_loss(classes, logits)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_a_face_is_judged_by_the_mean_of_its_places(kinds: int) -> None:
+    rng = np.random.default_rng(5)
+    classes, logits = rng.integers(0, kinds + 1, 64), rng.normal(0, 2, (64, 4, 4, kinds)).astype(np.float32)
+    faces = logits.mean((1, 2))
+    np.testing.assert_allclose(kinds_loss(classes, logits), kinds_loss(classes, faces), rtol=1e-5)
+    np.testing.assert_allclose(any_fake(logits), any_fake(faces), rtol=1e-4, atol=1e-5)
+    # A patchwork counts as fake from half of its places on.
+    for metric, fakes, right in ((metrics()[0], 8, 1.0), (metrics()[0], 7, 0.0)):
+        places = (np.arange(16) < fakes).astype(np.int64).reshape(1, 4, 4, 1)
+        metric.update_state(places, np.full((1, 4, 4, kinds), 3.0, np.float32))
+        assert float(metric.result()) == right
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
 def test_its_gradient_is_the_answer_minus_the_truth(kinds: int) -> None:
     classes, logits = drawn(50, kinds)
     at = tf.constant(logits)

@@ -50,5 +50,11 @@ def test_every_step_adds_to_the_ones_above_and_ends_at_the_recipe() -> None:
     known = set(Train.__dataclass_fields__)
     assert all(set(step.adds) <= known for step in ablation.STEPS)
     reached = {key: value for step in ablation.STEPS for key, value in step.adds.items()}
-    assert reached == {"network": "residual", "augment": "traffic", "ema_momentum": 0.998, "blend": 0.25}
+    assert reached == {
+        "network": "residual",
+        "augment": "traffic",
+        "ema_momentum": 0.998,
+        "blend": 0.25,
+        "patchwork": 0.5,
+    }
     assert ablation.STEPS[-1].mirrored == read_settings(PARAMS).evaluate.mirrored

@@ -3,6 +3,7 @@
 import json
 
 import keras
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -36,6 +37,15 @@ def test_model_history_report_and_run(workspace) -> None:
     assert run.data.params["epochs"] == "2"
     assert run.data.metrics["val_auc"] == pytest.approx(history["val_auc"].iloc[-1])
     assert not list(workspace.checkpoints.glob("*"))
+
+
+@pytest.mark.parametrize("network", ["residual", "original"])
+def test_pieces_of_other_faces_are_trained_on_where_the_network_has_places(trainable, network: str) -> None:
+    how = {"epochs": 1, "patchwork": 0.5, "network": network, "blend": 0.5}
+    workspace = trainable({"train": 16, "valid": 8, "test": 8}, how)
+    assert run_stage(main) == 0
+    assert report(workspace)["params"]["patchwork"] == 0.5
+    assert np.isfinite(pd.read_csv(workspace.root / report(workspace)["history"])["loss"]).all()
 
 
 def test_a_killed_training_goes_on_in_the_same_run(workspace, monkeypatch, capsys) -> None:

@@ -1,9 +1,12 @@
-"""Shards -> tf.data batches: crops uint8 (b, side, side, 3) and classes int64 (b,), 0 = real, 1.. = kinds of fakes."""
+"""Shards -> tf.data batches: crops uint8 (b, side, side, 3) and classes int64 (b,), 0 = real, 1.. = kinds of fakes.
+
+A mix of training crops has classes of places instead: (b, places, places, 1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +18,22 @@ from deepfake_detector.media.threads import use_one_thread
 
 # Crop (side, side, 3), landmarks (5, 2) px, class, random state -> crop and class.
 Change = Callable[[NDArray[np.uint8], NDArray[np.float32], int, np.random.Generator], tuple[NDArray[np.uint8], int]]
+
+
+class Mix(Protocol):
+    """Crops (b, side, side, 3), classes (b,), random state -> crops and the classes of their places."""
+
+    def __call__(
+        self, crops: NDArray[np.uint8], classes: NDArray[np.int64], random: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Leave what is given as it is."""
+        ...
+
+    def places(self, side_px: int) -> int:
+        """Along a side."""
+        ...
+
+
 # Of the validation split, whatever the training's batch is: its changes hang on the place in the batch, and figures of
 # two trainings are compared.
 HELD_OUT_BATCH = 64
@@ -37,7 +56,7 @@ def steps_per_epoch(shards: Shards, batch: int) -> int:
 
 
 def training_batches(
-    shards: Shards, batch: int, seed: int, kinds: Sequence[str], change: Change
+    shards: Shards, batch: int, seed: int, kinds: Sequence[str], change: Change, mix: Mix | None = None
 ) -> Callable[[int], tf.data.Dataset]:
     """Endless, shuffled and changed batches of the training split.
 
@@ -50,6 +69,7 @@ def training_batches(
         seed: of order and changes.
         kinds: of fakes, in the order of the classes 1, 2, ...
         change: what is done to each crop.
+        mix: what is done to the crops of a batch after that.
 
     Returns:
         A function from the first epoch to a data set.
@@ -61,7 +81,7 @@ def training_batches(
         rows = shards.rows("train").shuffle(buffer, seed=seed * 100_003 + number)
         batches = rows.batch(batch, drop_remainder=True).enumerate()
         return batches.map(
-            lambda step, row: _changed(row, kinds, change, (seed, number, step)), num_parallel_calls=WORKERS
+            lambda step, row: _changed(row, kinds, change, (seed, number, step), mix), num_parallel_calls=WORKERS
         )
 
     return lambda first: tf.data.Dataset.range(first, 2**31).flat_map(epoch).prefetch(2)
@@ -89,7 +109,9 @@ def held_out_batches(
     return everything.apply(tf.data.experimental.assert_cardinality(length)).prefetch(2)
 
 
-def _changed(row: dict[str, tf.Tensor], kinds: Sequence[str], change: Change, seed: Sequence[Any]) -> Any:
+def _changed(
+    row: dict[str, tf.Tensor], kinds: Sequence[str], change: Change, seed: Sequence[Any], mix: Mix | None = None
+) -> Any:
     known = tf.constant(list(kinds))
     codes = tf.where(
         row["label"] == 0, tf.constant(0, tf.int64), 1 + tf.argmax(row["kind"][:, None] == known[None], axis=1)
@@ -101,9 +123,11 @@ def _changed(row: dict[str, tf.Tensor], kinds: Sequence[str], change: Change, se
             change(crop, place, int(code), np.random.default_rng([*state, i]))
             for i, (crop, place, code) in enumerate(zip(crops, landmarks, codes, strict=True))
         ]
-        return np.stack([crop for crop, _ in found]), np.array([code for _, code in found], np.int64)
+        pixels, classes = np.stack([crop for crop, _ in found]), np.array([code for _, code in found], np.int64)
+        return mix(pixels, classes, np.random.default_rng([*state, len(found)])) if mix else (pixels, classes)
 
     pixels, classes = tf.numpy_function(
         each, [row["pixels"], row["landmarks"], codes, state], (tf.uint8, tf.int64), stateful=False
     )
-    return tf.ensure_shape(pixels, row["pixels"].shape), tf.ensure_shape(classes, codes.shape)
+    of_places = [*(mix.places(row["pixels"].shape[1]),) * 2, 1] if mix else []
+    return tf.ensure_shape(pixels, row["pixels"].shape), tf.ensure_shape(classes, codes.shape + of_places)

@@ -61,6 +61,54 @@ class Augment:
 
 
 @dataclass(frozen=True)
+class Patchwork:
+    """Puts a piece of another face of the batch into some, so that every place has to be judged by what is there.
+
+    Whoever has learnt a face by heart has the wrong answer for the piece. Source: CutMix (Yun et al. 2019), whose label
+    is one mixture for the whole picture; here each place keeps its own.
+
+    Args:
+        share: of the crops that get a piece.
+        place_px: side of the square that one place of the network's map stands for.
+    """
+
+    share: float
+    place_px: int
+
+    def __call__(
+        self, crops: Pixels, classes: NDArray[np.int64], random: np.random.Generator
+    ) -> tuple[Pixels, NDArray[np.int64]]:
+        """Mix a batch.
+
+        Args:
+            crops: uint8 (b, side, side, 3), changed already; they stay as they are.
+            classes: (b,).
+            random: decides everything.
+
+        Returns:
+            The crops, and the class of each place (b, places, places, 1): of whatever covers its middle.
+        """
+        side_px = crops.shape[1]
+        mixed, given = crops.copy(), random.permutation(len(crops))
+        places = np.repeat(classes, self.places(side_px) ** 2).reshape(len(crops), *(self.places(side_px),) * 2, 1)
+        for i in np.flatnonzero(random.random(len(crops)) < self.share):
+            rows, columns = _piece(side_px, random)
+            mixed[i, rows, columns] = crops[given[i], rows, columns]
+            places[i, self._middles(rows), self._middles(columns)] = classes[given[i]]
+        return mixed, places
+
+    def places(self, side_px: int) -> int:
+        """Places along a side of the map."""
+        return side_px // self.place_px
+
+    def _middles(self, pixels: slice) -> slice:
+        """The places whose middles lie in a range of pixels."""
+        half = self.place_px / 2
+        first, last = (int(np.ceil((end - half) / self.place_px)) for end in (pixels.start, pixels.stop))
+        return slice(first, last)
+
+
+@dataclass(frozen=True)
 class Sent:
     """Changes validation crops: only `as_traffic`, so that they stay what the test pictures of real use will be."""
 
@@ -135,6 +183,14 @@ def _cut_out(crop: Pixels, random: np.random.Generator) -> Pixels:
     crop = crop.copy()
     crop[top : top + height_px, left : left + width_px] = random.integers(0, 256, 3)
     return crop
+
+
+def _piece(side_px: int, random: np.random.Generator) -> tuple[slice, slice]:
+    """Rows and columns of a rectangle: a tenth to three fifths of the crop, one side up to twice the other."""
+    area, shape = random.uniform(0.1, 0.6), 2 ** random.uniform(-1, 1)
+    height, width = (min(side_px, round(side_px * float(np.sqrt(area * ratio)))) for ratio in (shape, 1 / shape))
+    top, left = int(random.integers(0, side_px - height + 1)), int(random.integers(0, side_px - width + 1))
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _one(random: np.random.Generator, names: tuple[str, ...]) -> str:

@@ -45,9 +45,17 @@ def build_network(name: str, side_px: int, dropout: float, fused: bool = False, 
     return model
 
 
-def by_kind(model: keras.Model) -> keras.Model:
-    """The same network, asked for the logit of each kind: crops (n, side, side, 3) -> (n, k). It is what is trained."""
-    return keras.Model(model.input, model.get_layer(KINDS_LAYER).output, name=model.name)
+def by_place(model: keras.Model) -> keras.Model:
+    """The same network, asked for the logits of every place: crops (n, side, side, 3) -> (n, h, w, k).
+
+    It is what is trained; the mean over the places is what it says of the face.
+    """
+    return keras.Model(model.input, model.get_layer(MAP_LAYER).output, name=model.name)
+
+
+def place_px() -> int:
+    """Side of the square of a crop that one place of the map of `residual` and `plain` stands for."""
+    return int(2 ** len(CHANNELS))  # the front end halves, and so does each level but the first
 
 
 def with_logit_map(model: keras.Model, mirrored: bool = False) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Classes (b,), 0 = real, and logits of kinds (b, k) -> loss (b,) and figures; settings -> optimizer."""
+"""Classes (b,), 0 = real, and logits of kinds (b, k) or of places (b, h, w, k) -> loss (b,), figures, optimizer."""
 
 from __future__ import annotations
 
@@ -15,20 +15,49 @@ def kinds_loss(classes: Any, logits: Any) -> Any:
     """Cross-entropy (b,) of real against k kinds of fakes; a real face has the logit 0 by definition.
 
     With k = 1 this is the binary cross-entropy of the original README, and every kind counts as fake.
+
+    Args:
+        classes: of faces (b,) or (b, 1), or of the places of each (b, h, w, 1), as `augment.Patchwork` gives them.
+        logits: of faces (b, k) or of the places of each (b, h, w, k), whose mean is that of the face.
+
+    Returns:
+        With classes of places, half of it is of the face as a whole, whose truth is the mixture of its places, and
+        half is the mean of its places.
     """
     logits = keras.ops.cast(logits, "float32")
-    everything = keras.ops.concatenate([keras.ops.zeros_like(logits[:, :1]), logits], axis=-1)
-    known = keras.ops.minimum(keras.ops.cast(keras.ops.reshape(classes, (-1,)), "int32"), logits.shape[-1])
-    return keras.losses.sparse_categorical_crossentropy(known, everything, from_logits=True)
+    if len(classes.shape) < 4:
+        return keras.losses.sparse_categorical_crossentropy(_known(classes, logits), _with_real(_whole(logits)), True)
+    known = keras.ops.reshape(_known(classes, logits), keras.ops.shape(logits)[:3])
+    mixture = keras.ops.mean(keras.ops.one_hot(known, logits.shape[-1] + 1, dtype="float32"), axis=(1, 2))
+    of_face = keras.losses.categorical_crossentropy(mixture, _with_real(_whole(logits)), True)
+    of_places = keras.losses.sparse_categorical_crossentropy(known, _with_real(logits), True)
+    return (of_face + keras.ops.mean(of_places, axis=(1, 2))) / 2
 
 
 def any_fake(logits: Any) -> Any:
-    """The logit (b,) of being a fake of any kind."""
-    return keras.ops.logsumexp(keras.ops.cast(logits, "float32"), axis=-1)
+    """The logit (b,) of being a fake of any kind, from logits of faces (b, k) or of the places of each (b, h, w, k)."""
+    return keras.ops.logsumexp(_whole(keras.ops.cast(logits, "float32")), axis=-1)
+
+
+def _whole(logits: Any) -> Any:
+    return logits if len(logits.shape) == 2 else keras.ops.mean(logits, axis=(1, 2))
+
+
+def _with_real(logits: Any) -> Any:
+    return keras.ops.concatenate([keras.ops.zeros_like(logits[..., :1]), logits], axis=-1)
+
+
+def _known(classes: Any, logits: Any) -> Any:
+    """Flat; kinds that the network does not tell apart count as its last one."""
+    return keras.ops.minimum(keras.ops.cast(keras.ops.reshape(classes, (-1,)), "int32"), logits.shape[-1])
 
 
 def _is_fake(classes: Any) -> Any:
-    return keras.ops.cast(keras.ops.reshape(classes, (-1,)) > 0, "float32")
+    """(b,): of a patchwork, whether half of its places or more are."""
+    fake = keras.ops.cast(classes > 0, "float32")
+    if len(classes.shape) < 4:
+        return keras.ops.reshape(fake, (-1,))
+    return keras.ops.cast(keras.ops.mean(fake, axis=(1, 2, 3)) >= 0.5, "float32")
 
 
 class FakeAUC(keras.metrics.AUC):  # type: ignore[misc]
@@ -42,7 +71,7 @@ class FakeAUC(keras.metrics.AUC):  # type: ignore[misc]
         super().__init__(num_thresholds=LOGIT_STEPS, name=name)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch: classes (b,) and logits of kinds (b, k)."""
+        """Count a batch: classes and logits as `kinds_loss` takes them."""
         place = keras.ops.clip(any_fake(y_pred) / (2 * LOGIT_REACH) + 0.5, 0, 1)
         super().update_state(_is_fake(y_true), place, sample_weight)
 
@@ -51,7 +80,7 @@ class FakeAccuracy(keras.metrics.BinaryAccuracy):  # type: ignore[misc]
     """Share of faces on their own side of an even chance."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch: classes (b,) and logits of kinds (b, k)."""
+        """Count a batch: classes and logits as `kinds_loss` takes them."""
         super().update_state(_is_fake(y_true), any_fake(y_pred), sample_weight)
 
 

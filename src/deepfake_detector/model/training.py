@@ -1,4 +1,4 @@
-"""Batches of (crops uint8 (b, side, side, 3), classes (b,)) -> trained model and history, resumable after a kill."""
+"""Batches of (crops uint8 (b, side, side, 3), classes) -> trained model and history, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from deepfake_detector.model.averages import Arrays, Averages
 from deepfake_detector.model.checkpoint import Checkpoint, Kept, Row
-from deepfake_detector.model.network import build_network, by_kind, delivered
+from deepfake_detector.model.network import build_network, by_place, delivered
 from deepfake_detector.model.objective import kinds_loss, metrics, optimizer
 from deepfake_detector.settings import Train
 
@@ -57,7 +57,7 @@ def train(
     precision = settings.precision if settings.precision != "auto" else fastest_precision()
     keras.config.set_dtype_policy(precision)
     whole = build_network(settings.network, side_px, settings.dropout, fused=True, kinds=kinds)
-    model = by_kind(whole)
+    model = by_place(whole)
     model.compile(optimizer=optimizer(settings, steps), loss=kinds_loss, metrics=metrics())
     averages = Averages(settings.ema_momentum)
     kept = checkpoint.restore(model) or Kept([], [], [])
