@@ -27,8 +27,12 @@ from deepfake_detector.model.bundle import Bundle
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 START_S, WAIT_MS = 120, 30_000
-# Answers of 4xx are logged by the browser itself, and no page can keep it from that.
-EXPECTED = "Failed to load resource: the server responded with a status of 4"
+# Refusals and lost connections are logged by the browser itself, and no page can keep it from that.
+_FAILED = "Failed to load resource: "
+EXPECTED = (
+    *(f"{_FAILED}the server responded with a status of {hundreds}" for hundreds in "45"),
+    f"{_FAILED}net::ERR_CONN",
+)
 
 Visit = Callable[..., Any]
 

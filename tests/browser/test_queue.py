@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HEADLINE = "#answer h2"
 BUSY = '{"error": {"code": "too_busy", "message": "the line is full", "hint": "ask again"}}'
 
@@ -90,6 +92,57 @@ def test_what_no_program_of_ours_said_is_shown_too(visit: Any, files: dict[str, 
     page.unroute("**/predict_image**")
     page.get_by_role("button", name="Try again").click()
     page.locator(".verdict.fake").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (0, "No connection"),
+        (408, "It took too long to send"),
+        (422, "This file was refused"),
+        (500, "No answer"),
+        (504, "It took too long to judge"),
+    ],
+)
+def test_every_failure_has_a_title_its_reason_and_another_try(
+    visit: Any, files: dict[str, Path], status: int, title: str
+) -> None:
+    page = visit()
+    said = {"error": {"code": "c", "message": "the reason of `c`", "hint": "do this next"}}
+
+    def fail(route: Any) -> None:
+        if status:
+            route.fulfill(status=status, json=said, headers={"X-Request-ID": "r-17"})
+        else:
+            route.abort("connectionreset")
+
+    page.route("**/predict_image**", fail)
+    send(page, files["red.png"])
+    page.locator(".failure").wait_for()
+    assert page.inner_text(HEADLINE) == title
+    told = page.inner_text(".failure")
+    for words in ("The reason of c", "Do this next", "r-17") if status else ("was lost", "you are online"):
+        assert words in told
+    page.unroute("**/predict_image**")
+    page.get_by_role("button", name="Try again").click()
+    page.locator(".verdict.fake").wait_for()
+
+
+def test_a_starting_service_is_asked_again_and_given_up_in_the_end(visit: Any, files: dict[str, Path]) -> None:
+    page = visit()
+    asked = []
+
+    def answer(route: Any) -> None:
+        asked.append(route)
+        said = {"error": {"code": "not_ready", "message": "no worker is ready yet", "hint": "ask again"}}
+        route.fulfill(status=503, json=said, headers={"Retry-After": "1"})
+
+    page.route("**/predict_image**", answer)
+    send(page, files["red.png"])
+    page.get_by_text("The service is starting. Asking again in 1 s").wait_for()
+    page.locator(".failure").wait_for(timeout=60_000)
+    assert page.inner_text(HEADLINE) == "The service is not ready"
+    assert len(asked) > 1
 
 
 def test_an_access_key_is_asked_for_and_sent(visit: Any, files: dict[str, Path]) -> None:

@@ -3,7 +3,7 @@ import { html, icon } from "./dom.js";
 import { bytes, percent, sentence } from "./words.js";
 import { setToken } from "./api.js";
 
-const TITLES = { 0: "No connection", 401: "This service wants an access key", 413: "The file is too large", 408: "It took too long to send", 415: "This file cannot be read", 422: "This file was refused", 429: "The service is full", 503: "The service is not ready" };
+const TITLES = { 0: "No connection", 401: "This service wants an access key", 413: "The file is too large", 408: "It took too long to send", 415: "This file cannot be read", 422: "This file was refused", 429: "The service is full", 503: "The service is not ready", 504: "It took too long to judge" };
 
 export function progressOf(item, { cancel, again }) {
   if (item.state === "failed") return failure(item, again);
