@@ -23,7 +23,7 @@ def workspace(trainable, monkeypatch) -> Workspace:
 
 
 def test_steps_are_trained_once_judged_alike_and_told(workspace, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(ablation, "STEPS", (ablation.STEPS[1], ablation.STEPS[2], ablation.STEPS[-1]))
+    monkeypatch.setattr(ablation, "STEPS", (ablation.STEPS[1], ablation.STEPS[2], ablation.STEPS[-2]))
     monkeypatch.setattr("sys.argv", ["ablate", "--epochs", "1"])
     assert run_stage(command.main) == 0, capsys.readouterr().err
     report = json.loads(workspace.report("ablate").read_text(encoding="utf-8"))
