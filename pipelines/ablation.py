@@ -78,7 +78,7 @@ def table(report: Mapping[str, Any]) -> str:
         f"everything above it, trained for {report['epochs']} epochs on {report['train_images']} crops with one seed, "
         f"judged on the test split (digest `{report['test_digest'][:12]}`). AUC with its 95 % interval (DeLong); in "
         "brackets the difference to the line above on the same pictures with the 95 % interval of a paired bootstrap. "
-        "What did not help stays in the table. One seed each: a difference whose interval is far from zero may still be "
+        "What did not help stays in the table. One seed each: a difference whose interval is far from zero may be mere "
         "luck of the start. In a short training, what keeps a network from learning faces by heart (traffic, blends, "
         "pieces) looks worse than in a long one: [experiments.md](experiments.md).",
     ]
