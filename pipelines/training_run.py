@@ -72,11 +72,15 @@ def course(how: Train, shards: Shards) -> Course:
     """
     kinds, augment, views = changes(how, shards.kinds)
     steps = steps_per_epoch(shards, how.batch_size)
-    # `original` has one place only, which a piece of another face would not fill.
-    mix = Patchwork(how.patchwork, place_px()) if how.patchwork and how.network != "original" else None
-    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment, mix)
+    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment, _mix(how, kinds))
     valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
     return Course(how, shards.side_px, kinds, batches, steps, valid)
+
+
+def _mix(how: Train, kinds: tuple[str, ...]) -> Patchwork | None:
+    if not how.patchwork or how.network == "original":  # which has one place only, and no piece would fill it
+        return None
+    return Patchwork(how.patchwork, place_px(), 1 + kinds.index("swap") if "swap" in kinds else None)
 
 
 def changes(how: Train, found: tuple[str, ...]) -> tuple[tuple[str, ...], Change, list[Change]]:

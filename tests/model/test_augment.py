@@ -174,6 +174,21 @@ def test_a_patchwork_has_pieces_of_other_crops_and_says_whose_each_place_is() ->
     assert np.array_equal(crops, kept)
 
 
+def test_swaps_stay_whole_and_give_no_pieces() -> None:
+    greys, classes = np.arange(30, dtype=np.uint8), np.arange(30) % 3
+    crops = np.repeat(greys, 32 * 32 * 3).reshape(30, 32, 32, 3)
+    pieces = 0
+    for seed in range(20):
+        mixed, places = Patchwork(1.0, 16, whole=2)(crops, classes, state(seed))
+        assert np.array_equal(mixed[2::3], crops[2::3])
+        assert (places[2::3] == 2).all()
+        assert (places[classes != 2] != 2).all()
+        foreign = mixed[classes != 2][..., 0] != greys[classes != 2][:, None, None]
+        assert (mixed[classes != 2] % 3 != 2).all()
+        pieces += foreign.any(axis=(1, 2)).sum()
+    assert pieces > 0.85 * 20 * 20
+
+
 def test_a_patchwork_of_no_share_is_the_batch_itself() -> None:
     crops, classes = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), dtype=np.uint8), np.arange(5)
     mixed, places = Patchwork(0.0, 16)(crops, classes, state(0))

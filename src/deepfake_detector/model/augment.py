@@ -70,10 +70,13 @@ class Patchwork:
     Args:
         share: of the crops that get a piece.
         place_px: side of the square that one place of the network's map stands for.
+        whole: a class that neither gives nor gets pieces. A swap shows where the strange face ends; pieces of it end
+            elsewhere, and with them the validation AUC of swaps was 0.82 instead of 0.86 (50 against 80 epochs).
     """
 
     share: float
     place_px: int
+    whole: int | None = None
 
     def __call__(
         self, crops: Pixels, classes: NDArray[np.int64], random: np.random.Generator
@@ -89,9 +92,10 @@ class Patchwork:
             The crops, and the class of each place (b, places, places, 1): of whatever covers its middle.
         """
         side_px = crops.shape[1]
-        mixed, given = crops.copy(), random.permutation(len(crops))
+        mixed, given, free = crops.copy(), np.arange(len(crops)), np.flatnonzero(classes != self.whole)
+        given[free] = random.permutation(free)
         places = np.repeat(classes, self.places(side_px) ** 2).reshape(len(crops), *(self.places(side_px),) * 2, 1)
-        for i in np.flatnonzero(random.random(len(crops)) < self.share):
+        for i in free[random.random(len(free)) < self.share]:
             rows, columns = _piece(side_px, random)
             mixed[i, rows, columns] = crops[given[i], rows, columns]
             places[i, self._middles(rows), self._middles(columns)] = classes[given[i]]
