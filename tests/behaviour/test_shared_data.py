@@ -119,7 +119,7 @@ def test_what_was_trained_elsewhere_comes_from_the_run_cache_without_training(fi
     clone.run("dvc", "fetch", "--run-cache")
     said = clone.run("dvc", "repro", "--pull")
     assert "Stage 'train' is cached - skipping run" in said, said
-    # The reports of `evaluate` lie in git and not in the cache, so that stage runs again, to the same figures.
+    # The metrics of `evaluate` lie in git and not in the cache, so that stage runs again, to the same figures.
     # The graph is the same too, but tf2onnx names a constant now so, now so: the bundle's digest differs.
     both = [machine.report("evaluate") | {"bundle_sha256": ""} for machine in (first, clone)]
     assert both[0] == both[1]
