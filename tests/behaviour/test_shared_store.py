@@ -34,7 +34,7 @@ assert _SPEC is not None
 assert _SPEC.loader is not None
 _FIXTURES = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_FIXTURES)
-road, empty_store, libraries = _FIXTURES.road, _FIXTURES.empty_store, _FIXTURES.libraries
+road, libraries = _FIXTURES.road, _FIXTURES.libraries
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 START_S = 240  # a server takes half a minute on two quiet cores

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 HEADLINE = "#answer h2"
+FAILED = "Failed to load resource: "
 BUSY = '{"error": {"code": "too_busy", "message": "the line is full", "hint": "ask again"}}'
 
 
@@ -105,8 +106,9 @@ def test_what_no_program_of_ours_said_is_shown_too(visit: Any, files: dict[str, 
     ],
 )
 def test_every_failure_has_a_title_its_reason_and_another_try(
-    visit: Any, files: dict[str, Path], status: int, title: str
+    visit: Any, files: dict[str, Path], expected: list[str], status: int, title: str
 ) -> None:
+    expected.append(f"{FAILED}the server responded with a status of {status}" if status else f"{FAILED}net::ERR_CONN")
     page = visit()
     said = {"error": {"code": "c", "message": "the reason of `c`", "hint": "do this next"}}
 
@@ -128,7 +130,10 @@ def test_every_failure_has_a_title_its_reason_and_another_try(
     page.locator(".verdict.fake").wait_for()
 
 
-def test_a_starting_service_is_asked_again_and_given_up_in_the_end(visit: Any, files: dict[str, Path]) -> None:
+def test_a_starting_service_is_asked_again_and_given_up_in_the_end(
+    visit: Any, files: dict[str, Path], expected: list[str]
+) -> None:
+    expected.append(f"{FAILED}the server responded with a status of 503")
     page = visit()
     asked = []
 

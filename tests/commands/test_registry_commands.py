@@ -20,7 +20,7 @@ assert _SPEC is not None
 assert _SPEC.loader is not None
 _FIXTURES = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_FIXTURES)
-road, empty_store, libraries = _FIXTURES.road, _FIXTURES.empty_store, _FIXTURES.libraries
+road, libraries = _FIXTURES.road, _FIXTURES.libraries
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 

@@ -15,23 +15,12 @@ import numpy as np
 import pytest
 import yaml
 
-from deepfake_detector.registry.store import open_client
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import write_report
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIDE_PX = 32
 LANDMARKS_PX = np.array([(10, 12), (22, 12), (16, 17), (11, 22), (21, 22)], np.float32)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
-    """Creating its tables takes seconds, copying them none."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-        open_client()
-    return path
 
 
 @pytest.fixture

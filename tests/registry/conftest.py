@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -163,17 +160,6 @@ def road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, lib
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "3600")  # no surprises among the metrics
     monkeypatch.chdir(root)
     return made
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Opened once by the real code, in its own process; migrating takes 5 to 9 s and a copy takes none."""
-    path = tmp_path_factory.getbasetemp() / "empty-mlflow.db"
-    if not path.exists():
-        environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{path}", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        code = "from deepfake_detector.registry.store import open_client; open_client()"
-        subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
-    return path
 
 
 @pytest.fixture(scope="session")
