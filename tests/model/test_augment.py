@@ -86,6 +86,14 @@ def test_real_crops_that_are_not_blended_look_like_the_fakes(crop: Pixels) -> No
     assert ks_2samp([detail(x) for x in worse], [detail(x) for x in fake]).pvalue < 1e-4
 
 
+def test_four_crops_in_ten_are_only_mirrored_and_moved(crop: Pixels) -> None:
+    n, shift, traffic = 1500, Augment("shift"), Augment("traffic")
+    pairs = [[change(crop, LANDMARKS_PX, 1, state(seed))[0] for change in (shift, traffic)] for seed in range(n)]
+    # 0.4 by choice; of the others those that get no turn, light or cut-out and nothing from traffic either.
+    expected = 0.4 + 0.6 * (0.5 * 0.7 * 0.8) * (0.3 + 0.7 * 0.6 * 0.8 * 0.8 * 0.3)
+    assert np.mean([np.array_equal(*pair) for pair in pairs]) == pytest.approx(expected, abs=0.045)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_blend_makes_fakes_of_its_share_of_the_real_ones_only(crop: Pixels, share: float) -> None:
     change = Augment("none", share, 2)
