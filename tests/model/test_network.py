@@ -74,16 +74,19 @@ def test_the_residual_is_exact_in_either_precision(policy: str) -> None:
     model = build_network("residual", 32, 0.0)
     x = crops(2, 32)
     found = keras.Model(model.input, model.get_layer(FIXED_LAYER).output).predict(x, verbose=0).astype(np.float32)
-    blocks = x.astype(np.float32)
-    corner = blocks[:, ::2, ::2]
-    wanted = np.concatenate(
-        [blocks[:, ::2, 1::2] - corner, blocks[:, 1::2, ::2] - corner, blocks[:, 1::2, 1::2] - corner], -1
-    )
-    assert np.array_equal(found, wanted / 16)
+    x = x.astype(np.float32)
+    wide = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    around = sum(wide[:, 1 + i : 33 + i, 1 + j : 33 + j] for i in (-1, 0, 1) for j in (-1, 0, 1)) - x
+    residual = (8 * x - around) / 128
+    pixels = [residual[:, row::2, column::2] for row, column in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    # What is added up is exact; bfloat16 then keeps eight digits of the sum.
+    np.testing.assert_allclose(found, np.concatenate(pixels, -1), rtol=0 if policy == "float32" else 2**-8)
 
 
-def test_brightness_alone_changes_nothing() -> None:
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_brightness_alone_changes_nothing(policy: str) -> None:
     """The residual sees differences only, so an even picture has no evidence whatever its colour."""
+    keras.config.set_dtype_policy(policy)
     model = build_network("residual", 64, 0.0)
     even = [np.full((1, 64, 64, 3), value, np.uint8) for value in (0, 90, 255)]
     assert len({float(model.predict(x, verbose=0)[0]) for x in even}) == 1
