@@ -43,8 +43,8 @@ STEPS = (
     Step("+ augmentation like traffic", {"augment": "traffic"}),
     Step("+ averaged weights", {"ema_momentum": 0.998}),
     Step("+ self-blended swaps", {"blend": 0.25}),
-    Step("+ the mirror image as a second look", {}, mirrored=True),
-    Step("+ pieces of other faces, each place its own truth", {"patchwork": 0.5}, mirrored=True),
+    Step("+ pieces of other faces, each place its own truth", {"patchwork": 0.25}),
+    Step("+ the mirror image as a second look (not kept)", {}, mirrored=True),
 )
 
 

@@ -67,6 +67,7 @@ class Judgement:
     fake_share: float  # of the crops it was calibrated on
     history: pd.DataFrame
     parameters: int
+    git_commit: str  # of the training's code; "" where a training of old did not write it down
 
     def p(self, logits: Floats) -> Floats:
         """Calibrated probabilities (n,) of logits (n,)."""
@@ -149,6 +150,7 @@ def judge(workspace: Workspace, settings: Settings, shards: Shards, scratch: Pat
         fake_share=float(labels.mean()),
         history=pd.read_csv(workspace.figures("train") / "history.csv"),
         parameters=model.count_params(),
+        git_commit=trained.get("git_commit", ""),
     )
 
 

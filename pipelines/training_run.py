@@ -30,7 +30,7 @@ from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.model.export import weights_sha256
 from deepfake_detector.model.network import place_px
 from deepfake_detector.model.training import Trained, train
-from deepfake_detector.registry.lineage import read_lineage
+from deepfake_detector.registry.lineage import read_git, read_lineage
 from deepfake_detector.registry.runs import start_run
 from deepfake_detector.settings import Settings, Train
 from deepfake_detector.workspace import Workspace
@@ -147,6 +147,7 @@ def keep(workspace: Workspace, settings: Settings, trained: Trained, kinds: tupl
         "weights_sha256": weights_sha256(trained.model),
         "data_sha256": _told(workspace, "sha256"),
         "source_kinds": _told(workspace, "kind"),
+        "git_commit": read_git(workspace.root)["git_commit"],
         "history": str(history.relative_to(workspace.root)),
     }
 

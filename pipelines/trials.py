@@ -100,7 +100,7 @@ def find_out(settings: Settings, judgement: Judgement, gone: Gone) -> Findings:
         goals=tuple(judge_goals(slices, grid, kinds, parameters)),
         terms={source.name: source.terms for source in settings.download.sources if source.terms},
         reencode=settings.prepare.reencode,
-        again=exp_run(settings, contract.data_sha256),
+        again=exp_run(settings, contract.data_sha256, judgement.git_commit),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def workspace(trainable, monkeypatch) -> Workspace:
 
 
 def test_steps_are_trained_once_judged_alike_and_told(workspace, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(ablation, "STEPS", (ablation.STEPS[1], ablation.STEPS[2], ablation.STEPS[-2]))
+    monkeypatch.setattr(ablation, "STEPS", (ablation.STEPS[1], ablation.STEPS[2], ablation.STEPS[-1]))
     monkeypatch.setattr("sys.argv", ["ablate", "--epochs", "1"])
     assert run_stage(command.main) == 0, capsys.readouterr().err
     report = json.loads(workspace.report("ablate").read_text(encoding="utf-8"))
@@ -55,6 +55,7 @@ def test_every_step_adds_to_the_ones_above_and_ends_at_the_recipe() -> None:
         "augment": "traffic",
         "ema_momentum": 0.998,
         "blend": 0.25,
-        "patchwork": 0.5,
+        "patchwork": 0.25,
     }
-    assert ablation.STEPS[-1].mirrored == read_settings(PARAMS).evaluate.mirrored
+    assert ablation.STEPS[-2].mirrored == read_settings(PARAMS).evaluate.mirrored
+    assert ablation.STEPS[-1] == ablation.Step(ablation.STEPS[-1].name, {}, mirrored=True)

@@ -48,6 +48,14 @@ def test_the_line_leads_to_the_same_settings(tmp_path) -> None:
     )
 
 
+@pytest.mark.parametrize(("commit", "told"), [("ab" * 20, ["git checkout " + "ab" * 20]), ("not a git checkout", [])])
+def test_it_begins_in_the_code_of_the_training_where_that_is_known(commit: str, told: list[str]) -> None:
+    settings = read_settings(PARAMS)
+    lines = exp_run(settings, {}, commit).splitlines()
+    assert "\n".join(lines[len(told) :]) == exp_run(settings, {})
+    assert lines[: len(told)] == told
+
+
 @pytest.mark.parametrize("kind", ["archive", "labelled"])
 def test_the_zip_that_was_trained_on_is_taken_and_no_other(tmp_path, monkeypatch, kind: str) -> None:
     """No zip is served as it lies there: it is packed anew, so its digest and that of the data differ."""

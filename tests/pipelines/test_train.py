@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from deepfake_detector.model.checkpoint import Checkpoint
+from deepfake_detector.registry.lineage import NOT_GIT
 from deepfake_detector.registry.store import open_client
 from deepfake_detector.workspace import Workspace
 from pipelines.stage import run_stage
@@ -35,6 +36,7 @@ def test_model_history_report_and_run(workspace) -> None:
     run = open_client().get_run(found["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.params["epochs"] == "2"
+    assert run.data.tags["git_commit"] == found["git_commit"] == NOT_GIT
     assert run.data.metrics["val_auc"] == pytest.approx(history["val_auc"].iloc[-1])
     assert not list(workspace.checkpoints.glob("*"))
 

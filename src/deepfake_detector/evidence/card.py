@@ -104,7 +104,7 @@ ban or to identify anybody by itself, and not to clear a picture: "real" means t
 - MLflow run `{c.run_id}`, weights SHA-256 `{c.weights_sha256}`
 {_bullets([f"`{source}`: archive SHA-256 `{digest}`" for source, digest in c.data_sha256.items()])}
 
-To make it again, at the commit that this card lies in, with the archives in the repository's root:
+To make it again, with the archives in the repository's root:
 
 ```sh
 {found.again}

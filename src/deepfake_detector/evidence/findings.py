@@ -33,7 +33,7 @@ class Findings:
         explanation: None where maps have one cell.
         terms: source -> its terms of use, where they are known.
         reencode: JPEG quality that every picture was saved with before it was cut; 0: none.
-        again: the command that makes the same model again.
+        again: the commands that make the same model again.
     """
 
     parameters: int

@@ -165,7 +165,8 @@ def _residual() -> NDArray[np.float32]:
         for colour in range(3):
             kernel[row - 1 : row + 2, column - 1 : column + 2, colour, 3 * i + colour] = -1
             kernel[row, column, colour, 3 * i + colour] = 8
-    return kernel / 128  # exact in bfloat16, so an even picture leaves nothing; 16 grey levels become about 1
+    # Exact in bfloat16, so that an even picture leaves nothing; 16 grey levels become about 1.
+    return kernel / np.float32(128)
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
