@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.model.bundle import Bundle, Contract, Thresholds, write_bundle
 
+pytest_plugins = ["tests.road"]  # which tests of the registry, of its stage and of its commands walk
 SIDE_PX = 64
 HOME = pytest.StashKey[str]()
 MARK = "DEEPFAKE_TESTS_OF"  # in the environment of all that this process starts, daemons too
@@ -75,7 +76,7 @@ def tiny_contract(**changed: object) -> Contract:
         "network": "tiny",
         "side_px": SIDE_PX,
         "alignment": "ffhq",
-        "crop_scale": 0.6,
+        "crop_scale": 0.5,
         "kinds": ("synthetic", "swap"),
         "min_face_px": 48,
         "temperature": 1.5,

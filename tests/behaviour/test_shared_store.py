@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pwd
@@ -15,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -29,13 +29,6 @@ from deepfake_detector.registry.store import open_client
 from pipelines import register
 from pipelines.stage import run_stage
 
-_SPEC = importlib.util.spec_from_file_location("registry_fixtures", Path(__file__).parents[1] / "registry/conftest.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-_FIXTURES = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_FIXTURES)
-road, libraries = _FIXTURES.road, _FIXTURES.libraries
-
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 START_S = 240  # a server takes half a minute on two quiet cores
 
@@ -44,7 +37,6 @@ pytestmark = [
     pytest.mark.postgres,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not BINARIES, reason="no PostgreSQL: apt-get install postgresql"),
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
 ]
 
 
@@ -145,7 +137,6 @@ def shared(road: Any, server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A checkout that knows nothing but the server's address; every test has a registered model of its own."""
     (road.workspace.root / "mlflow.db").unlink()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    monkeypatch.setattr(road, "rules", _FIXTURES.RULES)
     return road
 
 
@@ -191,7 +182,7 @@ def test_another_machine_serves_the_same_champion(shared: Any, tmp_path: Path) -
 
 def test_promotion_rollback_and_the_table_of_runs(shared: Any, monkeypatch: Any, capsys: Any) -> None:
     registered(shared, "hands", (0.3, 1), (0.1, 2))
-    rules = _FIXTURES.Register(**{**vars(shared.rules), "model_name": "hands"})
+    rules = replace(shared.rules, model_name="hands")
     assert roll_back("2 flags everything", False, rules).aliases == {"champion": "1"}
     shelf = promote("2", "mended", True, rules, shared.judge())
     assert dict(shelf.aliases) == {"champion": "2", "previous": "1"}

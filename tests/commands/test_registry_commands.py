@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,15 +13,6 @@ from deepfake_detector import cli
 from deepfake_detector.registry.shelf import read_shelf
 from pipelines import register
 from pipelines.stage import run_stage
-
-_SPEC = importlib.util.spec_from_file_location("registry_fixtures", Path(__file__).parents[1] / "registry/conftest.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-_FIXTURES = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_FIXTURES)
-road, libraries = _FIXTURES.road, _FIXTURES.libraries
-
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
 @pytest.fixture

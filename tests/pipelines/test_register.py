@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -23,15 +22,6 @@ from deepfake_detector.workspace import Workspace
 from pipelines import register
 from pipelines.stage import run_stage
 
-# Tests are imported file by file, so one folder's fixtures are taken from another's by path.
-_SPEC = importlib.util.spec_from_file_location("registry_fixtures", Path(__file__).parents[1] / "registry/conftest.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-_FIXTURES = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_FIXTURES)
-road, libraries = _FIXTURES.road, _FIXTURES.libraries
-
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 REPOSITORY = Path(__file__).parents[2]
 IMAGES = 200  # as many as the candidates' tables hold
 

@@ -1,4 +1,4 @@
-"""A small checkout as `evaluate` leaves it, with real files, and MLflow stores that need no migration of their own."""
+"""A small checkout as `evaluate` leaves it, with real files, and an MLflow store that needs no migration of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deepfake_detector.settings import Register
 from deepfake_detector.workspace import Workspace
 
 IMAGES = 200
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 RULES = Register(
     experiment="road", model_name="tiny", min_accuracy=0.6, max_ece=0.5, min_robust_accuracy=0.5, max_size_mib=32.0,
     max_latency_ms=1000.0, same_contract=True, max_auc_loss=0.002, max_accuracy_loss=0.02, max_slice_loss=0.05,
@@ -173,11 +173,3 @@ def libraries() -> None:
         from sqlalchemy.orm import configure_mappers
 
         configure_mappers()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """TensorFlow 2.21 does not know NumPy 2.4's copy keyword yet; every other warning stays an error."""
-    warning = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.filterwarnings(warning))
