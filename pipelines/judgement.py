@@ -26,9 +26,12 @@ from deepfake_detector.model.export import export_graph, load_trained, rescaled,
 from deepfake_detector.scoring.engine import Engine
 from deepfake_detector.settings import Settings
 from deepfake_detector.workspace import Workspace
-from pipelines.probing import sent
+from pipelines.sending import sent_whole
 
 REFERENCE_CROPS = 8
+# Of the validation pictures, beside those as they are: a third of what is sent stays untouched, so that a calibration on
+# one draw would still be one for untouched pictures.
+CALIBRATION_DRAWS = 3
 _UNCALIBRATED = Thresholds(clear=0.5, flag=0.5, strict=0.5)
 Floats = NDArray[np.float64]
 
@@ -121,16 +124,20 @@ def judge(workspace: Workspace, settings: Settings, shards: Shards, scratch: Pat
     trained = json.loads(workspace.report("train").read_text(encoding="utf-8"))
     model, valid = load_trained(workspace.trained / "model.keras"), shards.arrays("valid")
     draft = _contract(settings, shards, model, trained)
-    raw = _scored(_engine(model, valid, draft, scratch, how.mirrored), valid, how.seed)
     on = _calibrated_on(how.calibrate_on, trained["params"]["augment"])
-    seen = np.concatenate([raw.kinds] + ([raw.sent_kinds] if on == "traffic" else []))
+    sent, *more = sent_whole(workspace, settings, valid, CALIBRATION_DRAWS if on == "traffic" else 1)
+    engine = _engine(model, valid, draft, scratch, how.mirrored)
+    raw = _scored(engine, valid, sent)
+    worn = [raw.sent_kinds, *(engine.score(crops).kinds.astype(np.float64) for crops in more)]
+    seen = np.concatenate([raw.kinds] + (worn if on == "traffic" else []))
     classes = np.resize(_classes(valid, draft.kinds), len(seen))
     labels = (classes > 0).astype(np.int64)
     balance = fit_balance(seen, classes)
     scale = fit_scale(_any_fake(balance.of(seen)), labels)
     balance = Balance(balance.weights, tuple(offset + scale.offset for offset in balance.offsets))
     engine = _engine(rescaled(model, balance.weights, balance.offsets), valid, draft, scratch, how.mirrored)
-    test = _scored(engine, shards.arrays("test"), how.seed)
+    held = shards.arrays("test")
+    test = _scored(engine, held, sent_whole(workspace, settings, held)[0])
     p_test = probabilities(test.logits, scale.temperature)
     figures = measure(p_test, test.crops.labels, how.bootstrap, how.calibration_bins)
     found = {
@@ -170,8 +177,8 @@ def _engine(model: keras.Model, valid: Held, draft: Contract, scratch: Path, mir
     return Engine(write_bundle(scratch / "draft", graph, draft, reference, ""))
 
 
-def _scored(engine: Engine, split: Held, seed: int) -> Scored:
-    scores, after = engine.score(split.crops), engine.score(sent(split.crops, seed))
+def _scored(engine: Engine, split: Held, sent: NDArray[np.uint8]) -> Scored:
+    scores, after = engine.score(split.crops), engine.score(sent)
     return Scored(split, scores.kinds.astype(np.float64), after.kinds.astype(np.float64), scores.logit_map)
 
 

@@ -25,7 +25,7 @@ from deepfake_detector.scoring.detector import Detector
 from deepfake_detector.scoring.engine import Engine
 from deepfake_detector.settings import read_settings
 from deepfake_detector.workspace import Workspace
-from pipelines import judgement, walk
+from pipelines import judgement, sending, walk
 from pipelines.evaluate import main
 from pipelines.stage import run_stage, write_report
 
@@ -70,6 +70,7 @@ def workspace(tmp_path_factory) -> Workspace:
         patch.chdir(root)
         patch.setattr(Workspace, "enter", lambda self: self)
         patch.setattr(walk, "in_order", map)
+        patch.setattr(sending, "in_order", map)
         workspace = Workspace()
         params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
         params["evaluate"] |= {"bootstrap": 100, "grid_images": 6, "explain_images": 4}
