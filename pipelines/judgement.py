@@ -29,8 +29,8 @@ from deepfake_detector.workspace import Workspace
 from pipelines.sending import sent_whole
 
 REFERENCE_CROPS = 8
-# Of the validation pictures, beside those as they are: a third of what is sent stays untouched, so that a calibration on
-# one draw would still be one for untouched pictures.
+# Of the validation pictures, beside those as they are: a third of what is sent stays untouched, so that a calibration
+# on one draw would still be one for untouched pictures.
 CALIBRATION_DRAWS = 3
 _UNCALIBRATED = Thresholds(clear=0.5, flag=0.5, strict=0.5)
 Floats = NDArray[np.float64]

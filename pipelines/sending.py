@@ -1,8 +1,9 @@
 """Held-out pictures -> their crops (draws, n, side, side, 3) after websites and phones have had the whole pictures.
 
-In use a picture is saved, shrunk and blurred first and its face is cut out afterwards. Cutting turns and interpolates, so
-the traces of both do not look like those of a crop that was worn after cutting: real faces under noise of 2 grey levels
-were called fake ten times as often (validation split). Worker processes import this module: it must load no TensorFlow and no pandas.
+In use a picture is saved, shrunk and blurred first, and its face is cut out afterwards. Cutting turns and interpolates,
+so what is left does not look like a crop that was worn after cutting: with thresholds set on such crops, noise of two
+grey levels made ten times as many false alarms on pictures (validation split). Worker processes import this module: it
+must load no TensorFlow and no pandas.
 """
 
 from __future__ import annotations
