@@ -16,6 +16,16 @@ def test_figures_come_with_their_intervals(case) -> None:
     assert str(case.found.sent_band.false_alarms) in card
 
 
+def test_whole_pictures_are_told_as_a_scan_of_them_would(case) -> None:
+    card, everything = model_card(case.contract, case.found), case.found.served[0]
+    judged = round(everything.coverage.value * everything.images)
+    row = f"| `{everything.source}` | {everything.images} | {judged} | {everything.accuracy.value:.4f} | "
+    assert everything.auc is not None
+    assert f"{row}{everything.auc.value:.4f} |" in card
+    mute = replace(everything, source="mute", auc=None)  # a source of one class has none
+    assert "| `mute` |" in model_card(case.contract, replace(case.found, served=(mute,)))
+
+
 def test_kinds_of_pictures_make_a_table_unless_all_are_of_one_kind(case) -> None:
     card = model_card(case.contract, case.found)
     assert "| source | `faces` | 60 |" in card

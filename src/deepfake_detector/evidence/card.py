@@ -80,6 +80,10 @@ real faces fake; after what websites and phones do to pictures, {found.sent_band
 
 {_slices(found)}
 
+Whole pictures, as `deepfake scan` answers them: a crop for each face, and the most suspicious one decides.
+
+{_served(found)}
+
 ## How it stands up to wear
 Mean accuracy over {len(found.grid.of()) - 1} ways of degrading a picture: {found.grid.means["all"].accuracy}
 ({found.grid.means["all"].images} pictures; {found.grid.means["all"].strict_accuracy} if a picture without a judgeable
@@ -91,6 +95,15 @@ face counts as wrong). The heatmap: {_explained(found)}.
 ## Goals
 {_goals(found)}
 """
+
+
+def _served(found: Findings) -> str:
+    rows = ["| source | pictures | with a judgeable face | accuracy of these | their AUC |", "|---|---|---|---|---|"]
+    for each in found.served:
+        area = "" if each.auc is None else f"{each.auc.value:.4f}"
+        judged = round(each.coverage.value * each.images)
+        rows.append(f"| `{each.source}` | {each.images} | {judged} | {each.accuracy.value:.4f} | {area} |")
+    return "\n".join(rows)
 
 
 def _made(c: Contract, found: Findings) -> str:
