@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +61,16 @@ def main() -> None:
 
 def cast() -> tuple[Person, Person]:
     """Of all people in all sizes the one with the lowest score, and another one with the highest."""
-    people = [decode_image(draw_sample(SEED, "test", "real", i)) for i in range(PEOPLE)]
-    tried = [
-        (number, shrink_and_enlarge(drawn, factor, down, "nearest"))
-        for number, drawn in enumerate(people)
-        for factor in FACTORS
-        for down in ("area", "nearest")
-    ]
-    answers = [(number, pixels, verdict(pixels)) for number, pixels in tried]
-    seen = [
-        (number, Person(people[number], pixels, answer["p_fake"], answer["verdict"]))
-        for number, pixels, answer in answers
-        if answer["p_fake"] is not None
-    ]
-    calm_number, calm = min(seen, key=lambda each: each[1].p_fake)
-    _, odd = max((each for each in seen if each[0] != calm_number), key=lambda each: each[1].p_fake)
+    seen = []
+    for i in range(PEOPLE):
+        drawn = decode_image(draw_sample(SEED, "test", "real", i))
+        for factor, down in product(FACTORS, ("area", "nearest")):
+            pixels = shrink_and_enlarge(drawn, factor, down, "nearest")
+            answer = verdict(pixels)
+            if answer["p_fake"] is not None:
+                seen.append(Person(drawn, pixels, answer["p_fake"], answer["verdict"]))
+    calm = min(seen, key=lambda person: person.p_fake)
+    odd = max((each for each in seen if each.drawn is not calm.drawn), key=lambda person: person.p_fake)
     if (calm.verdict, odd.verdict) != ("real", "fake"):
         sys.exit(f"the model decides about nobody here (scores {calm.p_fake:.2f} to {odd.p_fake:.2f}): draw others")
     return calm, odd

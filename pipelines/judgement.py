@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A held-out split and what the graph says of it: as it is, and as websites and phones would leave it."""
+    """A held-out split and what the graph says of it: as it is, and of its pictures as websites would leave them."""
 
     crops: Held
     kinds: Floats  # (n, k), logits of the kinds of fakes
@@ -52,7 +52,7 @@ class Scored:
 
     @property
     def sent_logits(self) -> Floats:
-        """The same of the crops as websites and phones would leave them."""
+        """The same of the pictures as websites and phones would leave them."""
         return _any_fake(self.sent_kinds)
 
 
@@ -129,7 +129,7 @@ def judge(workspace: Workspace, settings: Settings, shards: Shards, scratch: Pat
     engine = _engine(model, valid, draft, scratch, how.mirrored)
     raw = _scored(engine, valid, sent)
     worn = [raw.sent_kinds, *(engine.score(crops).kinds.astype(np.float64) for crops in more)]
-    seen = np.concatenate([raw.kinds] + (worn if on == "traffic" else []))
+    seen = np.concatenate([raw.kinds, *(worn if on == "traffic" else [])])
     classes = np.resize(_classes(valid, draft.kinds), len(seen))
     labels = (classes > 0).astype(np.int64)
     balance = fit_balance(seen, classes)

@@ -46,7 +46,8 @@ class Sending:
 def sent_whole(workspace: Workspace, settings: Settings, held: Held, draws: int = 1) -> Pixels:
     """Send pictures, then cut the faces that were found in them as they are, on all cores.
 
-    Every face is cut, also one that serving would refuse as too blurred by now: each row stays that of its crop.
+    Every face is cut, also one that serving would refuse as too blurred by now: each row stays that of its crop. A face
+    that was found only after `prepare.reencode` had saved its picture anew stays as it is.
 
     Args:
         workspace: holds archives and manifest.
@@ -58,7 +59,7 @@ def sent_whole(workspace: Workspace, settings: Settings, held: Held, draws: int 
         (draws, n, side, side, 3).
     """
     how = Sending(held.crops.shape[1], settings.prepare.crop_scale, settings.evaluate.seed, draws)
-    crops = np.empty((draws, *held.crops.shape), np.uint8)
+    crops = np.repeat(held.crops[None], draws, axis=0)
     with Archive(workspace.raw, settings.download.max_unpacked_bytes) as opened:
         found = in_order(partial(send_one, how), _pictures(workspace, held, opened))
         for i, each in tqdm(found, "sent", len(held.paths), unit="picture", mininterval=1):
@@ -81,5 +82,5 @@ def _pictures(workspace: Workspace, held: Held, opened: Archive) -> Iterator[tup
     rows = {path: row for row, path in enumerate(held.paths)}
     manifest = read_manifest(workspace.manifest)
     for picture in wanted(manifest[manifest["path"].isin(rows)], {}, as_they_are=True):
-        assert picture.face is not None  # it has a crop
-        yield rows[picture.entry.path], opened.place(picture.entry), picture.face
+        if picture.face is not None:
+            yield rows[picture.entry.path], opened.place(picture.entry), picture.face

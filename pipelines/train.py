@@ -25,7 +25,9 @@ def main() -> None:
         trained = planned.fit(run)
         report = keep(workspace, settings, trained, planned.kinds)
         seconds = round(time.monotonic() - started_s, 1)
-        write_report(workspace.report("train"), report | {"run_id": run.run_id, "seconds": seconds})
+        write_report(
+            workspace.report("train"), report | {"run_id": run.run_id, "git_commit": run.git_commit, "seconds": seconds}
+        )
         run.checkpoint.clear()
 
 

@@ -30,7 +30,7 @@ from deepfake_detector.model.checkpoint import Checkpoint
 from deepfake_detector.model.export import weights_sha256
 from deepfake_detector.model.network import place_px
 from deepfake_detector.model.training import Trained, train
-from deepfake_detector.registry.lineage import read_git, read_lineage
+from deepfake_detector.registry.lineage import read_lineage
 from deepfake_detector.registry.runs import start_run
 from deepfake_detector.settings import Settings, Train
 from deepfake_detector.workspace import Workspace
@@ -43,6 +43,7 @@ class Following:
     run_id: str
     checkpoint: Checkpoint
     log_epoch: Callable[[int, Mapping[str, float]], None]
+    git_commit: str  # when it began: HEAD may move before it ends
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,14 @@ def follow(
     note = workspace.checkpoints / f"{key}.run"
     killed_run = note.read_text(encoding="utf-8").strip() if note.is_file() else None
     lineage = read_lineage(workspace.root)
+    commit = lineage["git_commit"]
     lineage |= {f"data_sha256:{source}": digest for source, digest in data.items()}
     lineage |= {f"source_kind:{source}": kind for source, kind in _told(workspace, "kind").items()} | (tags or {})
     name = f"{settings.train.network}-{settings.train.epochs}ep"
     with start_run(settings.register.experiment, name, asdict(settings.train), lineage, killed_run) as run:
         with written_whole(note) as fresh:
             fresh.write_text(run.run_id, encoding="utf-8")
-        yield Following(run.run_id, Checkpoint(workspace.checkpoints / f"{key}.npz"), run.log_epoch)
+        yield Following(run.run_id, Checkpoint(workspace.checkpoints / f"{key}.npz"), run.log_epoch, commit)
         note.unlink(missing_ok=True)
 
 
@@ -147,7 +149,6 @@ def keep(workspace: Workspace, settings: Settings, trained: Trained, kinds: tupl
         "weights_sha256": weights_sha256(trained.model),
         "data_sha256": _told(workspace, "sha256"),
         "source_kinds": _told(workspace, "kind"),
-        "git_commit": read_git(workspace.root)["git_commit"],
         "history": str(history.relative_to(workspace.root)),
     }
 

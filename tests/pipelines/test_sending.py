@@ -12,7 +12,7 @@ import pytest
 
 from deepfake_detector.data.archives import Archive, pack
 from deepfake_detector.data.crops import Cutter
-from deepfake_detector.data.manifest import build_manifest, write_manifest
+from deepfake_detector.data.manifest import build_manifest, read_manifest, write_manifest
 from deepfake_detector.data.sample import draw_sample
 from deepfake_detector.data.shards import Held, Shards, write_shards
 from deepfake_detector.media.crop import align
@@ -44,9 +44,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         write_manifest(build_manifest(workspace.raw, {"faces": "synthetic"}, 2**30), workspace.manifest)
     cutter = Cutter(SIDE_PX, 64, SETTINGS.prepare.crop_scale)
     with Archive(workspace.raw, 2**30) as archive:
-        crops = [
-            cutter(entry, archive.read(entry)) for entry in reversed(archive.entries)
-        ]  # shards have their own order
+        # Shards have their own order.
+        crops = [cutter(entry, archive.read(entry)) for entry in reversed(archive.entries)]
     write_shards(crops, workspace.shards, SIDE_PX, 10**7, {"faces": "synthetic"})
     return workspace
 
@@ -78,6 +77,19 @@ def test_the_picture_is_worn_before_its_face_is_cut(workspace: Workspace, held: 
             for draw in range(3):
                 worn = as_traffic(rgb, np.random.default_rng([5, draw, row]))
                 assert np.array_equal(found[draw, row], align(worn, face, SIDE_PX, SETTINGS.prepare.crop_scale))
+
+
+def test_a_face_that_only_the_picture_saved_anew_shows_stays_as_it_is(workspace: Workspace, held: Held) -> None:
+    manifest = read_manifest(workspace.manifest)
+    manifest.loc[manifest["path"] == held.paths[2], "faces"] = 0
+    blind = Workspace(workspace.root / "blind")
+    blind.manifest.parent.mkdir(parents=True)
+    blind.raw.symlink_to(workspace.raw, target_is_directory=True)
+    manifest.to_parquet(blind.manifest)
+    found, before = sent_whole(blind, seeded(5), held, 2), sent_whole(workspace, seeded(5), held, 2)
+    assert np.array_equal(found[:, 2], [held.crops[2], held.crops[2]])
+    others = [row for row in range(len(held.paths)) if row != 2]
+    assert np.array_equal(found[:, others], before[:, others])
 
 
 def test_seed_and_draw_decide(workspace: Workspace, held: Held) -> None:
