@@ -141,14 +141,14 @@ def show_video(browser: Browser, clip: Path) -> None:
     page = visit(browser, 1280, 1180, color_scheme="dark")
     with page.expect_response("**/predict_video**") as asked:
         page.set_input_files("#file", clip)
-    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
     moments = asked.value.json()["timeline"]
     plot = page.get_by_role("slider", name="Moment of the video")
     plot.press("Home")
     scores = [moment["p_fake"] if moment["p_fake"] is not None else 0.0 for moment in moments]
     for _ in range(int(np.argmax(scores))):
         plot.press("ArrowRight")
-    page.wait_for_function("document.querySelectorAll('.box').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('.box').length === 2")
     page.wait_for_timeout(500)
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=IMAGES / "page-video.png")

@@ -15,7 +15,7 @@ def page(visit: Any, files: dict[str, Path]) -> Any:
     with page.expect_response("**/predict_video**") as asked:
         page.set_input_files("#file", str(files["clip.webm"]))
     page.wait_for_selector(".timeline")
-    page.wait_for_function("document.querySelector('video').readyState >= 2")
+    page.wait_for_function("() => document.querySelector('video').readyState >= 2")
     page.answer = asked.value.json()
     return page
 
@@ -51,7 +51,7 @@ def test_arrow_keys_go_from_judged_moment_to_judged_moment(page: Any) -> None:
     plot.press("End")
     page.wait_for_function(SEEKED, arg=times[-1])
     assert "looks fake; 2 faces" in plot.get_attribute("aria-valuetext")
-    page.wait_for_function("document.querySelectorAll('.box').length === 2")  # of the frame on show
+    page.wait_for_function("() => document.querySelectorAll('.box').length === 2")  # of the frame on show
     plot.press("ArrowLeft")
     page.wait_for_function(SEEKED, arg=times[-2])
 
