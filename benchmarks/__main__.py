@@ -23,8 +23,9 @@ from benchmarks.readme import write_into
 from benchmarks.table import show
 from benchmarks.timing import Row
 from deepfake_detector.errors import BadInput, ToolFailed
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from deepfake_detector.io import write_json
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 GROUP_S = 1800  # a group that takes longer hangs: on a quiet machine none takes three minutes
 
@@ -56,7 +57,7 @@ def main() -> None:
     if failed:
         raise ToolFailed(f"{', '.join(failed)}: no figures, so nothing was written", "the lines above say why")
     if asked == GROUPS:
-        write_report(workspace.report("benchmarks"), content)
+        write_json(workspace.report("benchmarks"), content)
         draw(content, rows, workspace.root / "docs" / "images" / "benchmarks.png")
         write_into(workspace.root / "README.md", content, rows)
 

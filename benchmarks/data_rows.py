@@ -19,15 +19,15 @@ from PIL import Image
 from benchmarks.material import Material
 from benchmarks.start_rows import running
 from benchmarks.timing import Row, Way, compare
-from deepfake_detector.data.archives import Archive
-from deepfake_detector.data.crops import cut_crops
-from deepfake_detector.data.duplicates import near_pairs
-from deepfake_detector.data.manifest import build_manifest
-from deepfake_detector.data.stream import cores
-from deepfake_detector.data.wanted import in_random_order, wanted
-from deepfake_detector.media.face import FaceDetector
+from deepfake_detector.config import read_settings
+from deepfake_detector.datasets.archive import Archive
+from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import decode_image
-from deepfake_detector.settings import read_settings
+from deepfake_detector.parallel import available_cores
+from deepfake_detector.preparation.crops import cut_crops
+from deepfake_detector.preparation.selection import in_random_order, wanted
+from deepfake_detector.validation.manifest import build_manifest
+from deepfake_detector.validation.near_duplicates import near_pairs
 
 PICTURES, TRACKED, ROUNDS = 1536, 4096, 3  # enough for the worker processes to pay for their start
 HASHES = 140_000  # as in the Kaggle set
@@ -53,7 +53,7 @@ def data_rows(material: Material) -> Iterator[Row]:
 
 def _on_all_cores(archive: Path, work: Callable[[bytes], object]) -> int:
     """Threads, not processes: nothing is started or sent about, so the limit is as fast as can be."""
-    with Archive(archive, LIMIT) as opened, ThreadPoolExecutor(cores()) as pool:
+    with Archive(archive, LIMIT) as opened, ThreadPoolExecutor(available_cores()) as pool:
         return sum(1 for _ in pool.map(lambda entry: work(opened.read(entry)), opened.entries))
 
 

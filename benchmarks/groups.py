@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.material import Material, find_data
 from benchmarks.timing import Row
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
 SCALE = "DEEPFAKE_BENCH_SCALE"

@@ -17,9 +17,9 @@ from benchmarks.material import Material
 from benchmarks.opponents import keras_network
 from benchmarks.servers import Server, serving
 from benchmarks.timing import Row, Way, compare
-from deepfake_detector.data.stream import cores
-from deepfake_detector.scoring.detector import Detector
-from pipelines.stage import quietly
+from deepfake_detector.inference.detector import Detector
+from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.parallel import available_cores
 
 CLIENTS = (1, 4, 16, 64)
 PICTURES, REQUESTS, SLOW_REQUESTS, ROUNDS = 32, 128, 24, 3
@@ -39,7 +39,7 @@ def http_rows(material: Material) -> Iterator[Row]:
     many, few = material.some(REQUESTS), material.some(SLOW_REQUESTS)
     with serving(_servers(material, model)) as (ours_port, plain_port, mlflow_port):
         for clients in CLIENTS:
-            threads = min(clients, cores())
+            threads = min(clients, available_cores())
             inside = partial(done_at_once, lambda i: detector.image(pictures[i % len(pictures)]), threads, many)
             others = [
                 Way("in this process", inside),
@@ -73,14 +73,14 @@ def _servers(material: Material, model: Path) -> list[Server]:
 def _bento(material: Material, home: dict[str, str]) -> str:
     """Package the model that ships into a store of its own."""
     os.environ.update(home)  # before BentoML is imported: it makes its folders then
-    from deepfake_detector.serving.bento import package_pretrained
+    from deepfake_detector.packaging import package_pretrained
 
     return package_pretrained(material.bundle, material.workspace.root, "deepfake-bench").bento
 
 
 def _logged(model: Path) -> str:
     """The same network in MLflow's own format."""
-    with quietly():
+    with native_stderr_held_back():
         import keras
         import mlflow
     folder = model.with_name("mlflow-model")

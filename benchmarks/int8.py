@@ -18,11 +18,11 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.material import Material, find_data
 from benchmarks.timing import Way, compare
-from deepfake_detector.data.archives import Archive
-from deepfake_detector.data.crops import Cutter
-from deepfake_detector.data.stream import cores
+from deepfake_detector.datasets.archive import Archive
 from deepfake_detector.errors import BadInput
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.parallel import available_cores
+from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.crops import Cutter
 from pipelines.stage import run_stage
 
 CALIBRATED_ON, ROUNDS, RESAMPLES, SPEED_CROPS = 300, 9, 2000, 64
@@ -72,7 +72,7 @@ def _crops(material: Material, data: Path, split: str, most: int) -> tuple[NDArr
 
 def _graph(material: Material) -> Any:
     """The sealed graph as the engine reads it: one crop, uint8."""
-    from deepfake_detector.inference import ov  # type: ignore[attr-defined]
+    from deepfake_detector.openvino_graph import ov  # type: ignore[attr-defined]
 
     model = ov.Core().read_model(material.bundle.graph)
     side_px = material.bundle.contract.side_px
@@ -84,10 +84,12 @@ def _graph(material: Material) -> Any:
 
 def _compiled(model: Any) -> Any:
     """As the engine: a stream per core, and a few requests ahead of each."""
-    from deepfake_detector.inference import ov  # type: ignore[attr-defined]
+    from deepfake_detector.openvino_graph import ov  # type: ignore[attr-defined]
 
-    compiled = ov.Core().compile_model(model, "CPU", {"NUM_STREAMS": str(cores()), "INFERENCE_NUM_THREADS": cores()})
-    return ov.AsyncInferQueue(compiled, 2 * cores())
+    compiled = ov.Core().compile_model(
+        model, "CPU", {"NUM_STREAMS": str(available_cores()), "INFERENCE_NUM_THREADS": available_cores()}
+    )
+    return ov.AsyncInferQueue(compiled, 2 * available_cores())
 
 
 def _logits(queue: Any, crops: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detector.data.archives import ROOT, Archive, Entry, pack
-from deepfake_detector.data.crops import Cutter
-from deepfake_detector.data.sample import draw_sample
+from deepfake_detector.datasets.archive import ROOT, Archive, Entry, pack
+from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.model.bundle import Bundle, read_bundle
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.crops import Cutter
 
 DATA = "DEEPFAKE_BENCH_DATA"  # names a folder like ../shared/data
 LABELS = ("real", "fake")

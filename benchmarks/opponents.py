@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.data.stream import cores
+from deepfake_detector.io import native_stderr_held_back
 from deepfake_detector.model.bundle import Bundle
-from pipelines.stage import quietly
+from deepfake_detector.parallel import available_cores
 
 # Sixteen products of 512 x 512, each of the last one's result: 880 GFLOP per second of processor time with AMX, 590 for
 # one of 1024, 420 for one of 2048, which wait for memory and change precision on the way in and out.
@@ -24,7 +24,7 @@ PRODUCT_SIDE, PRODUCTS = 512, 16
 
 def keras_network(bundle: Bundle) -> Any:
     """A `keras.Model` from crops uint8 (n, side, side, 3) to logits (n,), float32 as it would be delivered."""
-    with quietly():
+    with native_stderr_held_back():
         from deepfake_detector.model.network import build_network
     contract = bundle.contract
     return build_network(contract.network, contract.side_px, dropout=0.0, kinds=len(contract.kinds))
@@ -56,7 +56,7 @@ def matrix_product() -> Callable[[], float]:
     together wait for each other, and the limit would be too low.
     """
     # Through our own door, which stops OpenVINO's report to its maker.
-    from deepfake_detector.inference import ov  # type: ignore[attr-defined]
+    from deepfake_detector.openvino_graph import ov  # type: ignore[attr-defined]
 
     side, random = PRODUCT_SIDE, np.random.default_rng(0)
     given = ov.opset8.parameter([side, side], np.float32)
@@ -64,15 +64,15 @@ def matrix_product() -> Callable[[], float]:
     for _ in range(PRODUCTS):
         weights = (random.random((side, side), np.float32) - 0.5) / side
         product = ov.opset8.matmul(product, ov.opset8.constant(weights), False, False)
-    how = {"NUM_STREAMS": cores(), "INFERENCE_NUM_THREADS": cores()}
-    queue = ov.AsyncInferQueue(ov.Core().compile_model(ov.Model([product], [given]), "CPU", how), cores())
+    how = {"NUM_STREAMS": available_cores(), "INFERENCE_NUM_THREADS": available_cores()}
+    queue = ov.AsyncInferQueue(ov.Core().compile_model(ov.Model([product], [given]), "CPU", how), available_cores())
     first = random.random((side, side), np.float32)
 
     def work() -> float:
-        for _ in range(cores()):
+        for _ in range(available_cores()):
             queue.start_async([first], share_inputs=True)
         queue.wait_all()
-        return cores() * PRODUCTS * 2 * side**3 / 1e9
+        return available_cores() * PRODUCTS * 2 * side**3 / 1e9
 
     return work
 

@@ -12,7 +12,7 @@ from benchmarks.figure import draw
 from benchmarks.table import about, markdown
 from benchmarks.timing import Row
 from deepfake_detector.errors import BadInput, ModelNotFound
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
 BEGIN, END = "<!-- benchmarks: written by `make bench` -->", "<!-- end of benchmarks -->"

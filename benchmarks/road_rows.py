@@ -13,7 +13,7 @@ import yaml
 from benchmarks.material import Material
 from benchmarks.start_rows import running
 from benchmarks.timing import Row, Way, compare
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
 
 ROUNDS, WALK_S = 3, 1200  # the walk takes a minute on a quiet machine
 # What a road consists of; the drawn sample is made there.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.material import Material
 from benchmarks.opponents import gflop_per_crop, keras_network, matrix_product, onnx_runtime, tensorflow_function
 from benchmarks.timing import Row, Way, compare, rate, row
-from deepfake_detector.scoring.engine import Engine
+from deepfake_detector.inference.engine import Engine
 
 BATCH, ROUNDS = 64, 7
 PIECE, PIECES = 16, 8  # crops at a time, and how often: both ways are taken at their best, as a limit must be

@@ -68,4 +68,4 @@ def running(
 
 def deepfake(*arguments: str) -> tuple[str, ...]:
     """Our command, from the code at hand whether it is installed or not."""
-    return (sys.executable, "-c", "from deepfake_detector.cli import main; main()", *arguments)
+    return (sys.executable, "-c", "from deepfake_detector.cli.app import main; main()", *arguments)

@@ -22,10 +22,10 @@ from PIL import Image
 
 from benchmarks.material import Material
 from benchmarks.timing import Row, Way, compare
-from deepfake_detector.data.archives import Entry
-from deepfake_detector.data.crops import Crop, Cutter
-from deepfake_detector.settings import Train, read_settings
-from pipelines.stage import quietly
+from deepfake_detector.config import Train, read_settings
+from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.preparation.crops import Crop, Cutter
 
 BATCH, STEPS, ROUNDS = 64, 8, 5
 PICTURES, CROPS = 48, 512  # each picture several times: how long a codec takes depends on what it is given
@@ -35,9 +35,10 @@ CACHED, FLOAT32 = 0.87, 2.0  # goals of issue 7
 
 def training_rows(material: Material) -> Iterator[Row]:
     """Every row, with the present `train` settings but for `augment` and `blend`."""
-    with quietly():
-        from deepfake_detector.data.shards import Shards, write_shards
-        from deepfake_detector.model.training import fastest_precision
+    with native_stderr_held_back():
+        from deepfake_detector.preparation.shard_writer import write_shards
+        from deepfake_detector.preparation.shards import Shards
+        from deepfake_detector.training.fit import fastest_precision
     how = replace(read_settings(material.workspace.params).train, augment="traffic", blend=BLEND, batch_size=BATCH)
     fast, folder = fastest_precision(), material.scratch / "shards"
     crops = list(_crops(material))
@@ -84,13 +85,13 @@ def _image_generator(files: Path, side_px: int) -> Iterator[Any]:
         rotation_range=15, width_shift_range=0.1, height_shift_range=0.1, zoom_range=0.1,
         brightness_range=(0.8, 1.2), horizontal_flip=True,
     )  # fmt: skip
-    with quietly():
+    with native_stderr_held_back():
         return iter(changes.flow_from_directory(files, (side_px, side_px), batch_size=BATCH, class_mode="sparse"))
 
 
 def _batches(how: Train, shards: Any) -> Callable[[int], Any]:
-    from deepfake_detector.data.batches import training_batches
-    from pipelines.training_run import changes
+    from deepfake_detector.training.batches import training_batches
+    from deepfake_detector.training.plan import changes
 
     kinds, change, _ = changes(how, shards.kinds)
     return training_batches(shards, how.batch_size, how.seed, kinds, change)
@@ -100,8 +101,8 @@ def _step(material: Material, how: Train, precision: str) -> Callable[[Any, Any]
     """A network as `model.training` builds it, and one step of it."""
     import keras
 
+    from deepfake_detector.model.losses import kinds_loss, metrics, optimizer
     from deepfake_detector.model.network import build_network, by_place
-    from deepfake_detector.model.objective import kinds_loss, metrics, optimizer
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)

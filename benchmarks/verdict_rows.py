@@ -13,10 +13,10 @@ from PIL import Image
 from benchmarks.material import Material, decoded
 from benchmarks.opponents import keras_network
 from benchmarks.timing import Row, Way, compare
-from deepfake_detector.media.face import FaceDetector
+from deepfake_detector.inference.detector import Detector
+from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import decode_image
-from deepfake_detector.scoring.detector import Detector
-from pipelines.stage import quietly
 
 PICTURES, ROUNDS, VIDEO_ROUNDS = 48, 7, 3
 FEW = 12  # for Keras, which takes longer
@@ -83,7 +83,7 @@ def _videos(material: Material, detector: Detector) -> list[Row]:
 
 def _original_network() -> Any:
     """The original project's video model: InceptionV3 and one decision. Untrained: how long it takes is the same."""
-    with quietly():
+    with native_stderr_held_back():
         import keras
     base = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(299, 299, 3), pooling="avg")
     return keras.Sequential([base, keras.layers.Dense(1, activation="sigmoid")])

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from deepfake_detector.data.sample import draw_sample
-from deepfake_detector.media.degrade import shrink_and_enlarge
+from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
+from deepfake_detector.media.corruptions import shrink_and_enlarge
 from deepfake_detector.media.image import decode_image, encode_png
 
 Pixels = NDArray[np.uint8]

@@ -10,9 +10,10 @@ import argparse
 import sys
 from dataclasses import replace
 
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import quietly, run_stage, write_report
+from deepfake_detector.config import read_settings
+from deepfake_detector.io import native_stderr_held_back, write_json
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 
 def main() -> None:
@@ -21,11 +22,11 @@ def main() -> None:
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     settings = read_settings(workspace.params)
     settings = replace(settings, train=replace(settings.train, epochs=epochs or settings.train.epochs))
-    with quietly():
-        from deepfake_detector.data.shards import Shards
-        from pipelines.ablation import climb, table
+    with native_stderr_held_back():
+        from deepfake_detector.preparation.shards import Shards
+        from deepfake_detector.training.ablation import climb, table
     report = climb(workspace, settings, Shards.open(workspace.shards))
-    write_report(workspace.report("ablate"), report)
+    write_json(workspace.report("ablate"), report)
     page = workspace.root / "docs" / "ablations.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(table(report), encoding="utf-8")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 
-from deepfake_detector.data.sources import fetch_all
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from deepfake_detector.config import read_settings
+from deepfake_detector.datasets.sources import fetch_all
+from deepfake_detector.io import write_json
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     workspace = Workspace().enter()
     settings = read_settings(workspace.params).download
     fetched = fetch_all(settings, workspace.raw)
-    write_report(workspace.report("download"), {"sources": [asdict(source) for source in fetched]})
+    write_json(workspace.report("download"), {"sources": [asdict(source) for source in fetched]})
 
 
 if __name__ == "__main__":

@@ -9,20 +9,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import quietly, run_stage, write_report
+from deepfake_detector.config import read_settings
+from deepfake_detector.io import native_stderr_held_back, write_json
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 
 def main() -> None:
     """Judge the trained model on the test split, through the engine that serves it, and seal the bundle."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
-    with quietly():
-        from deepfake_detector.data.shards import Shards
-        from deepfake_detector.evidence.tables import key_metrics
-        from pipelines.exhibits import exhibit
-        from pipelines.judgement import judge, seal
-        from pipelines.trials import find_out, send
+    with native_stderr_held_back():
+        from deepfake_detector.evaluation.evaluate import find_out, send
+        from deepfake_detector.evaluation.predictions import judge, seal
+        from deepfake_detector.evaluation.report import exhibit
+        from deepfake_detector.evaluation.result_tables import key_metrics
+        from deepfake_detector.preparation.shards import Shards
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)
@@ -34,8 +35,8 @@ def main() -> None:
     folder, bins = workspace.figures("evaluate"), settings.evaluate.calibration_bins
     exhibit(folder, judgement, found, gone, bundle, bins)
     report = found.headline() | judgement.report() | {"bundle_sha256": bundle.sha256}
-    write_report(workspace.report("evaluate"), report)
-    write_report(workspace.report("metrics"), key_metrics(report))
+    write_json(workspace.report("evaluate"), report)
+    write_json(workspace.report("metrics"), key_metrics(report))
 
 
 if __name__ == "__main__":

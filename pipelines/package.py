@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from deepfake_detector.config import read_settings
 from deepfake_detector.errors import ModelNotFound
-from deepfake_detector.scoring.choice import read_pretrained
-from deepfake_detector.serving.bento import package_champion, package_pretrained, read_champion, report_of
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from deepfake_detector.inference.model_selection import read_pretrained
+from deepfake_detector.io import write_json
+from deepfake_detector.packaging import package_champion, package_pretrained, read_champion, report_of
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     packaged = package_champion(champion, root, name) if champion else None
     pretrained = package_pretrained(shipped, root, name) if shipped else None
     report = report_of(champion, packaged, shipped, pretrained, root)
-    write_report(workspace.report("package"), report)
+    write_json(workspace.report("package"), report)
     for each in (packaged, pretrained):
         if each is not None:
             print(f"{each.bento}: {'built' if each.built else 'nothing to do'}")

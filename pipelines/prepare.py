@@ -6,31 +6,30 @@ import sys
 
 from tqdm import tqdm
 
-from deepfake_detector.data.archives import sha256_of
-from deepfake_detector.data.crops import cut_crops
-from deepfake_detector.data.wanted import in_random_order, wanted
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import quietly, run_stage, write_report
+from deepfake_detector.io import native_stderr_held_back, sha256_of_file, write_json
+from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.crops import cut_crops
+from deepfake_detector.preparation.selection import in_random_order, wanted
+from pipelines.stage import run_stage
 
 
 def main() -> None:
     """Cut every picture's face and pack the crops; say of every picture that gives none why."""
     workspace = Workspace().enter()
     # Here, not above: every process that cuts imports this file, and needs neither pandas nor settings.
-    from deepfake_detector.data.manifest import read_manifest
-    from deepfake_detector.data.omissions import omissions
-    from deepfake_detector.data.repairs import read_drop_list
-    from deepfake_detector.data.unfinished import resume
-    from deepfake_detector.settings import read_settings
+    from deepfake_detector.config import read_settings
+    from deepfake_detector.preparation.exclusions import omissions, read_drop_list
+    from deepfake_detector.preparation.resume import resume
+    from deepfake_detector.validation.manifest import read_manifest
 
     settings = read_settings(workspace.params)
     prepare, fake_kinds = settings.prepare, settings.download.fake_kinds
-    with quietly():  # TensorFlow, which the processes that cut need not load
-        from deepfake_detector.data.shards import summary, write_shards
+    with native_stderr_held_back():  # TensorFlow, which the processes that cut need not load
+        from deepfake_detector.preparation.shard_writer import summary, write_shards
     manifest = in_random_order(read_manifest(workspace.manifest), prepare.seed)
     drop_list = read_drop_list(workspace.root / prepare.drop)
     left_out = omissions(manifest, drop_list, workspace.raw, settings)
-    digest = sha256_of(workspace.manifest)
+    digest = sha256_of_file(workspace.manifest)
     unfinished = resume(workspace.unfinished_shards, digest, prepare, fake_kinds, sorted(left_out.items()))
     pictures = wanted(manifest.iloc[unfinished.done :], left_out, as_they_are=prepare.reencode == 0)
     crops = cut_crops(workspace.raw, pictures, prepare, settings.download.max_unpacked_bytes)
@@ -38,7 +37,7 @@ def main() -> None:
     shard_bytes = prepare.shard_mib * 2**20
     index = write_shards(progress, workspace.shards, prepare.side_px, shard_bytes, fake_kinds, unfinished)
     unknown = sorted(drop_list - set(manifest["path"]))
-    write_report(workspace.report("prepare"), summary(index) | {"reencode": prepare.reencode, "drop_unknown": unknown})
+    write_json(workspace.report("prepare"), summary(index) | {"reencode": prepare.reencode, "drop_unknown": unknown})
 
 
 if __name__ == "__main__":

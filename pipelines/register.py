@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 
+from deepfake_detector.config import read_settings
+from deepfake_detector.io import native_stderr_held_back, write_json
+from deepfake_detector.paths import Workspace
 from deepfake_detector.registry.candidate import read_candidate
 from deepfake_detector.registry.decisions import is_settled
-from deepfake_detector.registry.lineage import read_lineage
-from deepfake_detector.registry.outcome import export_champion, summary
+from deepfake_detector.registry.model_registry import read_shelf
 from deepfake_detector.registry.record import record
-from deepfake_detector.registry.shelf import read_shelf
-from deepfake_detector.registry.versions import register
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import quietly, run_stage, write_report
+from deepfake_detector.registry.registration import register
+from deepfake_detector.registry.report import export_champion, summary
+from deepfake_detector.tracking.lineage import read_lineage
+from pipelines.stage import run_stage
 
 
 def main() -> None:
@@ -22,9 +23,9 @@ def main() -> None:
     settings = read_settings(workspace.params)
     candidate, shelf = read_candidate(workspace), read_shelf(settings.register.model_name)
     if not is_settled(shelf, candidate, settings.register):
-        with quietly():  # TensorFlow and OpenVINO, 10 s: only when something is to be done
+        with native_stderr_held_back():  # TensorFlow and OpenVINO, 10 s: only when something is to be done
+            from deepfake_detector.evaluation.rescoring import TestPictures
             from deepfake_detector.model.export import load_trained
-            from deepfake_detector.rescoring import TestPictures
 
         lineage = read_lineage(workspace.root, candidate.weights_sha256)
         recorded = record(candidate, settings.register.experiment, lineage, load_trained)
@@ -32,7 +33,7 @@ def main() -> None:
         shelf = register(candidate, recorded, lineage, settings.register, pictures)
     champion = export_champion(shelf, candidate, workspace.champion)
     report = summary(shelf, candidate, champion, workspace.root)
-    write_report(workspace.report("register"), report)
+    write_json(workspace.report("register"), report)
     print("\n".join([*report["decision"].get("reasons", ()), f"champion: version {report['champion']['version']}"]))
 
 

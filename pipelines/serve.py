@@ -7,7 +7,7 @@ import os
 import sys
 
 from deepfake_detector.errors import BadInput, ModelNotFound
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
 ADDRESS = ("--host", "127.0.0.1", "--port", "3000")  # BentoML's own default listens to the whole network

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 import time
 
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import quietly, run_stage, write_report
+from deepfake_detector.config import read_settings
+from deepfake_detector.io import native_stderr_held_back, write_json
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 
 def main() -> None:
     """Fit the network, going on where a killed training stopped."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
-    with quietly():
-        from deepfake_detector.data.shards import Shards
-        from pipelines.training_run import course, follow, keep
+    with native_stderr_held_back():
+        from deepfake_detector.preparation.shards import Shards
+        from deepfake_detector.training.plan import course, follow, keep
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)
@@ -25,7 +26,7 @@ def main() -> None:
         trained = planned.fit(run)
         report = keep(workspace, settings, trained, planned.kinds)
         seconds = round(time.monotonic() - started_s, 1)
-        write_report(
+        write_json(
             workspace.report("train"), report | {"run_id": run.run_id, "git_commit": run.git_commit, "seconds": seconds}
         )
         run.checkpoint.clear()

@@ -10,9 +10,10 @@ import argparse
 import sys
 from dataclasses import replace
 
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import quietly, run_stage
+from deepfake_detector.config import read_settings
+from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 
 def main() -> None:
@@ -21,9 +22,9 @@ def main() -> None:
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     settings = read_settings(workspace.params)
     settings = replace(settings, train=replace(settings.train, epochs=wanted.epochs or settings.train.epochs))
-    with quietly():
-        from deepfake_detector.data.shards import Shards
-        from pipelines.tuning import tune
+    with native_stderr_held_back():
+        from deepfake_detector.preparation.shards import Shards
+        from deepfake_detector.training.tuning import tune
     tune(workspace, settings, Shards.open(workspace.shards), wanted.trials)
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import run_stage, write_report
+from deepfake_detector.io import write_json
+from deepfake_detector.paths import Workspace
+from pipelines.stage import run_stage
 
 
 def main() -> None:
     """Look at every picture, ask every question, write the answers down, and only then refuse."""
     workspace = Workspace().enter()
     # Here, not above: every worker process imports this file, and needs neither Great Expectations (7-10 s) nor pandas.
-    from deepfake_detector.data.answers import refuse_if_stopped
-    from deepfake_detector.data.checks import check_manifest
-    from deepfake_detector.data.leaks import probe_leaks
-    from deepfake_detector.data.listed import listed_labels
-    from deepfake_detector.data.lookalikes import find_lookalikes
-    from deepfake_detector.data.manifest import build_manifest, write_manifest
-    from deepfake_detector.data.summary import print_summary
-    from deepfake_detector.evidence.leak_figure import draw_probes
-    from deepfake_detector.settings import read_settings
+    from deepfake_detector.config import read_settings
+    from deepfake_detector.datasets.label_csv import listed_labels
+    from deepfake_detector.validation.checks import check_manifest
+    from deepfake_detector.validation.leak_figure import draw_probes
+    from deepfake_detector.validation.leak_probes import probe_leaks
+    from deepfake_detector.validation.manifest import build_manifest, write_manifest
+    from deepfake_detector.validation.near_duplicates import find_lookalikes
+    from deepfake_detector.validation.results import print_summary, refuse_if_stopped
 
     settings = read_settings(workspace.params)
     for old in (workspace.manifest, workspace.report("validate")):
@@ -34,7 +34,7 @@ def main() -> None:
     checks = check_manifest(manifest, rules, workspace.data_docs, lookalikes, listed, probes)
     draw_probes(workspace.figures("validate"), probes)
     answers = {"checks": [asdict(check) for check in checks], "probes": [asdict(probe) for probe in probes]}
-    write_report(workspace.report("validate"), {"pictures": len(manifest), **answers})
+    write_json(workspace.report("validate"), {"pictures": len(manifest), **answers})
     print_summary(checks, probes)
     refuse_if_stopped(checks, probes)
     write_manifest(manifest, workspace.manifest)

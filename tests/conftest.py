@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.model.bundle import Bundle, Contract, Thresholds, write_bundle
 
-pytest_plugins = ["tests.road"]  # which tests of the registry, of its stage and of its commands walk
+pytest_plugins = ["tests.pipeline_checkout"]  # which tests of the registry, of its stage and of its commands walk
 SIDE_PX = 64
 HOME = pytest.StashKey[str]()
 MARK = "DEEPFAKE_TESTS_OF"  # in the environment of all that this process starts, daemons too
@@ -139,7 +139,7 @@ def write_tiny_graph(path: Path, gain: float = 8.0) -> None:
 
 def write_tiny_bundle(path: Path, gain: float = 8.0, **changed: object) -> Bundle:
     """Seal a tiny bundle whose reference outputs are OpenVINO's own in f32."""
-    from deepfake_detector.inference import ov
+    from deepfake_detector.openvino_graph import ov
 
     path.parent.mkdir(parents=True, exist_ok=True)
     graph, reference = path.with_suffix(".onnx"), path.with_suffix(".npz")
@@ -178,7 +178,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="session")
 def portrait() -> NDArray[np.uint8]:
     """A drawn person (256, 256, 3) whose face the detector finds."""
-    from deepfake_detector.data.sample import draw_sample
+    from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
     from deepfake_detector.media.image import decode_image
 
     return decode_image(draw_sample(3, "test", "real", 0))
@@ -228,6 +228,6 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.getbasetemp() / "empty-mlflow.db"
     if not path.exists():
         environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{path}", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        code = "from deepfake_detector.registry.store import open_client; open_client()"
+        code = "from deepfake_detector.tracking.store import open_client; open_client()"
         subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
     return path

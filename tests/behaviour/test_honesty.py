@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from deepfake_detector.data.archives import Entry
-from deepfake_detector.data.batches import held_out_batches, steps_per_epoch, training_batches
-from deepfake_detector.data.crops import Crop
-from deepfake_detector.data.shards import Shards, write_shards
+from deepfake_detector.config import read_settings
+from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.media.augmentation import Augment
 from deepfake_detector.model import network
-from deepfake_detector.model.augment import Augment
-from deepfake_detector.model.checkpoint import Checkpoint
-from deepfake_detector.model.training import train
-from deepfake_detector.settings import read_settings
+from deepfake_detector.preparation.crops import Crop
+from deepfake_detector.preparation.shard_writer import write_shards
+from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.training.batches import held_out_batches, steps_per_epoch, training_batches
+from deepfake_detector.training.checkpoint import Checkpoint
+from deepfake_detector.training.fit import train
 
 SIDE_PX = 32
 LANDMARKS_PX = np.array([(10, 12), (22, 12), (16, 17), (11, 22), (21, 22)], np.float32)

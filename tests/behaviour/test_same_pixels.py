@@ -14,18 +14,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detector.data import crops
-from deepfake_detector.data.archives import ROOT, Archive
-from deepfake_detector.data.crops import Crop, Cutter
-from deepfake_detector.data.manifest import build_manifest, read_manifest, write_manifest
-from deepfake_detector.data.sample import draw_sample
-from deepfake_detector.data.wanted import wanted
-from deepfake_detector.media.face import FaceDetector
+from deepfake_detector.config import read_settings
+from deepfake_detector.datasets.archive import ROOT, Archive
+from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
+from deepfake_detector.inference.detector import Detector
+from deepfake_detector.inference.engine import Engine, Scores
+from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import ORIENTATION_TAG, decode_image, encode_jpeg, encode_png
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.scoring.detector import Detector
-from deepfake_detector.scoring.engine import Engine, Scores
-from deepfake_detector.settings import read_settings
+from deepfake_detector.preparation import crops
+from deepfake_detector.preparation.crops import Crop, Cutter
+from deepfake_detector.preparation.selection import wanted
+from deepfake_detector.validation.manifest import build_manifest, read_manifest, write_manifest
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 

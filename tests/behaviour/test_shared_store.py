@@ -22,10 +22,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from deepfake_detector import cli
-from deepfake_detector.registry.by_hand import promote, roll_back
-from deepfake_detector.registry.shelf import read_shelf
-from deepfake_detector.registry.store import open_client
+from deepfake_detector.cli.app import app
+from deepfake_detector.registry.model_registry import read_shelf
+from deepfake_detector.registry.promotion import promote, roll_back
+from deepfake_detector.tracking.store import open_client
 from pipelines import register
 from pipelines.stage import run_stage
 
@@ -190,7 +190,7 @@ def test_promotion_rollback_and_the_table_of_runs(shared: Any, monkeypatch: Any,
     assert not open_client().search_registered_models("name = 'hands.moving'")
     monkeypatch.setattr(sys, "argv", ["deepfake", "runs", "--moves"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     said = capsys.readouterr().out
     assert not ended.value.code
     assert "2 champion" in said
@@ -201,7 +201,7 @@ PROMOTE = (
     "import json, sys, warnings; from types import SimpleNamespace; warnings.simplefilter('ignore')\n"
     "from deepfake_detector.errors import DetectorError\n"
     "from deepfake_detector.registry import by_hand\n"
-    "from deepfake_detector.settings import Register\n"
+    "from deepfake_detector.config import Register\n"
     "judge = SimpleNamespace(latency_ms=lambda bundle: 1.0)\n"
     "try:\n"
     "    by_hand.promote(sys.argv[1], 'I am first', True, Register(**json.loads(sys.argv[2])), judge)\n"

@@ -16,7 +16,7 @@ from benchmarks.load import answered, done_at_once, upload
 from benchmarks.material import Material, find_data
 from benchmarks.timing import Row
 from deepfake_detector.errors import ToolFailed
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def test_pictures_are_both_kinds_and_the_same_every_time(material: Material, tmp
 
 
 def test_the_drawn_clip_shows_a_face(material: Material) -> None:
-    from deepfake_detector.scoring.detector import Detector
+    from deepfake_detector.inference.detector import Detector
 
     assert Detector(material.bundle).video(material.clip).faces
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import uvicorn
 
 from deepfake_detector.model.bundle import read_bundle
-from deepfake_detector.serving.desk import Desk
-from deepfake_detector.serving.guard import Guard
+from deepfake_detector.serving.dispatcher import Desk
+from deepfake_detector.serving.middleware import Guard
 from deepfake_detector.serving.options import Options
 from deepfake_detector.serving.routes import COUNTED, application
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_detector.scoring.prior import posterior
+from deepfake_detector.inference.decision import posterior
 
 HEADLINE = "#answer h2"
 PLACE = (

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.data.sample import draw_portrait
-from deepfake_detector.media.face import FaceDetector
+from deepfake_detector.datasets.synthetic_faces.sample import draw_portrait
+from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.video import Frame
 
 WIDTH, HEIGHT, FPS = 128, 64, 25

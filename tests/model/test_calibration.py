@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepfake_detector.config import Evaluate, read_settings
 from deepfake_detector.model.calibration import fit_balance, fit_scale, fit_thresholds, probabilities
-from deepfake_detector.settings import Evaluate, read_settings
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_delivered_answers_like_the_trained_and_loads_without_our_code(name, kin
 
 @pytest.mark.parametrize("kinds", [1, 2])
 def test_the_exported_graph_answers_like_keras(kinds, tmp_path) -> None:
-    from deepfake_detector.inference import ov
+    from deepfake_detector.openvino_graph import ov
 
     model = build_network("residual", 64, 0.0, kinds=kinds)
     export_graph(model, crops(5), tmp_path / "g.onnx", tmp_path / "r.npz")

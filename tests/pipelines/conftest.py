@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
-from deepfake_detector.workspace import Workspace
-from pipelines.stage import write_report
+from deepfake_detector.io import write_json
+from deepfake_detector.paths import Workspace
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIDE_PX = 32
@@ -28,7 +28,7 @@ def trainable(tmp_path, monkeypatch, empty_store) -> Iterator[Callable[..., Work
     """Crops per split and settings -> the workspace, which is the current folder, with all that `train` reads."""
     import keras  # not above: most stages' tests need no TensorFlow
 
-    from deepfake_detector.data.shards import write_shards
+    from deepfake_detector.preparation.shard_writer import write_shards
 
     def make(splits: Mapping[str, int], train: Mapping[str, Any], tune: Mapping[str, Any] | None = None) -> Workspace:
         monkeypatch.chdir(tmp_path)
@@ -42,7 +42,7 @@ def trainable(tmp_path, monkeypatch, empty_store) -> Iterator[Callable[..., Work
         workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
         write_shards(_crops(splits), workspace.shards, SIDE_PX, 10**6, {"": "synthetic"})
         told = {"sources": [{"name": "faces", "kind": "sample", "sha256": "ab" * 32}]}
-        write_report(workspace.report("download"), told)
+        write_json(workspace.report("download"), told)
         return workspace
 
     yield make
@@ -51,8 +51,8 @@ def trainable(tmp_path, monkeypatch, empty_store) -> Iterator[Callable[..., Work
 
 def _crops(splits: Mapping[str, int]) -> list[Any]:
     """Noise; every second one is a fake and bears a faint chessboard."""
-    from deepfake_detector.data.archives import Entry
-    from deepfake_detector.data.crops import Crop
+    from deepfake_detector.datasets.archive import Entry
+    from deepfake_detector.preparation.crops import Crop
 
     random = np.random.default_rng(0)
     trace = (np.indices((SIDE_PX, SIDE_PX)).sum(axis=0) % 2 * 40)[..., None]

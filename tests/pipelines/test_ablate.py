@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from deepfake_detector.config import Train, read_settings
 from deepfake_detector.model import network
-from deepfake_detector.registry.store import open_client
-from deepfake_detector.settings import Train, read_settings
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
+from deepfake_detector.tracking.store import open_client
+from deepfake_detector.training import ablation, plan
 from pipelines import ablate as command
-from pipelines import ablation, training_run
 from pipelines.stage import run_stage
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -41,7 +41,7 @@ def test_steps_are_trained_once_judged_alike_and_told(workspace, monkeypatch, ca
     page = (workspace.root / "docs" / "ablations.md").read_text(encoding="utf-8")
     assert page.count(ablation.STEPS[1].name) == 2
 
-    monkeypatch.setattr(training_run, "train", None)  # nothing is trained again
+    monkeypatch.setattr(plan, "train", None)  # nothing is trained again
     assert run_stage(command.main) == 0
     assert json.loads(workspace.report("ablate").read_text(encoding="utf-8")) == report
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
 from pipelines.download import main
 from pipelines.stage import run_stage
 

@@ -13,21 +13,23 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepfake_detector.data import manifest as manifests
-from deepfake_detector.data.archives import ROOT, Archive, pack
-from deepfake_detector.data.crops import Cutter
-from deepfake_detector.data.manifest import build_manifest, write_manifest
-from deepfake_detector.data.sample import draw_sample
-from deepfake_detector.data.shards import Shards, write_shards
+from deepfake_detector.config import read_settings
+from deepfake_detector.datasets.archive import ROOT, Archive, pack
+from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
+from deepfake_detector.evaluation import corruption_evaluation, degraded_crops, predictions
+from deepfake_detector.inference.detector import Detector
+from deepfake_detector.inference.engine import Engine
+from deepfake_detector.io import write_json
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.model.network import MAP_LAYER, build_network
-from deepfake_detector.scoring.detector import Detector
-from deepfake_detector.scoring.engine import Engine
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines import judgement, sending, walk
+from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.crops import Cutter
+from deepfake_detector.preparation.shard_writer import write_shards
+from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.validation import manifest as manifests
+from deepfake_detector.validation.manifest import build_manifest, write_manifest
 from pipelines.evaluate import main
-from pipelines.stage import run_stage, write_report
+from pipelines.stage import run_stage
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIDE = 64
@@ -69,8 +71,8 @@ def workspace(tmp_path_factory) -> Workspace:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setattr(Workspace, "enter", lambda self: self)
-        patch.setattr(walk, "in_order", map)
-        patch.setattr(sending, "in_order", map)
+        patch.setattr(corruption_evaluation, "in_order", map)
+        patch.setattr(degraded_crops, "in_order", map)
         workspace = Workspace()
         params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
         params["evaluate"] |= {"bootstrap": 100, "grid_images": 6, "explain_images": 4}
@@ -86,7 +88,7 @@ def workspace(tmp_path_factory) -> Workspace:
         kinds = {"faces": "sample", "mine": "labelled"}
         trained = {"data_sha256": dict.fromkeys(kinds, "ab" * 32), "source_kinds": kinds, "run_id": "r1",
                    "kinds": ["synthetic", "swap"], "params": {"augment": "shift"}}  # fmt: skip
-        write_report(workspace.report("train"), trained)
+        write_json(workspace.report("train"), trained)
         workspace.figures("train").mkdir(parents=True)
         history = {"epoch": [1, 2], "accuracy": [0.5, 0.6], "val_accuracy": [0.5, 0.6], "val_auc": [0.5, 0.7]}
         pd.DataFrame(history).to_csv(workspace.figures("train") / "history.csv", index=False)
@@ -136,7 +138,7 @@ def test_the_offset_is_part_of_the_graph_and_the_weights_are_the_trained_ones(wo
     assert (report["calibration"]["weight_swap"], report["calibration"]["weight_synthetic"]) == (1.0, 1.0)
     assert np.allclose(logits - raw, moved, atol=0.1)
     assert abs(moved) > 0.2
-    assert bundle.contract.weights_sha256 == judgement.weights_sha256(model) == report["weights_sha256"]
+    assert bundle.contract.weights_sha256 == predictions.weights_sha256(model) == report["weights_sha256"]
 
 
 def test_the_contract_says_where_it_comes_from(workspace, report) -> None:
@@ -218,7 +220,7 @@ def test_pictures_tables_and_the_page_are_there_and_nothing_stale(workspace, rep
      ({"faces": "sample", "more": "kaggle"}, "photographs")],
 )  # fmt: skip
 def test_a_model_is_of_drawings_only_if_all_sources_are(kinds: dict, trained_on: str) -> None:
-    assert judgement._trained_on(kinds) == trained_on
+    assert predictions._trained_on(kinds) == trained_on
 
 
 @pytest.mark.parametrize(
@@ -227,4 +229,4 @@ def test_a_model_is_of_drawings_only_if_all_sources_are(kinds: dict, trained_on:
      ("traffic", "none", "traffic")],
 )  # fmt: skip
 def test_calibration_follows_the_training_unless_told_otherwise(wish: str, augment: str, on: str) -> None:
-    assert judgement._calibrated_on(wish, augment) == on
+    assert predictions._calibrated_on(wish, augment) == on

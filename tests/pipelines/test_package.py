@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
+from deepfake_detector.inference.model_selection import choose
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.scoring.choice import choose
-from deepfake_detector.serving.bento import code_digest, read_champion
+from deepfake_detector.packaging import code_digest, read_champion
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

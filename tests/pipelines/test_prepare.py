@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepfake_detector.data import manifest
-from deepfake_detector.data.archives import ROOT, pack
-from deepfake_detector.data.manifest import build_manifest, write_manifest
-from deepfake_detector.data.sample import draw_sample
-from deepfake_detector.data.shards import Shards
+from deepfake_detector.datasets.archive import ROOT, pack
+from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.media.image import decode_image, encode_jpeg, encode_png
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.validation import manifest
+from deepfake_detector.validation.manifest import build_manifest, write_manifest
 from pipelines.prepare import main
 from pipelines.stage import run_stage
 
@@ -149,7 +149,7 @@ def test_another_picture_than_was_validated_is_refused(workspace, pictures, caps
 # Run by another process, which kills itself with the crop that is asked for: SIGKILL, nothing is tidied up.
 DYING = """
 import os, signal, sys
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
 from pipelines import prepare
 
 def dying(*args, cut_crops=prepare.cut_crops):

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_detector.data.archives import Entry
-from deepfake_detector.data.crops import Crop
-from deepfake_detector.data.shards import Shards, write_shards
+from deepfake_detector.datasets.archive import Entry
 from deepfake_detector.model.bundle import write_bundle
-from deepfake_detector.registry.shelf import read_shelf
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.crops import Crop
+from deepfake_detector.preparation.shard_writer import write_shards
+from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.registry.model_registry import read_shelf
 from pipelines import register
 from pipelines.stage import run_stage
 

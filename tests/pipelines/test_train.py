@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepfake_detector.model.checkpoint import Checkpoint
-from deepfake_detector.registry.lineage import NOT_GIT
-from deepfake_detector.registry.store import open_client
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.paths import Workspace
+from deepfake_detector.tracking.lineage import NOT_GIT
+from deepfake_detector.tracking.store import open_client
+from deepfake_detector.training.checkpoint import Checkpoint
 from pipelines.stage import run_stage
 from pipelines.train import main
 

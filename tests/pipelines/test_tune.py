@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from deepfake_detector.data.shards import Shards
+from deepfake_detector.config import read_settings
 from deepfake_detector.model import network
-from deepfake_detector.model.checkpoint import Checkpoint
-from deepfake_detector.registry.store import open_client
-from deepfake_detector.settings import read_settings
-from deepfake_detector.workspace import Workspace
-from pipelines import training_run, tuning
+from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.tracking.store import open_client
+from deepfake_detector.training import plan, tuning
+from deepfake_detector.training.checkpoint import Checkpoint
 from pipelines import tune as command
 from pipelines.stage import run_stage
 
@@ -53,7 +53,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, courses: dict[int, list[float]], d
                 raise KeyboardInterrupt
             on_epoch(epoch, {"epoch": epoch, "loss": 1 - value, "val_auc": value})
 
-    monkeypatch.setattr(training_run, "train", train)
+    monkeypatch.setattr(plan, "train", train)
 
 
 def test_two_trials_report_pictures_and_nested_runs(workspace, tune, capsys) -> None:

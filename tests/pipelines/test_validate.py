@@ -12,12 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from deepfake_detector.data.archives import ROOT, Entry, pack
-from deepfake_detector.data.layout import TABLE, write_table
-from deepfake_detector.data.manifest import read_manifest
-from deepfake_detector.data.sample import draw_sample, write_sample
-from deepfake_detector.settings import Sample
-from deepfake_detector.workspace import Workspace
+from deepfake_detector.config import Sample
+from deepfake_detector.datasets.archive import ROOT, TABLE, Entry, pack, write_table
+from deepfake_detector.datasets.synthetic_faces.sample import draw_sample, write_sample
+from deepfake_detector.paths import Workspace
+from deepfake_detector.validation.manifest import read_manifest
 from pipelines.stage import run_stage
 from pipelines.validate import main
 
@@ -184,7 +183,7 @@ def test_a_broken_check_ends_with_exit_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from deepfake_detector.data import checks
+    from deepfake_detector.validation import checks
 
     pack(workspace.raw / "faces.zip", pictures.items())
     whole = checks.file_table

@@ -15,8 +15,8 @@ HEAVY = ("pandas", "pyarrow", "scipy", "pydantic", "tensorflow", "great_expectat
 @pytest.mark.parametrize(
     ("stage", "work"),
     [
-        ("pipelines.prepare", "from deepfake_detector.data.crops import _cut, Wanted"),
-        ("pipelines.validate", "from deepfake_detector.data.examine import examined"),
+        ("pipelines.prepare", "from deepfake_detector.preparation.crops import _cut, Wanted"),
+        ("pipelines.validate", "from deepfake_detector.validation.image_record import examined"),
     ],
 )
 def test_a_worker_loads_nothing_heavy(stage: str, work: str) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_detector.registry.facts import Facts
-from deepfake_detector.registry.gate import Decision, Judged, decide
-from deepfake_detector.registry.paired import area_under_roc
-from deepfake_detector.registry.scores import Scores, slices_of
-from deepfake_detector.settings import Register
+from deepfake_detector.config import Register
+from deepfake_detector.evaluation.prediction_table import Scores, slices_of
+from deepfake_detector.registry.gate import Decision, Facts, Judged, decide
+from deepfake_detector.stats import area_under_roc
 
 RULES = Register(
     experiment="e", model_name="m", min_accuracy=0.6, max_ece=0.1, min_robust_accuracy=0.5, max_size_mib=10.0,

@@ -14,7 +14,7 @@ import pytest
 from deepfake_detector.errors import Overtaken, ToolFailed
 from deepfake_detector.registry import lock
 from deepfake_detector.registry.lock import Held, only_one
-from deepfake_detector.registry.store import open_client
+from deepfake_detector.tracking.store import open_client
 
 HOLD = (
     "import sys, time\n"

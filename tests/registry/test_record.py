@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deepfake_detector.registry.record import record
-from deepfake_detector.registry.runs import start_run
-from deepfake_detector.registry.store import fetch, open_client
+from deepfake_detector.tracking.runs import start_run
+from deepfake_detector.tracking.store import fetch, open_client
 
 LINEAGE = {"git_commit": "c" * 40}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from deepfake_detector.errors import BadInput
+from deepfake_detector.scanning.discovery import Found
 from deepfake_detector.scanning.journal import Journal
-from deepfake_detector.scanning.row import Row
-from deepfake_detector.scanning.walk import Found
+from deepfake_detector.scanning.rows import Row
 
 ABOUT = {"model": "a"}
 A, B, C = (Found(name, 10, 100) for name in "abc")

@@ -21,7 +21,7 @@ from deepfake_detector.scanning.scan import scan
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    code = "from deepfake_detector.cli import main; main()"
+    code = "from deepfake_detector.cli.app import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "scan", *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

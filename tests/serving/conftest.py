@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.serving.desk import Desk
-from deepfake_detector.serving.guard import Guard
+from deepfake_detector.serving.dispatcher import Desk
+from deepfake_detector.serving.middleware import Guard
 from deepfake_detector.serving.options import Options
 from deepfake_detector.serving.routes import COUNTED, application
 

@@ -178,7 +178,7 @@ def main() -> None:
 
     import httpx
 
-    from deepfake_detector.data.sample import draw_sample
+    from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 
     portrait = np.array(Image.open(io.BytesIO(draw_sample(3, "test", "real", 0))).convert("RGB"))
     with httpx.Client(base_url=sys.argv[1], timeout=180) as client, ThreadPoolExecutor(4) as pool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_detector.scoring.verdict import ImageVerdict
+from deepfake_detector.inference.verdict import ImageVerdict
 from deepfake_detector.serving.openapi import EXAMPLE, description
 from deepfake_detector.serving.routes import UPLOADS
 

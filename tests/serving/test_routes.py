@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.scoring.verdict import ImageVerdict, VideoVerdict
-from deepfake_detector.serving.about import About
+from deepfake_detector.serving.openapi import About
 
 
 def post(served: Any, path: str, data: bytes, name: str = "a.png", **more: Any) -> tuple[int, dict[str, Any]]:

@@ -54,7 +54,7 @@ def test_bentoml_serves_the_application_and_says_when_it_is_ready(tiny_bundle: B
 def test_a_worker_loads_nothing_of_the_training(tiny_bundle: Bundle, clip: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from types import SimpleNamespace\n"
-        "from deepfake_detector.serving import worker\nfrom deepfake_detector.serving.wire import Job\n"
+        "from deepfake_detector.serving import worker\nfrom deepfake_detector.serving.messages import Job\n"
         "detector = worker._ready(Path(sys.argv[1]), SimpleNamespace(send_bytes=lambda _: None))\n"
         "file = os.open(sys.argv[2], os.O_RDONLY)\n"
         "print(worker.answer(detector, Job(kind='video'), file)[0].verdict)\n"

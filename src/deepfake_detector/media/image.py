@@ -27,7 +27,7 @@ from PIL import (  # noqa: F401
 )
 
 from deepfake_detector.errors import InputTooLarge, UnreadableImage
-from deepfake_detector.media.turn import UPRIGHT
+from deepfake_detector.media.orientation import UPRIGHT
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # MPO, what phones write, opens as JPEG
 BOXED_FORMATS = ("AVIF", "HEIF")  # in ISO media files, as videos are

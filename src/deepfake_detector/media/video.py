@@ -14,10 +14,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import UnreadableVideo
-from deepfake_detector.media.container import FORMATS_HINT, opened
-from deepfake_detector.media.playhead import Playhead
-from deepfake_detector.media.turn import Turn, turn_of
+from deepfake_detector.media.orientation import Turn, turn_of
 from deepfake_detector.media.video_limits import USUAL, VideoLimits
+from deepfake_detector.media.video_stream import FORMATS_HINT, Playhead, opened
 
 MAX_PIXEL_ASPECT = 4.0  # of one stored pixel; beyond it the header lies
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deepfake_detector.errors import BundleCorrupt, BundleOutdated, ModelNotFound
+from deepfake_detector.io import atomic_directory, sha256_of_file
 
 FORMAT_VERSION = 2
 SEAL = "SHA256SUMS"
@@ -123,24 +123,18 @@ def write_bundle(path: Path, graph: Path, contract: Contract, reference: Path, c
         reference: an .npz file, as described at the top of this module.
         card: Markdown for people.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-        fresh = Path(scratch) / path.name
-        fresh.mkdir()
+    with atomic_directory(path) as fresh:
         shutil.copyfile(graph, fresh / "detector.onnx")
         shutil.copyfile(reference, fresh / "reference.npz")
         (fresh / "contract.json").write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (fresh / "card.md").write_text(card, encoding="utf-8")
         (fresh / SEAL).write_text(_sums(fresh), encoding="utf-8")
-        if path.exists():
-            path.replace(Path(scratch) / "old")
-        fresh.replace(path)
     return read_bundle(path)
 
 
 def _sums(path: Path) -> str:
     names = sorted(p.name for p in path.iterdir() if p.name != SEAL and p.is_file())
-    return "".join(f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+    return "".join(f"{sha256_of_file(path / name)}  {name}\n" for name in names)
 
 
 def _difference(sealed: str, found: str) -> str:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
+from deepfake_detector.config import Evaluate
 from deepfake_detector.model.bundle import Thresholds, probabilities
-from deepfake_detector.settings import Evaluate
 
 __all__ = ["Balance", "Scale", "fit_balance", "fit_scale", "fit_thresholds", "probabilities"]
 

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from deepfake_detector.config import Register
 from deepfake_detector.errors import BundleOutdated, DetectorError
+from deepfake_detector.evaluation.prediction_table import Scores, read_scores
 from deepfake_detector.model.bundle import SEAL, Bundle
+from deepfake_detector.registry.alias_history import CHAMPION
 from deepfake_detector.registry.candidate import Candidate
 from deepfake_detector.registry.export import fetch_bundle
-from deepfake_detector.registry.facts import read_facts
-from deepfake_detector.registry.gate import Decision, Judged, decide
-from deepfake_detector.registry.keras_model import MODEL_FILE
-from deepfake_detector.registry.moves import CHAMPION
-from deepfake_detector.registry.scores import Scores, read_scores
-from deepfake_detector.registry.shelf import Shelf, Version
-from deepfake_detector.registry.store import fetch, local_folder, tracking_uri
-from deepfake_detector.settings import Register
+from deepfake_detector.registry.gate import Decision, Judged, decide, read_facts
+from deepfake_detector.registry.model_registry import Shelf, Version
+from deepfake_detector.registry.record import MODEL_FILE
+from deepfake_detector.tracking.store import fetch, local_folder, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from deepfake_detector.errors import BundleCorrupt, BundleOutdated, ModelNotFound
+from deepfake_detector.io import atomic_directory, sha256_of_file
 from deepfake_detector.model.bundle import SEAL, Bundle, read_bundle
-from deepfake_detector.registry.shelf import Version
-from deepfake_detector.registry.store import fetch
+from deepfake_detector.registry.model_registry import Version
+from deepfake_detector.tracking.store import fetch
 
 
 @contextmanager
@@ -45,14 +44,9 @@ def export_bundle(version: Version, to: Path) -> Bundle:
         return _checked(to, version)
     except (ModelNotFound, BundleCorrupt):
         pass
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as scratch, fetch_bundle(version) as bundle:
-        fresh = Path(scratch) / to.name
-        shutil.copytree(bundle.path, fresh)
+    with fetch_bundle(version) as bundle, atomic_directory(to) as fresh:
+        shutil.copytree(bundle.path, fresh, dirs_exist_ok=True)
         _checked(fresh, version)
-        if to.exists():
-            to.replace(Path(scratch) / "old")
-        fresh.replace(to)
     return _checked(to, version)
 
 
@@ -62,7 +56,7 @@ def _checked(path: Path, version: Version) -> Bundle:
         bundle = read_bundle(path)
         found = bundle.sha256
     except BundleOutdated:
-        found = hashlib.sha256((path / SEAL).read_bytes()).hexdigest()
+        found = sha256_of_file(path / SEAL)
         if found == registered:
             raise  # what was registered, whole, but for another version of this code
     if found != registered:

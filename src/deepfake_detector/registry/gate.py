@@ -1,18 +1,157 @@
-"""Facts and scores of candidate and champion -> promote or not, with reasons in words. Pure."""
+"""Reports and bundle of one model -> what the gate must know of it besides its scores, as JSON too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepfake_detector.registry.facts import Facts
-from deepfake_detector.registry.floors import Finding, floors
-from deepfake_detector.registry.paired import Difference, area_under_roc, auc_difference, share_difference
-from deepfake_detector.registry.scores import Scores
-from deepfake_detector.settings import Register
+from deepfake_detector.config import Register
+from deepfake_detector.evaluation.prediction_table import Scores
+from deepfake_detector.model.bundle import Bundle, Contract
+from deepfake_detector.stats import Difference, area_under_roc, auc_difference, share_difference
+
+INTERFACE = ("format_version", "side_px", "alignment", "crop_scale", "min_face_px", "kinds")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Figures of one model; None where nobody measured."""
+
+    bundle_sha256: str
+    trained_on: str  # photographs | drawn sample
+    contract: Mapping[str, Any]  # what services and callers rely on
+    accuracy: float | None  # 0..1, at p_fake >= 0.5, on the test pictures
+    ece: float | None  # calibration error on them
+    robust_accuracy: float | None  # 0..1, mean over the robustness grid
+    size_mib: float  # of the bundle's files
+    latency_ms: float | None  # one crop, in the engine that serves
+    failed_checks: tuple[str, ...] | None  # data checks of severity `stop`
+    trouble: str = ""  # why the engine that serves cannot use it
+
+    def as_json(self) -> str:
+        """For a tag of the version."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def facts_of(
+    bundle: Bundle, judged: Mapping[str, Any], checked: Mapping[str, Any] | None, latency_ms: float | None = None
+) -> Facts:
+    """Collect them.
+
+    Args:
+        bundle: sealed.
+        judged: reports/evaluate.json; nothing of it must be there.
+        checked: reports/validate.json, or None.
+        latency_ms: of one crop, if measured.
+    """
+    test = judged.get("test") or bundle.contract.test_metrics
+    return Facts(
+        bundle_sha256=bundle.sha256,
+        trained_on=bundle.contract.trained_on,
+        contract=interface(bundle.contract),
+        accuracy=number(test, "accuracy"),
+        ece=number(test, "ece"),
+        robust_accuracy=number(judged, "grid", "all", "accuracy"),
+        size_mib=sum(path.stat().st_size for path in bundle.path.iterdir()) / 2**20,
+        latency_ms=latency_ms,
+        failed_checks=None if checked is None else failed_checks(checked),
+    )
+
+
+def read_facts(tag: str | None, bundle: Bundle) -> Facts:
+    """A version's facts; one that was registered before they were kept is known by its contract alone."""
+    if not tag:
+        return facts_of(bundle, {}, None)
+    content = json.loads(tag)
+    checks = content["failed_checks"]
+    return Facts(**(content | {"failed_checks": None if checks is None else tuple(checks)}))
+
+
+def interface(contract: Contract) -> dict[str, Any]:
+    """What a service or a caller relies on, as JSON has it."""
+    whole = contract.model_dump(mode="json")
+    return {name: whole[name] for name in INTERFACE}
+
+
+def failed_checks(checked: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the checks and probes that should have stopped the road."""
+    entries: Sequence[Mapping[str, Any]] = [*checked.get("checks", ()), *checked.get("probes", ())]
+    return tuple(str(e["name"]) for e in entries if not e["passed"] and e["severity"] == "stop")
+
+
+def number(report: Mapping[str, Any], *path: str) -> float | None:
+    """A figure at a path of names, bare or as {"value": ...}; None where there is none."""
+    found: Any = report
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    found = found.get("value") if isinstance(found, Mapping) else found
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One question of the gate and its answer, in words that quote both numbers."""
+
+    about: str
+    passed: bool
+    words: str
+
+    @property
+    def reason(self) -> str:
+        """For people: a refusal says so first."""
+        return self.words if self.passed else f"refused: {self.words}"
+
+
+def floors(facts: Facts, rules: Register) -> list[Finding]:
+    """Ask everything that needs no rival; a figure that nobody measured refuses nothing, but is named."""
+    return [*_quality(facts, rules), *_budget(facts, rules), _data(facts)]
+
+
+def _quality(facts: Facts, rules: Register) -> Iterator[Finding]:
+    yield _at_least("accuracy", facts.accuracy, rules.min_accuracy, "register.min_accuracy")
+    yield _at_most("calibration error", facts.ece, rules.max_ece, "register.max_ece", ".4f")
+    yield _at_least(
+        "mean accuracy over the robustness grid",
+        facts.robust_accuracy,
+        rules.min_robust_accuracy,
+        "register.min_robust_accuracy",
+    )
+
+
+def _budget(facts: Facts, rules: Register) -> Iterator[Finding]:
+    if facts.trouble:
+        yield Finding("engine", False, f"the engine that serves cannot use it: {facts.trouble}")
+    yield _at_most("size in MiB", facts.size_mib, rules.max_size_mib, "register.max_size_mib", ".1f")
+    yield _at_most("milliseconds a crop", facts.latency_ms, rules.max_latency_ms, "register.max_latency_ms", ".1f")
+
+
+def _data(facts: Facts) -> Finding:
+    if facts.failed_checks is None:
+        return Finding("data checks", True, "data checks: not reported (reports/validate.json), so not asked")
+    if facts.failed_checks:
+        names = ", ".join(facts.failed_checks)
+        return Finding("data checks", False, f"its data failed {len(facts.failed_checks)} checks: {names}")
+    return Finding("data checks", True, "its data passed every check that stops the road")
+
+
+def _at_least(name: str, found: float | None, floor: float, rule: str) -> Finding:
+    if found is None:
+        return _unknown(name, rule)
+    return Finding(name, found >= floor, f"{name} {found:.4f}, at least {floor:g} asked for ({rule})")
+
+
+def _at_most(name: str, found: float | None, most: float, rule: str, digits: str) -> Finding:
+    if found is None:
+        return _unknown(name, rule)
+    return Finding(name, found <= most, f"{name} {found:{digits}}, at most {most:g} allowed ({rule})")
+
+
+def _unknown(name: str, rule: str) -> Finding:
+    return Finding(name, True, f"{name}: not measured, so {rule} was not asked")
 
 
 class Judged(NamedTuple):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfake_detector.errors import Overtaken, ToolFailed
-from deepfake_detector.registry.store import local_database, tracking_uri
+from deepfake_detector.tracking.store import local_database, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

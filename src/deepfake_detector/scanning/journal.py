@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deepfake_detector.errors import BadInput
-from deepfake_detector.scanning.row import Row
-from deepfake_detector.scanning.walk import Found
+from deepfake_detector.scanning.discovery import Found
+from deepfake_detector.scanning.rows import Row
 
 COMMIT_S = 1.0  # work that a kill may cost
 TRANSIENT = ("bad_input:", "tool_failed:")  # a file that could not be read, or a failure of ours: worth another try

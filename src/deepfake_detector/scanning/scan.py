@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -14,14 +13,13 @@ from typing import Any
 from tqdm import tqdm
 
 from deepfake_detector.errors import BadInput
+from deepfake_detector.inference.verdict import SCHEMA_VERSION
 from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.parallel import available_cores
+from deepfake_detector.scanning.discovery import Found, walk
 from deepfake_detector.scanning.journal import Journal
-from deepfake_detector.scanning.judge import Judge
-from deepfake_detector.scanning.row import Row, failed
-from deepfake_detector.scanning.tables import write_table, writer_for
-from deepfake_detector.scanning.walk import Found, walk
-from deepfake_detector.scanning.workers import judge_all
-from deepfake_detector.scoring.verdict import SCHEMA_VERSION
+from deepfake_detector.scanning.rows import Row, failed, write_table, writer_for
+from deepfake_detector.scanning.score_files import Judge, judge_all
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def scan(
     journal = Journal(out.with_name(f"{out.name}.journal"), about)
     try:
         judge = Judge(folder.resolve(), bundle.path.resolve(), with_sha256)
-        judged_now = _fill(journal, judge, follow_links, workers or _cores())
+        judged_now = _fill(journal, judge, follow_links, workers or available_cores())
         counts: Counter[str] = Counter()
         write_table(out, _counted(journal.rows(), counts), writer, with_sha256)
         found = Summary(counts.total(), dict(counts), journal.passed_over(), judged_now, time.monotonic() - began_s)
@@ -117,7 +115,3 @@ def _counted(rows: Iterator[Row], counts: Counter[str]) -> Iterator[Row]:
     for row in rows:
         counts[row.verdict or "error"] += 1
         yield row
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

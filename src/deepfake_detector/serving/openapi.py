@@ -1,4 +1,4 @@
-"""The types of questions and answers -> the service's OpenAPI 3.1 description, with examples."""
+"""A bundle and what is said of it -> the answer of GET /about."""
 
 from __future__ import annotations
 
@@ -7,8 +7,28 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from deepfake_detector.scoring.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
-from deepfake_detector.serving.about import About
+from deepfake_detector.inference.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
+from deepfake_detector.model.bundle import Bundle, Contract
+
+
+class About(Contract):
+    """Which model answers and why; then its contract: on what it was trained, how it was judged, its marks."""
+
+    name: str  # champion | pretrained
+    version: str
+    reason: str
+    sha256: str  # of the bundle
+
+
+def about(bundle: Bundle, named: dict[str, str]) -> About:
+    """Say it.
+
+    Args:
+        bundle: the one that answers.
+        named: its `name`, `version` and the `reason` why it answers.
+    """
+    return About(**bundle.contract.model_dump(), **named, sha256=bundle.sha256)
+
 
 PLACE = "#/components/schemas/"
 ERROR = {

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from deepfake_detector.errors import SettingsError
+from deepfake_detector.parallel import available_cores
 
 PREFIX = "DEEPFAKE_SERVE_"
 MIN_TOKEN = 16
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Options(BaseModel):
@@ -31,7 +27,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: SecretStr | None = Field(None, min_length=MIN_TOKEN)
-    workers: int = Field(default_factory=_cores, ge=1, le=256)
+    workers: int = Field(default_factory=available_cores, ge=1, le=256)
     line: int = Field(64, ge=16, le=10_000)
     prediction_log: Path | None = None
 

@@ -22,13 +22,12 @@ from starlette.staticfiles import StaticFiles
 from deepfake_detector.errors import DetectorError, ToolFailed
 from deepfake_detector.media.image import ImageLimits
 from deepfake_detector.media.video_limits import VideoLimits
-from deepfake_detector.serving.body import Body
-from deepfake_detector.serving.desk import ClientGone, Desk
-from deepfake_detector.serving.form import MIB, Upload
-from deepfake_detector.serving.guard import NOTES
+from deepfake_detector.serving.dispatcher import ClientGone, Desk
+from deepfake_detector.serving.errors import BadQuestion, foreign, refusal
+from deepfake_detector.serving.messages import Done, Job, Kind
+from deepfake_detector.serving.middleware import NOTES
 from deepfake_detector.serving.openapi import description
-from deepfake_detector.serving.refusals import BadQuestion, foreign, refusal
-from deepfake_detector.serving.wire import Done, Job, Kind
+from deepfake_detector.serving.upload import MIB, Body, Upload
 
 PAGE, DOCS = (Path(__file__).with_name(name) for name in ("page", "docs"))
 BATCH = 16  # pictures in one request

@@ -10,13 +10,13 @@ import bentoml
 from pydantic import BaseModel
 
 from deepfake_detector.model.bundle import read_bundle
-from deepfake_detector.serving.body import UPLOAD_S
-from deepfake_detector.serving.desk import WAIT_S, Desk
-from deepfake_detector.serving.guard import Guard
-from deepfake_detector.serving.logs import log_as_json
+from deepfake_detector.serving.dispatcher import WAIT_S, Desk
+from deepfake_detector.serving.middleware import Guard
 from deepfake_detector.serving.options import read_options
 from deepfake_detector.serving.routes import COUNTED, application
 from deepfake_detector.serving.sandbox import end_with_parent
+from deepfake_detector.serving.telemetry import log_as_json
+from deepfake_detector.serving.upload import UPLOAD_S
 
 MODEL = "deepfake-detector"
 BUNDLE_FOLDER = (

@@ -1,7 +1,4 @@
-"""Jobs and open files from the HTTP process -> answers; the only process that decodes, and it may do little else.
-
-python -m deepfake_detector.serving.worker BUNDLE SOCKET PARENT
-"""
+"""A detector -> the same detector, which also says how long each step took and how its faces look."""
 
 from __future__ import annotations
 
@@ -11,21 +8,63 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepfake_detector.errors import DetectorError, ToolFailed
+from deepfake_detector.inference.detector import Detector
+from deepfake_detector.inference.scored_face import Judged
+from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
+from deepfake_detector.media.face_alignment import Cut
 from deepfake_detector.media.image import encode_png
-from deepfake_detector.media.threads import use_one_thread
+from deepfake_detector.media.image_stats import look_at
 from deepfake_detector.model.bundle import read_bundle
-from deepfake_detector.scoring.verdict import ImageVerdict, VideoVerdict
-from deepfake_detector.serving.refusals import error_body
+from deepfake_detector.parallel import limit_opencv_to_one_thread
+from deepfake_detector.serving.errors import error_body
+from deepfake_detector.serving.messages import Job, Quality, Report
 from deepfake_detector.serving.sandbox import confine, end_with_parent
-from deepfake_detector.serving.watched import WatchedDetector
-from deepfake_detector.serving.wire import Job, Report
+
+
+class WatchedDetector(Detector):
+    """Judges one file at a time; `steps_s` and `quality` are those of the last one."""
+
+    steps_s: dict[str, float]  # "find" and "score", in seconds
+    quality: Quality | None  # mean over the largest face of each picture or frame
+
+    def forget(self) -> None:
+        """Before the next file."""
+        self.steps_s, self.quality = {}, None
+
+    def look(self, rgb: NDArray[np.uint8]) -> list[Cut]:
+        """See `Detector.look`."""
+        with self._timed("find"):
+            return super().look(rgb)
+
+    def _score(self, pictures: Sequence[Sequence[Cut]]) -> list[list[Judged]]:
+        largest = [cuts[0].pixels for cuts in pictures if cuts and cuts[0].pixels is not None]
+        self.quality = _mean_look(largest) if largest else None
+        with self._timed("score"):
+            return super()._score(pictures)
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        start_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.steps_s[step] = self.steps_s.get(step, 0.0) + time.perf_counter() - start_s
+
+
+def _mean_look(crops: Sequence[NDArray[np.uint8]]) -> Quality:
+    looks = [look_at(crop) for crop in crops]
+    names = ("brightness", "contrast", "sharpness")
+    return Quality(**{name: round(float(np.mean([getattr(look, name) for look in looks])), 2) for name in names})
 
 
 class NamelessFile(type(Path())):  # type: ignore[misc]  # Path itself cannot be subclassed before Python 3.12
@@ -97,7 +136,7 @@ def _ready(bundle: Path, line: Connection) -> WatchedDetector | None:
     try:
         import deepfake_detector.media.video  # noqa: F401  (libav, before memory is confined)
 
-        use_one_thread()
+        limit_opencv_to_one_thread()
         detector = WatchedDetector(read_bundle(bundle), streams=1)  # tests the engine
         detector.forget()
         detector.image(encode_png(np.zeros((64, 64, 3), np.uint8)))  # and decoder and face finder

@@ -1,1 +1,0 @@
-"""Archives -> checked tensors."""

@@ -1,1 +1,0 @@
-"""Random numbers -> a drawn portrait: the people of the embedded data set, who do not exist."""

@@ -1,0 +1,1 @@
+"""Stage download: sources -> one verified archive each."""

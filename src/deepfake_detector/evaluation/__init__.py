@@ -1,0 +1,1 @@
+"""Stage evaluate: trained model and held-out pictures -> predictions, metrics, probes, figures, model card."""

@@ -1,1 +1,0 @@
-"""Probabilities -> numbers a person can trust."""

@@ -1,0 +1,146 @@
+"""A bundle's graph -> logits (n,), maps (n, h, w) and kinds (n, k) for uint8 crops (n, side, side, 3), by OpenVINO."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_detector.errors import BundleCorrupt, ToolFailed
+from deepfake_detector.model.bundle import Bundle, probabilities
+from deepfake_detector.openvino_graph import CompiledModel, InferRequest, Requests, compile_graph
+from deepfake_detector.parallel import available_cores
+
+# One crop per request, on one core, and as many streams as cores. Two cores with AMX (Xeon, busy with a training), a
+# graph of 0.6 M weights, ms of processor time a crop, medians of interleaved rounds, each also over the first line's:
+#                                            bf16          f32
+#   one stream of both cores, batches of 32   0.84  1.00    4.61  5.3
+#   one stream of both cores, one crop        1.44  1.69    5.15  6.0
+#   a stream per core, batches of 8, 2 ahead  0.83  0.98    4.52  5.3
+#   a stream per core, one crop, 2 ahead      1.12  1.29    4.86  5.7
+#   a stream per core, one crop, 4 ahead      1.02  1.16    4.89  5.7
+# Without AMX (EPYC 9004, AVX512-bf16) one crop per request was the fastest of all: 0.61 of the first line.
+# A graph that looks at the mirror image too (params.yaml evaluate.mirrored) takes twice as long.
+# Batches would save a fifth here, but computed alone a crop never gets a score that depends on its company.
+AHEAD = 4  # requests per stream: one is computed while the next is handed over
+# bf16 keeps 8 bits of mantissa: the residual network's logits (up to 9.5) moved by 0.04, its maps (27.5) by 0.20.
+ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 0.1, 0.02  # relative to the largest value, as errors of sums are
+OUTPUTS = ("logits", "logit_map", "kinds")
+
+SEAL_ANEW_HINT = "run `dvc repro --force --single-item evaluate` to seal it anew, or name another bundle with --model"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the graph says of n crops; above 0 means fake."""
+
+    logits: NDArray[np.float32]  # (n,)
+    logit_map: NDArray[np.float32]  # (n, h, w)
+    kinds: NDArray[np.float32]  # (n, k), of each kind of fake; `logits` is their logsumexp
+
+
+class Engine:
+    """A compiled graph, shared by threads.
+
+    Args:
+        bundle: a sealed bundle.
+        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where the processor multiplies it.
+        streams: crops computed at the same time, each on one core; None for as many as there are cores.
+
+    Raises:
+        BundleCorrupt: the graph cannot be compiled or has other inputs or outputs than the contract says.
+        ToolFailed: on this machine the graph gives other numbers than those sealed in the bundle.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str | None = None, streams: int | None = None) -> None:
+        self.bundle = bundle
+        self.side_px = bundle.contract.side_px
+        streams = streams or available_cores()
+        self._compiled = _compile(bundle, precision, streams)
+        self._at_once = AHEAD * streams
+        self._requests = Requests(self._compiled)
+        self.self_test()
+
+    def score(self, crops: NDArray[np.uint8]) -> Scores:
+        """Score crops (n, side, side, 3) RGB; n may be 0. What a crop gets does not depend on the others."""
+        expected = (self.side_px, self.side_px, 3)
+        if crops.dtype != np.uint8 or crops.shape[1:] != expected:
+            raise ValueError(
+                f"crops are {crops.dtype} {crops.shape}, wanted uint8 (n, {', '.join(map(str, expected))})"
+            )
+        answers = {name: np.zeros((len(crops), *self._shape(name)), np.float32) for name in OUTPUTS}
+        running: deque[tuple[int, InferRequest]] = deque()
+        try:
+            for place in range(len(crops)):
+                if len(running) == self._at_once:
+                    _collect(answers, *running[0])
+                    self._requests.give(running.popleft()[1])
+                running.append((place, self._start(crops[place : place + 1])))
+            for place, request in running:
+                _collect(answers, place, request)
+        finally:
+            for _, request in running:
+                request.wait()
+                self._requests.give(request)
+        return Scores(**answers)
+
+    def p_fake(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Calibrated probabilities (n,) of logits (n,)."""
+        return probabilities(logits.astype(np.float64), self.bundle.contract.temperature)
+
+    def self_test(self) -> None:
+        """Score the bundle's reference crops and compare.
+
+        Raises:
+            BundleCorrupt, ToolFailed: see the class.
+        """
+        with np.load(self.bundle.reference) as reference:
+            sealed = {name: reference[name] for name in (*OUTPUTS, "crops") if name in reference}
+        found = self.score(sealed["crops"])
+        shapes = {name: getattr(found, name).shape for name in OUTPUTS}
+        expected = {name: sealed[name].shape if name in sealed else None for name in OUTPUTS}
+        expected["kinds"] = (len(found.kinds), len(self.bundle.contract.kinds))
+        if shapes != expected or "kinds" not in sealed:
+            raise BundleCorrupt(f"{self.bundle.graph} answers {shapes}, sealed were {expected}", SEAL_ANEW_HINT)
+        for name in OUTPUTS:
+            _compare(name, getattr(found, name), sealed[name])
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """Of one crop's answer."""
+        return tuple(self._compiled.output(name).shape)[1:]
+
+    def _start(self, crop: NDArray[np.uint8]) -> InferRequest:
+        request = self._requests.take()
+        request.start_async({0: np.ascontiguousarray(crop)})
+        return request
+
+
+def _collect(answers: dict[str, NDArray[np.float32]], place: int, request: InferRequest) -> None:
+    request.wait()
+    for name, values in answers.items():
+        values[place] = request.get_tensor(name).data[0]
+
+
+def _compile(bundle: Bundle, precision: str | None, streams: int) -> CompiledModel:
+    side_px = bundle.contract.side_px
+    try:
+        compiled = compile_graph(bundle.graph, (1, side_px, side_px, 3), precision, streams)
+        names = {name for output in compiled.outputs for name in output.names}
+    except RuntimeError as error:
+        raise BundleCorrupt(f"OpenVINO cannot use {bundle.graph}: {error}", SEAL_ANEW_HINT) from error
+    if not set(OUTPUTS) <= names:
+        raise BundleCorrupt(f"{bundle.graph} has outputs {sorted(names)}, wanted {', '.join(OUTPUTS)}", SEAL_ANEW_HINT)
+    return compiled
+
+
+def _compare(name: str, found: NDArray[np.float32], sealed: NDArray[np.float32]) -> None:
+    apart = np.abs(found - sealed)
+    if bool(np.all(apart <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * np.abs(sealed).max())):  # False for NaN too
+        return
+    worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf)))
+    raise ToolFailed(
+        f"{name} of the reference crops: {found.flat[worst]:.4f} on this machine, sealed were {sealed.flat[worst]:.4f}",
+        "the processor or this OpenVINO computes the graph differently: try another OpenVINO version, and report it",
+    )

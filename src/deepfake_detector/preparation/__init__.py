@@ -1,0 +1,1 @@
+"""Stage prepare: manifest and archives -> aligned crops in TFRecord shards."""

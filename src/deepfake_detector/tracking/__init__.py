@@ -1,0 +1,1 @@
+"""Trainings -> MLflow runs: the store, parameters, metrics and lineage."""

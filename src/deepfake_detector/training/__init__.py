@@ -1,0 +1,1 @@
+"""Stage train: shards -> trained network; also search for settings and ablation."""

@@ -1,0 +1,1 @@
+"""Stage validate: archives -> manifest, expectations, leak probes, near-duplicates."""

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from deepfake_detector.inference.detector import Detector
+from deepfake_detector.inference.verdict import ImageVerdict, name_model
+from deepfake_detector.media.image import encode_png
+from deepfake_detector.model.bundle import Bundle
+
+
+def test_answers_are_versioned_frozen_and_survive_json(tiny_bundle: Bundle, red_portrait: NDArray[np.uint8]) -> None:
+    answer = Detector(tiny_bundle).image(encode_png(red_portrait), explain=True, prior=0.001)
+    assert answer.schema_version == 3
+    assert ImageVerdict.model_validate_json(answer.model_dump_json()) == answer
+    with pytest.raises(ValidationError):
+        answer.verdict = "real"
+
+
+def test_the_model_is_named_by_its_digest(tiny_bundle: Bundle) -> None:
+    model, contract = name_model(tiny_bundle), tiny_bundle.contract
+    assert (model.sha256, model.network, model.thresholds) == (tiny_bundle.sha256, "tiny", contract.thresholds)

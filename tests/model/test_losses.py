@@ -1,0 +1,153 @@
+"""Loss, figures and optimizer, each against its definition."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+from deepfake_detector.config import Train, read_settings
+from deepfake_detector.model.losses import any_fake, kinds_loss, metrics, optimizer
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def settings() -> Train:
+    return replace(read_settings(PARAMS).train, epochs=10, warmup_epochs=2, learning_rate=0.01, weight_decay=0.1)
+
+
+def drawn(n: int, kinds: int, gain: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(n + kinds)
+    classes = rng.integers(0, kinds + 1, n)
+    logits = rng.normal(0, gain, (n, kinds)) + gain * (classes[:, None] == 1 + np.arange(kinds)) - gain / 2
+    return classes, logits.astype(np.float32)
+
+
+def softmax_with_real(logits: np.ndarray) -> np.ndarray:
+    """(n, 1 + k): real, whose logit is 0, and the kinds."""
+    powers = np.exp(np.concatenate([np.zeros((len(logits), 1)), logits.astype(np.float64)], axis=1))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_one_kind_is_binary_cross_entropy() -> None:
+    labels, logits = drawn(200, 1)
+    p = 1 / (1 + np.exp(-logits[:, 0].astype(np.float64)))
+    expected = -np.where(labels == 1, np.log(p), np.log1p(-p))
+    found = np.asarray(kinds_loss(labels, logits))
+    assert found.shape == (200,)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert found.mean() == pytest.approx(log_loss(labels, p), rel=1e-5)
+    # A network that tells no kinds takes all of them for fakes.
+    np.testing.assert_allclose(np.asarray(kinds_loss(2 * labels, logits)), found)
+
+
+def test_two_kinds_are_softmax_cross_entropy_with_a_real_logit_of_nought() -> None:
+    classes, logits = drawn(300, 2)
+    expected = -np.log(softmax_with_real(logits)[np.arange(300), classes])
+    np.testing.assert_allclose(np.asarray(kinds_loss(classes, logits)), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(kinds_loss(classes[:, None], logits)), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_half_the_loss_of_a_patchwork_is_of_its_places(kinds: int) -> None:
+    rng = np.random.default_rng(4)
+    classes, logits = rng.integers(0, 3, (20, 3, 3, 1)), rng.normal(0, 2, (20, 3, 3, kinds)).astype(np.float32)
+    truth = np.eye(kinds + 1)[np.minimum(classes[..., 0], kinds)]
+    of_places = -np.log((softmax_with_real(logits.reshape(-1, kinds)).reshape(20, 3, 3, -1) * truth).sum(-1))
+    of_face = -(truth.mean((1, 2)) * np.log(softmax_with_real(logits.mean((1, 2))))).sum(-1)
+    expected = (of_face + of_places.mean((1, 2))) / 2
+    np.testing.assert_allclose(np.asarray(kinds_loss(classes, logits)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_a_face_is_judged_by_the_mean_of_its_places(kinds: int) -> None:
+    rng = np.random.default_rng(5)
+    classes, logits = rng.integers(0, kinds + 1, 64), rng.normal(0, 2, (64, 4, 4, kinds)).astype(np.float32)
+    faces = logits.mean((1, 2))
+    np.testing.assert_allclose(kinds_loss(classes, logits), kinds_loss(classes, faces), rtol=1e-5)
+    np.testing.assert_allclose(any_fake(logits), any_fake(faces), rtol=1e-4, atol=1e-5)
+    # A patchwork counts as fake from half of its places on.
+    for metric, fakes, right in ((metrics()[0], 8, 1.0), (metrics()[0], 7, 0.0)):
+        places = (np.arange(16) < fakes).astype(np.int64).reshape(1, 4, 4, 1)
+        metric.update_state(places, np.full((1, 4, 4, kinds), 3.0, np.float32))
+        assert float(metric.result()) == right
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_its_gradient_is_the_answer_minus_the_truth(kinds: int) -> None:
+    classes, logits = drawn(50, kinds)
+    at = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        loss = tf.reduce_sum(kinds_loss(classes, at))
+    truth = classes[:, None] == 1 + np.arange(kinds)
+    np.testing.assert_allclose(tape.gradient(loss, at), softmax_with_real(logits)[:, 1:] - truth, atol=1e-5)
+
+
+def test_huge_logits_stay_numbers() -> None:
+    loss = np.asarray(kinds_loss(np.array([0, 1, 2]), np.array([[900.0, -900], [-900, 900], [1e4, -1e4]], np.float32)))
+    np.testing.assert_allclose(loss, [900, 1800, 2e4])
+
+
+def test_the_probability_of_any_fake_is_what_is_not_real() -> None:
+    _, logits = drawn(100, 2)
+    p_fake = 1 / (1 + np.exp(-np.asarray(any_fake(logits), np.float64)))
+    np.testing.assert_allclose(p_fake, 1 - softmax_with_real(logits)[:, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("gain", [0.3, 3.0, 12.0])
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_the_figures_are_those_of_scikit_learn(kinds: int, gain: float) -> None:
+    """However sure a network is: its best epoch is chosen by this AUC."""
+    classes, logits = drawn(1000, kinds, gain)
+    score = np.logaddexp.reduce(logits.astype(np.float64), axis=1)
+    accuracy, auc = metrics()
+    for start in range(0, 1000, 64):  # as batches come
+        part = slice(start, start + 64)
+        for metric in (accuracy, auc):
+            metric.update_state(classes[part], logits[part])
+    assert float(accuracy.result()) == pytest.approx(accuracy_score(classes > 0, score > 0), abs=1e-6)
+    assert float(auc.result()) == pytest.approx(roc_auc_score(classes > 0, score), abs=3e-4)
+    auc.reset_state()
+    auc.update_state(np.array([0, 1]), np.array([[-99.0], [99.0]]))
+    assert float(auc.result()) == 1
+
+
+def test_the_rate_rises_and_falls_to_nought(settings: Train) -> None:
+    rate = optimizer(settings, steps=5)._learning_rate
+    course = [float(rate(step)) for step in range(51)]
+    assert course[0] == pytest.approx(0.0001)
+    assert course[10] == pytest.approx(0.01) == max(course)
+    assert all(a < b for a, b in pairwise(course[:11]))
+    assert all(a > b for a, b in pairwise(course[10:]))
+    assert course[30] == pytest.approx(0.005)
+    assert course[50] == pytest.approx(0, abs=1e-9)
+    at_once = optimizer(replace(settings, warmup_epochs=0), steps=5)._learning_rate
+    assert float(at_once(0)) == pytest.approx(0.01)
+
+
+def test_the_original_has_its_readmes_optimizer(settings: Train) -> None:
+    plain = optimizer(replace(settings, network="original"), steps=5)
+    assert type(plain) is keras.optimizers.Adam
+    assert float(plain.learning_rate) == pytest.approx(0.01)
+
+
+def test_kernels_decay_biases_and_normalisation_do_not(settings: Train) -> None:
+    layers = [keras.layers.Dense(3), keras.layers.BatchNormalization()]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    model.trainable_variables[1].assign([1.0, 2.0, 3.0])  # the bias
+    decoupled = optimizer(replace(settings, warmup_epochs=0), steps=5)
+    before = {v.path: np.array(v) for v in model.trainable_variables}
+    decoupled.apply([tf.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    for variable in model.trainable_variables:
+        shrunk = before[variable.path] * (1 - 0.01 * 0.1 * (variable.name == "kernel"))
+        np.testing.assert_allclose(np.array(variable), shrunk, rtol=1e-6)

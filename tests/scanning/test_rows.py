@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepfake_detector.errors import BadInput
+from deepfake_detector.scanning import rows
+from deepfake_detector.scanning.rows import Row, shown, write_table, writer_for
+
+ROWS = [
+    Row("a,b.jpg", "image", "fake", 0.1 + 0.2, "swap", 0.83, 2, 'it "looks" so;\nreally', None, 123, "f" * 64),
+    Row("ü/c.mp4", error="unreadable_video: c.mp4 is empty", bytes=0),
+]
+
+
+@pytest.mark.parametrize("with_sha256", [False, True])
+def test_csv_and_parquet_hold_the_same_to_the_last_digit(
+    tmp_path: Path, with_sha256: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(rows, "ROWS_AT_ONCE", 1)  # more than one part
+    for name in ("out.csv", "out.parquet"):
+        write_table(tmp_path / name, ROWS, writer_for(tmp_path / name), with_sha256)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        texts = list(csv.DictReader(stream))
+    typed = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    columns = Row._fields if with_sha256 else Row._fields[:-1]
+    assert typed == [dict(zip(columns, row, strict=False)) for row in ROWS]
+    assert [{k: v or None for k, v in text.items()} for text in texts] == [
+        {name: None if value is None else str(value) for name, value in row.items()} for row in typed
+    ]
+    assert float(texts[0]["p_fake"]) == 0.1 + 0.2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.parquet"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_no_rows_make_an_empty_table(tmp_path: Path, name: str) -> None:
+    write_table(tmp_path / name, [], writer_for(tmp_path / name), False)
+    assert (tmp_path / name).stat().st_size > 0
+
+
+def test_an_old_table_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+
+    def torn() -> Iterator[Row]:
+        yield ROWS[0]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(BadInput, match="No space left"):
+        write_table(out, torn(), writer_for(out), False)
+    assert out.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("out.xlsx", "'.xlsx'"), ("out", "''"), ("gone/out.csv", "no folder"), (".", "is a folder")]
+)
+def test_another_ending_or_a_missing_folder_is_refused_before_any_work(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        writer_for(tmp_path / name)
+
+
+def test_without_pyarrow_csv_is_still_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    writer_for(tmp_path / "out.csv")
+    with pytest.raises(BadInput, match="pyarrow"):
+        writer_for(tmp_path / "out.parquet")
+
+
+def test_names_that_are_no_utf8_are_shown_as_they_are() -> None:
+    assert shown("a/\udcff.jpg") == "a/\\xff.jpg"

@@ -1,0 +1,103 @@
+"""Lineage tags with and without git, DVC and neighbours."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deepfake_detector.tracking.lineage import NOT_GIT, read_git, read_lineage
+
+LOCK = """
+schema: '2.0'
+stages:
+  download:
+    cmd: python -m pipelines.download
+    outs:
+    - {path: data/raw/faces.zip, hash: md5, md5: abc, size: 3}
+    - {path: reports/download.json, hash: md5, md5: def, size: 3}
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A commit with one file, on the branch `work`; the user's own git settings stay out of it."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    root = tmp_path / "checkout"
+    root.mkdir()
+    (root / "code.py").write_text("one = 1\n")
+    git(root, "init", "-q", "-b", "work")
+    git(root, "add", ".")
+    git(root, "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "first")
+    return root
+
+
+def git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_clean_checkout(checkout: Path) -> None:
+    commit = git(checkout, "rev-parse", "HEAD")
+    expected = {"git_commit": commit, "git_branch": "work", "git_dirty": "false", "mlflow.source.git.commit": commit}
+    assert read_git(checkout) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "dirty"),
+    [("code.py", "true"), ("new.py", "true"), ("dvc.lock", "false"), ("reports/train.json", "false")],
+)
+def test_only_what_the_road_writes_itself_leaves_it_clean(checkout: Path, path: str, dirty: str) -> None:
+    (checkout / path).parent.mkdir(exist_ok=True)
+    (checkout / path).write_text("two = 2\n")
+    assert read_git(checkout)["git_dirty"] == dirty
+
+
+def test_a_detached_head(checkout: Path) -> None:
+    git(checkout, "checkout", "-q", "--detach")
+    assert read_git(checkout)["git_branch"] == "detached"
+
+
+def test_no_commit_yet(tmp_path: Path, checkout: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    git(empty, "init", "-q")
+    assert read_git(empty) == {"git_commit": "no commit yet"}
+
+
+def test_a_downloaded_archive_inside_another_checkout_does_not_borrow_its_commit(checkout: Path) -> None:
+    inner = checkout / "unpacked"
+    inner.mkdir()
+    assert read_git(inner) == {"git_commit": NOT_GIT}
+
+
+def test_without_git_installed(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert read_git(checkout) == {"git_commit": NOT_GIT}
+
+
+def test_files_data_libraries_and_weights(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    (tmp_path / "params.yaml").write_text("train: {}\n")
+    tags = read_lineage(tmp_path, "w" * 64)
+    assert tags["dvc_lock_sha256"] == hashlib.sha256(LOCK.encode()).hexdigest()
+    assert tags["params_sha256"] == hashlib.sha256(b"train: {}\n").hexdigest()
+    assert tags["dvc:data/raw/faces.zip"] == "abc"
+    assert "dvc:reports/download.json" not in tags
+    assert tags["weights_sha256"] == "w" * 64
+    assert tags["version:numpy"]
+    assert "@" in tags["actor"] or "GitHub" in tags["actor"]
+
+
+@pytest.mark.parametrize("lock", [None, "", "stages: [", "stages: 3", "stages: {a: {outs: [{hash: md5}]}}"])
+def test_no_or_a_broken_lock_is_not_an_error(tmp_path: Path, lock: str | None) -> None:
+    if lock is not None:
+        (tmp_path / "dvc.lock").write_text(lock)
+    tags = read_lineage(tmp_path)
+    assert not any(tag.startswith("dvc:") for tag in tags)
+    assert "weights_sha256" not in tags
+    assert all(isinstance(value, str) for value in tags.values())

@@ -1,0 +1,61 @@
+"""Thumbnails: which pixels of the picture end up where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepfake_detector.datasets.archive import ROOT, pack
+from deepfake_detector.errors import ArchiveRejected, UnreadableImage
+from deepfake_detector.media.image import encode_png
+from deepfake_detector.validation.thumbnails import border, centre, read_thumbnails, thumbnail
+
+LIMIT = 2**30
+
+
+def test_a_pixel_is_the_mean_of_its_area() -> None:
+    fine = np.random.default_rng(0).integers(0, 256, (256, 256, 1), np.uint8)
+    small = thumbnail(np.repeat(fine, 3, axis=2))
+    means = fine.reshape(32, 8, 32, 8).mean(axis=(1, 3))
+    assert small.shape == (32, 32)
+    assert np.abs(small - means).max() < 1  # rounded twice, by rows and by columns
+
+
+def test_other_shapes_are_squeezed() -> None:
+    wide = np.zeros((50, 400, 3), np.uint8)
+    wide[:, 200:] = 255
+    small = thumbnail(wide)
+    assert (small[:, :16] == 0).all()
+    assert (small[:, 16:] == 255).all()
+    assert thumbnail(np.full((1, 1, 3), 7, np.uint8)).tolist() == [[7] * 32] * 32
+
+
+def test_border_and_centre_share_no_pixel() -> None:
+    places = np.arange(1024, dtype=np.int64).reshape(1, 32, 32)
+    frame, middle = set(border(places)[0].tolist()), set(centre(places)[0].tolist())
+    assert (len(frame), len(middle)) == (448, 400)
+    assert not frame & middle
+    assert {0, 31, 3 * 32 + 3, 1023} <= frame
+    assert 4 * 32 + 4 not in frame
+    assert {6 * 32 + 6, 16 * 32 + 16, 25 * 32 + 25} <= middle
+
+
+def test_thumbnails_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    files = {f"{ROOT}/train/real/{n:03}.png": np.full((40, 40, 3), n, np.uint8) for n in range(100)}
+    pack(tmp_path / "faces.zip", ((path, encode_png(rgb)) for path, rgb in files.items()))
+    order = np.random.default_rng(0).permutation(100)[:60]
+    small = read_thumbnails(tmp_path / "faces.zip", [f"{ROOT}/train/real/{n:03}.png" for n in order], LIMIT)
+    assert small.dtype == np.uint8
+    assert small[:, 16, 16].tolist() == order.tolist()
+    assert read_thumbnails(tmp_path / "faces.zip", [], LIMIT).shape == (0, 32, 32)
+
+
+def test_an_archive_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    there = f"{ROOT}/train/real/1.png"
+    pack(tmp_path / "faces.zip", [(there, b"no picture")])
+    with pytest.raises(ArchiveRejected, match=r"real/2\.png is not in faces\.zip"):
+        read_thumbnails(tmp_path / "faces.zip", [there.replace("1.png", "2.png")], LIMIT)
+    with pytest.raises(UnreadableImage):
+        read_thumbnails(tmp_path / "faces.zip", [there], LIMIT)
