@@ -1,11 +1,11 @@
-# Few verbs; each brings the environment it needs. `make` alone lists them.
+# Each target installs the environment that it needs. `make` alone lists the targets.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 ROOT := $(CURDIR)
 ENV := .venv/.installed
 export PATH := $(ROOT)/.venv/bin:$(PATH)
 
-# Stores and caches stay inside this folder; the tools' telemetry is off. The code sets the rest (workspace.py).
+# Stores and caches stay inside this folder; the tools' telemetry is off. The code sets the rest (paths.py).
 export BENTOML_DO_NOT_TRACK := True
 export BENTOML_HOME := $(ROOT)/.bentoml
 export DVC_NO_ANALYTICS := 1
@@ -14,15 +14,18 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export UV_CACHE_DIR := $(ROOT)/.cache/uv
 
-.PHONY: help repro test check serve mlflow bench lock
+.PHONY: help repro test test-fast check coverage docs serve mlflow bench lock
 help:
-	@echo "make repro   data to served model: the seven stages of dvc.yaml"
-	@echo "make serve   the packaged model on http://127.0.0.1:3000; MODEL=champion or MODEL=pretrained asks for one"
-	@echo "make mlflow  runs and registry on http://127.0.0.1:5000"
-	@echo "make test    all checks and tests"
-	@echo "make check   formatting, lint and types only"
-	@echo "make bench   benchmarks, each against another way of doing the same"
-	@echo "make lock    resolve the dependencies anew"
+	@echo "make repro      data to served model: the seven stages of dvc.yaml"
+	@echo "make serve      the packaged model on http://127.0.0.1:3000; MODEL=champion or MODEL=pretrained selects one"
+	@echo "make mlflow     runs and registry on http://127.0.0.1:5000"
+	@echo "make test       formatting, lint, types and all tests"
+	@echo "make test-fast  the tests that need neither trainings, servers, stores nor a browser"
+	@echo "make check      formatting, lint and types only"
+	@echo "make coverage   the quick tests with line and branch coverage"
+	@echo "make docs       the documentation as a site, in site/"
+	@echo "make bench      benchmarks, each against another way of doing the same"
+	@echo "make lock       resolve the dependencies again, to their newest versions"
 
 repro: $(ENV)
 	dvc repro
@@ -31,10 +34,20 @@ test: check
 	pytest -n 2 --dist loadfile --max-worker-restart=0 --ignore tests/browser
 	pytest tests/browser
 
+test-fast: $(ENV)
+	pytest -n 2 --dist loadfile --max-worker-restart=0 -m "not slow" --ignore tests/browser
+
 check: $(ENV)
 	ruff format --check .
 	ruff check .
 	mypy
+
+coverage: $(ENV)
+	pytest -n 2 --dist loadfile --max-worker-restart=0 -m "not slow" --ignore tests/browser \
+	  --cov=deepfake_detector --cov-branch --cov-report=term:skip-covered --cov-report=html:site/coverage
+
+docs: $(ENV)
+	NO_MKDOCS_2_WARNING=1 mkdocs build
 
 serve: $(ENV)
 	python -m pipelines.package
@@ -47,12 +60,12 @@ bench: $(ENV)
 	python -m benchmarks
 
 lock: $(ENV)
-	uv pip compile pyproject.toml --extra train --extra dev --universal --generate-hashes \
+	uv pip compile pyproject.toml --extra train --extra dev --extra docs --universal --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
 
-# One resolver run, from the lock, checked against its hashes. uv comes from the same package index as the rest.
-# Byte code at once, half a minute: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every start of every
-# stage would compile its imports anew (TensorFlow 13 s of processor time instead of 5).
+# From the lock, checked against its hashes. uv comes from the same package index as the rest.
+# Byte code is compiled at install (half a minute): where PYTHONDONTWRITEBYTECODE is set, as in many containers, every
+# start of every stage would compile its imports again (TensorFlow 13 s of processor time instead of 5).
 $(ENV): requirements.lock pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check "uv>=0.8"

@@ -1,4 +1,4 @@
-"""`make bench` -> every comparison, one table, reports/benchmarks.json, docs/images/benchmarks.png, README's table.
+"""`make bench` -> all comparisons: reports/benchmarks.json, the tables in docs/performance.md and README, the figure.
 
 `python -m benchmarks score http` runs only these groups and writes nothing.
 """
@@ -15,13 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.figure import draw
 from benchmarks.groups import GROUPS
 from benchmarks.machine import load, machine
 from benchmarks.material import find_data
-from benchmarks.readme import write_into
+from benchmarks.publish import publish
 from benchmarks.table import show
-from benchmarks.timing import Row
+from benchmarks.timing import Comparison
 from deepfake_detector.errors import BadInput, ToolFailed
 from deepfake_detector.io import write_json
 from deepfake_detector.paths import Workspace
@@ -35,11 +34,9 @@ def main() -> None:
     workspace = Workspace().enter()
     asked = tuple(sys.argv[1:]) or GROUPS
     if unknown := set(asked) - set(GROUPS):
-        raise BadInput(
-            f"no group of benchmarks is called {', '.join(sorted(unknown))}", f"there are {', '.join(GROUPS)}"
-        )
+        raise BadInput(f"there is no benchmark group {', '.join(sorted(unknown))}", f"there are {', '.join(GROUPS)}")
     began_s, busy = time.monotonic(), load()
-    rows, failed = list[Row](), list[str]()
+    rows, failed = list[Comparison](), list[str]()
     for group in asked:
         found = _run(group)
         rows += found or []
@@ -55,14 +52,13 @@ def main() -> None:
     }
     show(content, rows)
     if failed:
-        raise ToolFailed(f"{', '.join(failed)}: no figures, so nothing was written", "the lines above say why")
+        raise ToolFailed(f"{', '.join(failed)}: no figures, so nothing was written", "the lines above give the reason")
     if asked == GROUPS:
         write_json(workspace.report("benchmarks"), content)
-        draw(content, rows, workspace.root / "docs" / "images" / "benchmarks.png")
-        write_into(workspace.root / "README.md", content, rows)
+        publish(workspace.root, content, rows)
 
 
-def _run(group: str) -> list[Row] | None:
+def _run(group: str) -> list[Comparison] | None:
     """Rows of one group; None when it failed or hung."""
     print(f"\n{group}", flush=True)
     with TemporaryDirectory() as folder:
@@ -78,7 +74,7 @@ def _run(group: str) -> list[Row] | None:
                 os.killpg(process.pid, signal.SIGKILL)
         if not to.exists():
             return None
-        return [Row.from_json(each) for each in json.loads(to.read_text(encoding="utf-8"))]
+        return [Comparison.from_json(each) for each in json.loads(to.read_text(encoding="utf-8"))]
 
 
 if __name__ == "__main__":

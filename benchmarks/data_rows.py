@@ -18,16 +18,16 @@ from PIL import Image
 
 from benchmarks.material import Material
 from benchmarks.start_rows import running
-from benchmarks.timing import Row, Way, compare
+from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.config import read_settings
 from deepfake_detector.datasets.archive import Archive
 from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import decode_image
 from deepfake_detector.parallel import available_cores
-from deepfake_detector.preparation.crops import cut_crops
-from deepfake_detector.preparation.selection import in_random_order, wanted
+from deepfake_detector.preparation.crops import crop_images
+from deepfake_detector.preparation.selection import crop_requests, shuffled_within_splits
 from deepfake_detector.validation.manifest import build_manifest
-from deepfake_detector.validation.near_duplicates import near_pairs
+from deepfake_detector.validation.near_duplicates import hamming_pairs
 
 PICTURES, TRACKED, ROUNDS = 1536, 4096, 3  # enough for the worker processes to pay for their start
 HASHES = 140_000  # as in the Kaggle set
@@ -37,15 +37,15 @@ DECODING = 0.6  # goal of issue 7
 _own = threading.local()  # a face detector serves one thread
 
 
-def data_rows(material: Material) -> Iterator[Row]:
+def data_rows(material: Material) -> Iterator[Comparison]:
     """Every row, one after another."""
     archive, rounds = material.archive(material.some(PICTURES)), material.some(ROUNDS)
-    decoding = Way("libjpeg decoding only", lambda: _on_all_cores(archive, _decode))
-    finding = Way("decode and find the face only", lambda: _on_all_cores(archive, _find))
-    looked = Way("build_manifest", lambda: len(build_manifest(archive, {}, LIMIT)))
+    decoding = Variant("libjpeg decoding only", lambda: _on_all_cores(archive, _decode))
+    finding = Variant("decode and find the face only", lambda: _on_all_cores(archive, _find))
+    looked = Variant("build_manifest", lambda: len(build_manifest(archive, {}, LIMIT)))
     yield from compare("validate", looked, [decoding, finding], "picture", rounds, (DECODING,))
     yield from compare(
-        "prepare", Way("cut_crops", _cutting(material, archive)), [decoding], "picture", rounds, (DECODING,)
+        "prepare", Variant("cut_crops", _cutting(material, archive)), [decoding], "picture", rounds, (DECODING,)
     )
     yield from _tracking(material, rounds)
     yield from _searching(material, rounds)
@@ -70,12 +70,12 @@ def _find(data: bytes) -> None:
 def _cutting(material: Material, archive: Path) -> Callable[[], int]:
     """As the stage does it: `validate` has found the faces, and pictures are cut as they are."""
     settings = read_settings(material.workspace.params)
-    manifest = in_random_order(build_manifest(archive, {}, LIMIT), settings.prepare.seed)
+    manifest = shuffled_within_splits(build_manifest(archive, {}, LIMIT), settings.prepare.seed)
     how = replace(settings.prepare, reencode=0)
-    return lambda: sum(1 for _ in cut_crops(archive, wanted(manifest, {}, as_they_are=True), how, LIMIT))
+    return lambda: sum(1 for _ in crop_images(archive, crop_requests(manifest, {}, reuse_faces=True), how, LIMIT))
 
 
-def _tracking(material: Material, rounds: int) -> list[Row]:
+def _tracking(material: Material, rounds: int) -> list[Comparison]:
     """Pictures put under DVC: one archive, as ours are, or loose files, as most data sets are."""
     count = material.some(TRACKED)
     archive, folder = material.archive(count), material.folder(count)
@@ -84,7 +84,7 @@ def _tracking(material: Material, rounds: int) -> list[Row]:
     return compare("track pictures", ways[0], ways[1:], "picture", rounds)
 
 
-def _added(scratch: Path, name: str, what: Path, count: int) -> Way:
+def _added(scratch: Path, name: str, what: Path, count: int) -> Variant:
     """Each time in a new repository: what DVC has seen once it does not read again."""
     home = scratch / f"dvc-{what.stem}"
     environment = {**os.environ, "DVC_SITE_CACHE_DIR": str(home / ".site")}
@@ -97,16 +97,16 @@ def _added(scratch: Path, name: str, what: Path, count: int) -> Way:
         running((*dvc, "init", "--no-scm", "--quiet"), home, environment)()
 
     add = running((*dvc, "add", "--quiet", what.name), home, environment)
-    return Way(name, lambda: count * add(), prepare)
+    return Variant(name, lambda: count * add(), prepare)
 
 
-def _searching(material: Material, rounds: int) -> list[Row]:
+def _searching(material: Material, rounds: int) -> list[Comparison]:
     """Hashes per second, each compared with all that follow it: in the same set, so that the rates can be compared."""
     max_bits = read_settings(material.workspace.params).validate.near_duplicate_bits
     hashes = np.random.default_rng(0).permutation(np.unique(_drawn(material.some(HASHES))))
 
     def ours() -> int:
-        near_pairs(hashes, max_bits)
+        hamming_pairs(hashes, max_bits)
         return len(hashes)
 
     def other() -> int:
@@ -116,7 +116,7 @@ def _searching(material: Material, rounds: int) -> list[Row]:
         return len(every)
 
     name = f"near duplicates among {len(hashes):,}"
-    return compare(name, Way("bands", ours), [Way("brute force in numpy", other)], "hash", rounds)
+    return compare(name, Variant("bands", ours), [Variant("brute force in numpy", other)], "hash", rounds)
 
 
 def _drawn(count: int) -> NDArray[np.uint64]:

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.table import about, number
-from benchmarks.timing import MIB, Row
+from benchmarks.timing import MIB, Comparison
 
 FASTER, SLOWER, GOAL, INK = "#1b7f79", "#c58b2a", "#8a1c3b", "#222222"
 ROW_INCHES = 0.34
 
 
-def draw(content: Mapping[str, Any], rows: Sequence[Row], to: Path) -> None:
+def draw(content: Mapping[str, Any], rows: Sequence[Comparison], to: Path) -> None:
     """Save the figure as PNG.
 
     Args:
@@ -50,7 +50,7 @@ def draw(content: Mapping[str, Any], rows: Sequence[Row], to: Path) -> None:
     picture.savefig(to)
 
 
-def _labels(rows: Sequence[Row]) -> list[str]:
+def _labels(rows: Sequence[Comparison]) -> list[str]:
     """What is done, said once, and against what."""
     before = [None, *(row.name for row in rows)]
     return [
@@ -59,7 +59,7 @@ def _labels(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _bar(axes: Axes, place: int, row: Row) -> None:
+def _bar(axes: Axes, place: int, row: Comparison) -> None:
     colour = FASTER if row.ratio >= 1 else SLOWER
     axes.barh(place, row.ratio - 1, left=1, height=0.6, color=colour, alpha=0.85)
     low, high = row.spread

@@ -14,19 +14,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.material import Material, find_data
-from benchmarks.timing import Row
+from benchmarks.timing import Comparison
 from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
 SCALE = "DEEPFAKE_BENCH_SCALE"
 # In the order of the table; each is the function `NAME_rows` of the module `benchmarks.NAME_rows`.
-GROUPS = ("score", "verdict", "http", "start", "training", "data", "scan", "road")
+GROUPS = ("score", "verdict", "http", "start", "training", "data", "scan", "pipeline")
 
 
-def rows_of(group: str) -> Callable[[Material], Iterator[Row]]:
+def rows_of(group: str) -> Callable[[Material], Iterator[Comparison]]:
     """The function that measures a group."""
     name = f"{group}_rows"
-    found: Callable[[Material], Iterator[Row]] = getattr(import_module(f"benchmarks.{name}"), name)
+    found: Callable[[Material], Iterator[Comparison]] = getattr(import_module(f"benchmarks.{name}"), name)
     return found
 
 

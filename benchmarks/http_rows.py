@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.baselines import keras_network
 from benchmarks.load import Post, answered, done_at_once, upload
 from benchmarks.material import Material
-from benchmarks.opponents import keras_network
 from benchmarks.servers import Server, serving
-from benchmarks.timing import Row, Way, compare
+from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.io import native_stderr_held_back
 from deepfake_detector.parallel import available_cores
@@ -27,7 +27,7 @@ IN_PROCESS = 0.6  # goal of issue 7
 PORT = ("--host", "127.0.0.1", "--port", "{port}")
 
 
-def http_rows(material: Material) -> Iterator[Row]:
+def http_rows(material: Material) -> Iterator[Comparison]:
     """Every row. All servers run throughout; those that are not asked wait."""
     pictures = material.pictures(material.some(PICTURES))
     detector = Detector(material.bundle)
@@ -40,13 +40,13 @@ def http_rows(material: Material) -> Iterator[Row]:
     with serving(_servers(material, model)) as (ours_port, plain_port, mlflow_port):
         for clients in CLIENTS:
             threads = min(clients, available_cores())
-            inside = partial(done_at_once, lambda i: detector.image(pictures[i % len(pictures)]), threads, many)
+            inside = partial(done_at_once, lambda i: detector.predict_image(pictures[i % len(pictures)]), threads, many)
             others = [
-                Way("in this process", inside),
-                Way("FastAPI + Keras", partial(answered, plain_port, plain, clients, few)),
-                Way("mlflow models serve, crop as JSON", partial(answered, mlflow_port, tensors, clients, few)),
+                Variant("in this process", inside),
+                Variant("FastAPI + Keras", partial(answered, plain_port, plain, clients, few)),
+                Variant("mlflow models serve, crop as JSON", partial(answered, mlflow_port, tensors, clients, few)),
             ]
-            service = Way("our service", partial(answered, ours_port, ours, clients, many))
+            service = Variant("our service", partial(answered, ours_port, ours, clients, many))
             name = f"image over HTTP, {clients} client{'s' if clients > 1 else ''}"
             yield from compare(name, service, others, "picture", material.some(ROUNDS), (IN_PROCESS,))
 

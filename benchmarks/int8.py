@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.material import Material, find_data
-from benchmarks.timing import Way, compare
+from benchmarks.timing import Variant, compare
 from deepfake_detector.datasets.archive import Archive
 from deepfake_detector.errors import BadInput
 from deepfake_detector.parallel import available_cores
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.crops import Cutter
+from deepfake_detector.preparation.crops import FaceCropper
 from pipelines.stage import run_stage
 
 CALIBRATED_ON, ROUNDS, RESAMPLES, SPEED_CROPS = 300, 9, 2000, 64
@@ -41,11 +41,11 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         material = Material(workspace, Path(scratch), data)
         learnt, _ = _crops(material, data, "train", CALIBRATED_ON)
-        judged, labels = _crops(material, data, "valid", 0)
+        held_out, labels = _crops(material, data, "valid", 0)
     graph = _graph(material)
     sealed = _compiled(graph)
-    before = _logits(sealed, judged)
-    print(f"{len(judged)} validation crops, AUC {roc_auc_score(labels, before):.4f} as sealed", flush=True)
+    before = _logits(sealed, held_out)
+    print(f"{len(held_out)} validation crops, AUC {roc_auc_score(labels, before):.4f} as sealed", flush=True)
     minmax = RangeEstimatorParametersSet.MINMAX
     exact = nncf.AdvancedQuantizationParameters(
         activations_range_estimator_params=minmax, weights_range_estimator_params=minmax
@@ -53,15 +53,15 @@ def main() -> None:
     for name, how in (("min-max ranges", exact), ("NNCF's default ranges", None)):
         dataset = nncf.Dataset([crop[None] for crop in learnt])
         small = _compiled(nncf.quantize(_graph(material), dataset, subset_size=len(learnt), advanced_parameters=how))
-        low, middle, high = _difference(_logits(small, judged), before, labels)
+        low, middle, high = _difference(_logits(small, held_out), before, labels)
         print(f"{name}: AUC {middle:+.4f} [{low:+.4f}, {high:+.4f}]", flush=True)
-        _speed(name, small, sealed, judged[:SPEED_CROPS])
+        _speed(name, small, sealed, held_out[:SPEED_CROPS])
 
 
 def _crops(material: Material, data: Path, split: str, most: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Crops (n, side, side, 3) and labels (n,) of a split, spread evenly over it; 0 for all of it."""
     contract = material.bundle.contract
-    cutter = Cutter(contract.side_px, contract.min_face_px, contract.crop_scale)
+    cutter = FaceCropper(contract.side_px, contract.min_face_px, contract.crop_scale)
     with Archive(data / "real_vs_fake.zip", 8 * 2**30) as archive:
         entries = [entry for entry in archive.entries if entry.split == split]
         entries = entries[:: max(1, len(entries) // most)] if most else entries
@@ -119,7 +119,7 @@ def _speed(name: str, small: Any, sealed: Any, crops: NDArray[np.uint8]) -> None
     def ways(queue: Any) -> Any:
         return lambda: len(_logits(queue, crops))
 
-    (row,) = compare("int8", Way(name, ways(small)), [Way("sealed", ways(sealed))], "crop", ROUNDS)
+    (row,) = compare("int8", Variant(name, ways(small)), [Variant("sealed", ways(sealed))], "crop", ROUNDS)
     low, high = row.spread
     kept_ms, small_ms = 1000 / row.other_figure, 1000 / row.ours_figure
     print(

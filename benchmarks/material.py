@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detector.datasets.archive import ROOT, Archive, Entry, pack
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, Entry, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.model.bundle import Bundle, read_bundle
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.crops import Cutter
+from deepfake_detector.preparation.crops import FaceCropper
 
 DATA = "DEEPFAKE_BENCH_DATA"  # names a folder like ../shared/data
 LABELS = ("real", "fake")
@@ -61,8 +61,10 @@ class Material:
         """A zip of pictures in the Kaggle layout, none of them twice as a file."""
         path = self.scratch / f"faces-{count}.zip"
         if not path.exists():
-            named = ((f"{ROOT}/train/{LABELS[i % 2]}/{i:05}.jpg", data) for i, data in enumerate(self.pictures(count)))
-            pack(path, named)
+            named = (
+                (f"{KAGGLE_ROOT}/train/{LABELS[i % 2]}/{i:05}.jpg", data) for i, data in enumerate(self.pictures(count))
+            )
+            write_zip(path, named)
         return path
 
     def folder(self, count: int) -> Path:
@@ -77,7 +79,7 @@ class Material:
     def crops(self, count: int) -> NDArray[np.uint8]:
         """Aligned crops (count, side, side, 3), as the model is shown them."""
         contract = self.bundle.contract
-        cutter = Cutter(contract.side_px, contract.min_face_px, contract.crop_scale)
+        cutter = FaceCropper(contract.side_px, contract.min_face_px, contract.crop_scale)
         cut = (cutter(Entry(f"{i}.jpg", "test", i % 2), data).pixels for i, data in enumerate(self.pictures(count)))
         found = [pixels for pixels in cut if pixels is not None]
         return np.stack([found[i % len(found)] for i in range(count)])

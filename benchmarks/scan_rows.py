@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.material import Material
 from benchmarks.start_rows import deepfake, running
-from benchmarks.timing import MIB, Row, row
+from benchmarks.timing import MIB, Comparison, row
 from deepfake_detector.errors import ToolFailed
 
 FEW, MANY, SINGLES = 500, 5_000, 5
@@ -29,7 +29,7 @@ class Scan:
     peak_mib: float
 
 
-def scan_rows(material: Material) -> Iterator[Row]:
+def scan_rows(material: Material) -> Iterator[Comparison]:
     """Every row. The many files are the few under more names."""
     few, many = material.some(FEW), material.some(MANY)
     small, large = material.folder(few), _linked(material, few, many)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.baselines import gflop_per_crop, keras_network, matrix_product, onnx_runtime, tensorflow_function
 from benchmarks.material import Material
-from benchmarks.opponents import gflop_per_crop, keras_network, matrix_product, onnx_runtime, tensorflow_function
-from benchmarks.timing import Row, Way, compare, rate, row
+from benchmarks.timing import Comparison, Variant, compare, rate, row
 from deepfake_detector.inference.engine import Engine
 
 BATCH, ROUNDS = 64, 7
@@ -19,7 +19,7 @@ ONE_BY_ONE = 60.0  # goals of issue 7
 ONNX = 2.0
 
 
-def score_rows(material: Material) -> Iterator[Row]:
+def score_rows(material: Material) -> Iterator[Comparison]:
     """Every row."""
     bundle = material.bundle
     crops = material.crops(material.some(BATCH))
@@ -27,20 +27,27 @@ def score_rows(material: Material) -> Iterator[Row]:
     onnx, graph = onnx_runtime(bundle.graph), tensorflow_function(model)
     rounds = material.some(ROUNDS)
     single = [
-        Way("model.predict", _singly(lambda crop: model.predict(crop, verbose=0), crops[:8])),
-        Way("TensorFlow function", _singly(graph, crops)),
-        Way("ONNX Runtime", _singly(onnx, crops)),
+        Variant("model.predict", _singly(lambda crop: model.predict(crop, verbose=0), crops[:8])),
+        Variant("TensorFlow function", _singly(graph, crops)),
+        Variant("ONNX Runtime", _singly(onnx, crops)),
     ]
     yield from compare(
-        "score one face", Way("engine", _singly(engine.score, crops)), single, "face", rounds, (ONE_BY_ONE, None, ONNX)
+        "score one face",
+        Variant("engine", _singly(engine.score, crops)),
+        single,
+        "face",
+        rounds,
+        (ONE_BY_ONE, None, ONNX),
     )
     batch = [
-        Way("model.predict, the batch", _together(lambda all_: model.predict(all_, len(all_), verbose=0), crops)),
-        Way("TensorFlow function", _together(graph, crops)),
-        Way("ONNX Runtime", _together(onnx, crops)),
+        Variant("model.predict, the batch", _together(lambda all_: model.predict(all_, len(all_), verbose=0), crops)),
+        Variant("TensorFlow function", _together(graph, crops)),
+        Variant("ONNX Runtime", _together(onnx, crops)),
     ]
     name = f"score {len(crops)} faces"
-    yield from compare(name, Way("engine", _together(engine.score, crops)), batch, "face", rounds, (None, None, ONNX))
+    yield from compare(
+        name, Variant("engine", _together(engine.score, crops)), batch, "face", rounds, (None, None, ONNX)
+    )
     yield _peak(engine, crops, rounds)
 
 
@@ -61,7 +68,7 @@ def _together(ask: Callable[[NDArray[np.uint8]], Any], crops: NDArray[np.uint8])
     return work
 
 
-def _peak(engine: Engine, crops: NDArray[np.uint8], rounds: int) -> Row:
+def _peak(engine: Engine, crops: NDArray[np.uint8], rounds: int) -> Comparison:
     """How much of what the machine multiplies at best the engine uses."""
     gflop = gflop_per_crop(engine.bundle.graph)
     product, score = matrix_product(), _together(engine.score, crops[:PIECE])

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.baselines import keras_network
 from benchmarks.material import Material
-from benchmarks.opponents import keras_network
-from benchmarks.timing import Row, Way, compare
+from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.errors import ToolFailed
 
 ROUNDS, TIMEOUT_S = 3, 400  # TensorFlow alone takes minutes on a machine that is busy enough
@@ -24,14 +24,14 @@ print(float(model.predict(np.asarray(picture)[None], verbose=0)[0]))
 """
 
 
-def start_rows(material: Material) -> Iterator[Row]:
+def start_rows(material: Material) -> Iterator[Comparison]:
     """The row."""
     picture, model = material.scratch / "picture.jpg", material.scratch / "model.keras"
     picture.write_bytes(material.pictures(1)[0])
     keras_network(material.bundle).save(model)
     pretrained = str(material.workspace.pretrained)
-    ours = Way("deepfake predict", running(deepfake("predict", str(picture), "--model", pretrained)))
-    other = Way("script with TensorFlow", running((sys.executable, "-c", SCRIPT, str(model), str(picture))))
+    ours = Variant("deepfake predict", running(deepfake("predict", str(picture), "--model", pretrained)))
+    other = Variant("script with TensorFlow", running((sys.executable, "-c", SCRIPT, str(model), str(picture))))
     rounds = material.some(ROUNDS)
     yield from compare("cold start to first answer", ours, [other], "start", rounds, (FIRST_ANSWER,))
 

@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.timing import MIB, Row
+from benchmarks.timing import MIB, Comparison
 
 COLUMNS = ("what", "ours", "against", "ratio", "spread", "goal")
 
 
-def show(content: Mapping[str, Any], rows: Sequence[Row]) -> None:
+def show(content: Mapping[str, Any], rows: Sequence[Comparison]) -> None:
     """Print the table."""
     table = Table(title=about(content), title_justify="left", show_lines=False)
     for column in COLUMNS:
@@ -23,13 +23,13 @@ def show(content: Mapping[str, Any], rows: Sequence[Row]) -> None:
     Console(width=170).print(table)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Comparison]) -> str:
     """The table for a README."""
     lines = [list(COLUMNS), ["---", "---", "---", "---:", "---", "---"], *map(cells, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: Comparison) -> list[str]:
     """One row in words."""
     sign = "≤" if row.unit == MIB else "≥"
     goal = "" if row.goal is None else f"{sign} {number(row.goal)} {'✓' if row.reached else '✗'}"

@@ -12,7 +12,7 @@ MIB = "MiB"  # the unit of rows that compare memory; of all others the figures a
 
 
 @dataclass(frozen=True)
-class Way:
+class Variant:
     """One way of doing the work.
 
     Attributes:
@@ -27,7 +27,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One comparison.
 
     Attributes:
@@ -61,7 +61,7 @@ class Row:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, kept: dict[str, Any]) -> Row:
+    def from_json(cls, kept: dict[str, Any]) -> Comparison:
         """The row that a report kept."""
         low, high = kept["spread"]
         return cls(**{**kept, "spread": (float(low), float(high))})
@@ -69,12 +69,12 @@ class Row:
 
 def compare(
     name: str,
-    ours: Way,
-    others: Sequence[Way],
+    ours: Variant,
+    others: Sequence[Variant],
     unit: str,
     rounds: int,
     goals: Sequence[float | None] = (),
-) -> list[Row]:
+) -> list[Comparison]:
     """Time all ways in turn, A B C A B C, so that a machine that drifts does so for all of them.
 
     Args:
@@ -96,11 +96,13 @@ def compare(
 
 def row(
     name: str, ways: tuple[str, str], unit: str, figures: Sequence[tuple[float, float]], goal: float | None = None
-) -> Row:
+) -> Comparison:
     """Sum up the figures of rounds, each of ours and of the other way."""
     ratios = [ours / other for ours, other in figures]
     medians = [statistics.median(column) for column in zip(*figures, strict=True)]
-    return Row(name, *ways, unit, medians[0], medians[1], statistics.median(ratios), (min(ratios), max(ratios)), goal)
+    return Comparison(
+        name, *ways, unit, medians[0], medians[1], statistics.median(ratios), (min(ratios), max(ratios)), goal
+    )
 
 
 def rate(work: Callable[[], float]) -> float:
@@ -110,7 +112,7 @@ def rate(work: Callable[[], float]) -> float:
     return units / (time.perf_counter() - started_s)
 
 
-def _timed(way: Way) -> float:
+def _timed(way: Variant) -> float:
     if way.prepare is not None:
         way.prepare()
     return rate(way.work)

@@ -21,11 +21,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.material import Material
-from benchmarks.timing import Row, Way, compare
+from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.config import Train, read_settings
 from deepfake_detector.datasets.archive import Entry
 from deepfake_detector.io import native_stderr_held_back
-from deepfake_detector.preparation.crops import Crop, Cutter
+from deepfake_detector.preparation.crops import CropResult, FaceCropper
 
 BATCH, STEPS, ROUNDS = 64, 8, 5
 PICTURES, CROPS = 48, 512  # each picture several times: how long a codec takes depends on what it is given
@@ -33,13 +33,15 @@ BLEND = 0.3
 CACHED, FLOAT32 = 0.87, 2.0  # goals of issue 7
 
 
-def training_rows(material: Material) -> Iterator[Row]:
+def training_rows(material: Material) -> Iterator[Comparison]:
     """Every row, with the present `train` settings but for `augment` and `blend`."""
     with native_stderr_held_back():
         from deepfake_detector.preparation.shard_writer import write_shards
         from deepfake_detector.preparation.shards import Shards
         from deepfake_detector.training.fit import fastest_precision
-    how = replace(read_settings(material.workspace.params).train, augment="traffic", blend=BLEND, batch_size=BATCH)
+    how = replace(
+        read_settings(material.workspace.params).train, augment="corruptions", self_blend=BLEND, batch_size=BATCH
+    )
     fast, folder = fastest_precision(), material.scratch / "shards"
     crops = list(_crops(material))
     write_shards(crops, folder, _side_px(material), 2**30, {"": "synthetic"})
@@ -49,7 +51,7 @@ def training_rows(material: Material) -> Iterator[Row]:
         yield from _precision(material, how, shards, fast)
 
 
-def _input(material: Material, how: Train, shards: Any, precision: str, files: Path) -> list[Row]:
+def _input(material: Material, how: Train, shards: Any, precision: str, files: Path) -> list[Comparison]:
     """One network, fed in turn by the real input, from memory and by Keras' generator; nothing in store."""
     step = _step(material, how, precision)
     real, generated = iter(_batches(how, shards)(0)), _image_generator(files, _side_px(material))
@@ -63,17 +65,17 @@ def _input(material: Material, how: Train, shards: Any, precision: str, files: P
     names = (f"traffic, blend {BLEND}, {precision}", "cached tensors", "ImageDataGenerator")
     with _processor_time(names) as timed:
         ways = [ours, lambda: _timed(step, cached), lambda: _timed(step, generated)]
-        each = [Way(name, timed(i, way)) for i, (name, way) in enumerate(zip(names, ways, strict=True))]
+        each = [Variant(name, timed(i, way)) for i, (name, way) in enumerate(zip(names, ways, strict=True))]
         return compare("training step, input included", each[0], each[1:], "crop", material.some(ROUNDS), (CACHED,))
 
 
-def _precision(material: Material, how: Train, shards: Any, fast: str) -> list[Row]:
+def _precision(material: Material, how: Train, shards: Any, fast: str) -> list[Comparison]:
     batches = list(_batches(how, shards)(0).take(4))
     names = (fast, "float32")
     steps = [_step(material, how, name) for name in names]
     fed = [cycle(batches) for _ in names]
     with _processor_time(names) as timed:
-        ways = [Way(name, timed(i, partial(_timed, steps[i], fed[i]))) for i, name in enumerate(names)]
+        ways = [Variant(name, timed(i, partial(_timed, steps[i], fed[i]))) for i, name in enumerate(names)]
         return compare("training step, cached tensors", ways[0], ways[1:], "crop", material.some(ROUNDS), (FLOAT32,))
 
 
@@ -91,9 +93,9 @@ def _image_generator(files: Path, side_px: int) -> Iterator[Any]:
 
 def _batches(how: Train, shards: Any) -> Callable[[int], Any]:
     from deepfake_detector.training.batches import training_batches
-    from deepfake_detector.training.plan import changes
+    from deepfake_detector.training.plan import plan_transforms
 
-    kinds, change, _ = changes(how, shards.kinds)
+    kinds, change, _ = plan_transforms(how, shards.kinds)
     return training_batches(shards, how.batch_size, how.seed, kinds, change)
 
 
@@ -101,14 +103,14 @@ def _step(material: Material, how: Train, precision: str) -> Callable[[Any, Any]
     """A network as `model.training` builds it, and one step of it."""
     import keras
 
-    from deepfake_detector.model.losses import kinds_loss, metrics, optimizer
-    from deepfake_detector.model.network import build_network, by_place
+    from deepfake_detector.model.losses import build_metrics, build_optimizer, kinds_loss
+    from deepfake_detector.model.network import build_network, per_cell
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
-    model = by_place(build_network(how.network, _side_px(material), how.dropout, fused=True, kinds=2))
+    model = per_cell(build_network(how.network, _side_px(material), how.dropout, fused=True, kinds=2))
     keras.config.set_dtype_policy(before)
-    model.compile(optimizer=optimizer(how, 100), loss=kinds_loss, metrics=metrics())
+    model.compile(optimizer=build_optimizer(how, 100), loss=kinds_loss, metrics=build_metrics())
     return lambda crops, classes: model.train_on_batch(crops, classes)
 
 
@@ -142,9 +144,9 @@ def _side_px(material: Material) -> int:
     return material.bundle.contract.side_px
 
 
-def _crops(material: Material) -> Iterator[Crop]:
+def _crops(material: Material) -> Iterator[CropResult]:
     contract, random = material.bundle.contract, np.random.default_rng(0)
-    cutter = Cutter(contract.side_px, contract.min_face_px, contract.crop_scale)
+    cutter = FaceCropper(contract.side_px, contract.min_face_px, contract.crop_scale)
     cut = [cutter(Entry("", "train", i % 2), data) for i, data in enumerate(material.pictures(material.some(PICTURES)))]
     found = [(crop, crop.pixels) for crop in cut if crop.pixels is not None]
     for i in range(max(2 * BATCH, material.some(CROPS))):
@@ -153,7 +155,7 @@ def _crops(material: Material) -> Iterator[Crop]:
         yield replace(crop, entry=Entry(f"{i}.jpg", "train", crop.entry.label), pixels=grained)
 
 
-def _as_files(crops: list[Crop], folder: Path) -> Path:
+def _as_files(crops: list[CropResult], folder: Path) -> Path:
     for crop in crops:
         file = folder / ("real", "fake")[crop.entry.label] / crop.entry.path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.baselines import keras_network
 from benchmarks.material import Material, decoded
-from benchmarks.opponents import keras_network
-from benchmarks.timing import Row, Way, compare
+from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.io import native_stderr_held_back
 from deepfake_detector.media.face_detector import FaceDetector
@@ -24,28 +24,33 @@ ORIGINAL_FPS = 3  # the original looks at three frames of each second, one by on
 DECODE_AND_FIND, DECODE_VIDEO = 0.5, 0.67  # goals of issue 7: within 2 and 1.5 times
 
 
-def verdict_rows(material: Material) -> Iterator[Row]:
+def verdict_rows(material: Material) -> Iterator[Comparison]:
     """Every row."""
     detector = Detector(material.bundle)
     yield from _pictures(material, detector)
     yield from _videos(material, detector)
 
 
-def _pictures(material: Material, detector: Detector) -> list[Row]:
+def _pictures(material: Material, detector: Detector) -> list[Comparison]:
     pictures = material.pictures(material.some(PICTURES))
     model, side_px, finder = keras_network(detector.bundle), detector.bundle.contract.side_px, FaceDetector()
     others = [
-        Way(
+        Variant(
             "Keras: decode, resize, predict",
             _each(pictures[:FEW], lambda data: model.predict(_resized(data, side_px)[None], verbose=0)),
         ),
-        Way("decode and find the face only", _each(pictures, lambda data: finder.find(decode_image(data)))),
-        Way("libjpeg decoding only", _each(pictures, decoded)),
+        Variant("decode and find the face only", _each(pictures, lambda data: finder.find(decode_image(data)))),
+        Variant("libjpeg decoding only", _each(pictures, decoded)),
     ]
     rounds = material.some(ROUNDS)
     goals = (None, DECODE_AND_FIND)
     return compare(
-        "image, bytes to verdict", Way("Detector", _each(pictures, detector.image)), others, "picture", rounds, goals
+        "image, bytes to verdict",
+        Variant("Detector", _each(pictures, detector.predict_image)),
+        others,
+        "picture",
+        rounds,
+        goals,
     )
 
 
@@ -58,11 +63,11 @@ def _each(pictures: Sequence[bytes], ask: Callable[[bytes], Any]) -> Callable[[]
     return work
 
 
-def _videos(material: Material, detector: Detector) -> list[Row]:
+def _videos(material: Material, detector: Detector) -> list[Comparison]:
     clip, original = material.clip, _original_network()
 
     def ours() -> int:
-        return 1 if detector.video(clip) else 0
+        return 1 if detector.predict_video(clip) else 0
 
     def others() -> int:
         frames = [frame for number, frame in _frames(clip) if number % max(1, round(_fps(clip) / ORIGINAL_FPS)) == 0]
@@ -74,11 +79,11 @@ def _videos(material: Material, detector: Detector) -> list[Row]:
         return min(1, sum(1 for _ in _frames(clip)))
 
     ways = [
-        Way("InceptionV3 at 299 px, 3 frames a second", others),
-        Way("decoding the file once", decode),
+        Variant("InceptionV3 at 299 px, 3 frames a second", others),
+        Variant("decoding the file once", decode),
     ]
     rounds = material.some(VIDEO_ROUNDS)
-    return compare("video to verdict", Way("Detector", ours), ways, "video", rounds, (None, DECODE_VIDEO))
+    return compare("video to verdict", Variant("Detector", ours), ways, "video", rounds, (None, DECODE_VIDEO))
 
 
 def _original_network() -> Any:

@@ -13,7 +13,7 @@ from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Bring one verified archive per source."""
+    """Fetch one verified archive per source."""
     workspace = Workspace().enter()
     settings = read_settings(workspace.params).download
     fetched = fetch_all(settings, workspace.raw)

@@ -1,6 +1,6 @@
 """models/trained, data/shards and data/raw -> models/bundle, two JSON reports and all in reports/evaluate/.
 
-reports/evaluate.json holds every figure with its interval, reports/metrics.json the few that DVC's tables show.
+reports/evaluate.json holds every metric with its interval, reports/metrics.json the few that `dvc metrics` shows.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Judge the trained model on the test split, through the engine that serves it, and seal the bundle."""
+    """Evaluate the trained model on the test split with the engine that serves it, and seal the bundle."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with native_stderr_held_back():
-        from deepfake_detector.evaluation.evaluate import find_out, send
-        from deepfake_detector.evaluation.predictions import judge, seal
-        from deepfake_detector.evaluation.report import exhibit
+        from deepfake_detector.evaluation.evaluate import evaluate, score_pictures
+        from deepfake_detector.evaluation.predictions import predict_splits, seal_bundle
+        from deepfake_detector.evaluation.report import write_report
         from deepfake_detector.evaluation.result_tables import key_metrics
         from deepfake_detector.preparation.shards import Shards
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)
     with tempfile.TemporaryDirectory() as scratch:
-        judgement = judge(workspace, settings, shards, Path(scratch))
-        gone = send(workspace, settings, judgement)
-        found = find_out(settings, judgement, gone)
-        bundle = seal(workspace, judgement, found, Path(scratch))
-    folder, bins = workspace.figures("evaluate"), settings.evaluate.calibration_bins
-    exhibit(folder, judgement, found, gone, bundle, bins)
-    report = found.headline() | judgement.report() | {"bundle_sha256": bundle.sha256}
+        predictions = predict_splits(workspace, settings, shards, Path(scratch))
+        grid_scores = score_pictures(workspace, settings, predictions)
+        results = evaluate(settings, predictions, grid_scores)
+        bundle = seal_bundle(workspace, predictions, results, Path(scratch))
+    bins = settings.evaluate.calibration_bins
+    write_report(workspace.figures("evaluate"), predictions, results, grid_scores, bundle, bins)
+    report = results.headline() | predictions.report() | {"bundle_sha256": bundle.sha256}
     write_json(workspace.report("evaluate"), report)
     write_json(workspace.report("metrics"), key_metrics(report))
 

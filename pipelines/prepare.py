@@ -1,4 +1,4 @@
-"""Archives and manifest -> data/shards (TFRecord crops) and reports/prepare.json."""
+"""data/raw and data/manifest.parquet -> data/shards (TFRecord crops) and reports/prepare.json."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from tqdm import tqdm
 
 from deepfake_detector.io import native_stderr_held_back, sha256_of_file, write_json
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.crops import cut_crops
-from deepfake_detector.preparation.selection import in_random_order, wanted
+from deepfake_detector.preparation.crops import crop_images
+from deepfake_detector.preparation.selection import crop_requests, shuffled_within_splits
 from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Cut every picture's face and pack the crops; say of every picture that gives none why."""
+    """Crop the largest face of every picture and write the shards; an index says why a picture has no crop."""
     workspace = Workspace().enter()
-    # Here, not above: every process that cuts imports this file, and needs neither pandas nor settings.
+    # Worker processes import this file, and need neither pandas nor settings.
     from deepfake_detector.config import read_settings
-    from deepfake_detector.preparation.exclusions import omissions, read_drop_list
-    from deepfake_detector.preparation.resume import resume
+    from deepfake_detector.preparation.exclusions import find_exclusions, read_drop_list
+    from deepfake_detector.preparation.resume import resume_partial_shards
     from deepfake_detector.validation.manifest import read_manifest
 
     settings = read_settings(workspace.params)
     prepare, fake_kinds = settings.prepare, settings.download.fake_kinds
-    with native_stderr_held_back():  # TensorFlow, which the processes that cut need not load
-        from deepfake_detector.preparation.shard_writer import summary, write_shards
-    manifest = in_random_order(read_manifest(workspace.manifest), prepare.seed)
+    with native_stderr_held_back():  # TensorFlow
+        from deepfake_detector.preparation.shard_writer import summarize_index, write_shards
+    manifest = shuffled_within_splits(read_manifest(workspace.manifest), prepare.seed)
     drop_list = read_drop_list(workspace.root / prepare.drop)
-    left_out = omissions(manifest, drop_list, workspace.raw, settings)
-    digest = sha256_of_file(workspace.manifest)
-    unfinished = resume(workspace.unfinished_shards, digest, prepare, fake_kinds, sorted(left_out.items()))
-    pictures = wanted(manifest.iloc[unfinished.done :], left_out, as_they_are=prepare.reencode == 0)
-    crops = cut_crops(workspace.raw, pictures, prepare, settings.download.max_unpacked_bytes)
-    progress = tqdm(crops, "prepare", len(manifest), initial=unfinished.done, unit="picture", mininterval=1)
-    shard_bytes = prepare.shard_mib * 2**20
-    index = write_shards(progress, workspace.shards, prepare.side_px, shard_bytes, fake_kinds, unfinished)
+    exclusions = find_exclusions(manifest, drop_list, workspace.raw, settings)
+    inputs = (sha256_of_file(workspace.manifest), prepare, fake_kinds, sorted(exclusions.items()))
+    partial = resume_partial_shards(workspace.partial_shards, *inputs)
+    requests = crop_requests(manifest.iloc[partial.pictures :], exclusions, reuse_faces=prepare.reencode == 0)
+    crops = crop_images(workspace.raw, requests, prepare, settings.download.max_unpacked_bytes)
+    progress = tqdm(crops, "prepare", len(manifest), initial=partial.pictures, unit="picture", mininterval=1)
+    index = write_shards(progress, workspace.shards, prepare.side_px, prepare.shard_mib * 2**20, fake_kinds, partial)
     unknown = sorted(drop_list - set(manifest["path"]))
-    write_json(workspace.report("prepare"), summary(index) | {"reencode": prepare.reencode, "drop_unknown": unknown})
+    summary = {"reencode": prepare.reencode, "unknown_in_drop_list": unknown}
+    write_json(workspace.report("prepare"), summarize_index(index) | summary)
 
 
 if __name__ == "__main__":

@@ -9,30 +9,30 @@ from deepfake_detector.io import native_stderr_held_back, write_json
 from deepfake_detector.paths import Workspace
 from deepfake_detector.registry.candidate import read_candidate
 from deepfake_detector.registry.decisions import is_settled
-from deepfake_detector.registry.model_registry import read_shelf
-from deepfake_detector.registry.record import record
-from deepfake_detector.registry.registration import register
-from deepfake_detector.registry.report import export_champion, summary
+from deepfake_detector.registry.model_registry import read_registry
+from deepfake_detector.registry.record import record_candidate
+from deepfake_detector.registry.registration import register_candidate
+from deepfake_detector.registry.report import export_champion, registration_report
 from deepfake_detector.tracking.lineage import read_lineage
 from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Register the candidate unless that was done before; then put the champion where `package` looks for it."""
+    """Register the candidate unless that is done; then copy the champion to where `package` looks for it."""
     workspace = Workspace().enter()
     settings = read_settings(workspace.params)
-    candidate, shelf = read_candidate(workspace), read_shelf(settings.register.model_name)
-    if not is_settled(shelf, candidate, settings.register):
-        with native_stderr_held_back():  # TensorFlow and OpenVINO, 10 s: only when something is to be done
-            from deepfake_detector.evaluation.rescoring import TestPictures
+    candidate, snapshot = read_candidate(workspace), read_registry(settings.register.model_name)
+    if not is_settled(snapshot, candidate, settings.register):
+        with native_stderr_held_back():  # imports of TensorFlow and OpenVINO take 10 s, so only when needed
+            from deepfake_detector.evaluation.rescoring import EngineRescorer
             from deepfake_detector.model.export import load_trained
 
         lineage = read_lineage(workspace.root, candidate.weights_sha256)
-        recorded = record(candidate, settings.register.experiment, lineage, load_trained)
-        pictures = TestPictures(workspace, settings)
-        shelf = register(candidate, recorded, lineage, settings.register, pictures)
-    champion = export_champion(shelf, candidate, workspace.champion)
-    report = summary(shelf, candidate, champion, workspace.root)
+        recorded = record_candidate(candidate, settings.register.experiment, lineage, load_trained)
+        rescorer = EngineRescorer(workspace, settings)
+        snapshot = register_candidate(candidate, recorded, lineage, settings.register, rescorer)
+    champion = export_champion(snapshot, candidate, workspace.champion)
+    report = registration_report(snapshot, candidate, champion, workspace.root)
     write_json(workspace.report("register"), report)
     print("\n".join([*report["decision"].get("reasons", ()), f"champion: version {report['champion']['version']}"]))
 

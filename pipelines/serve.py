@@ -1,4 +1,4 @@
-"""reports/package.json, and a name or none -> this process becomes the BentoML server of that model; `make serve`."""
+"""reports/package.json and the name of a model, if given -> this process becomes its BentoML server; `make serve`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from deepfake_detector.errors import BadInput, ModelNotFound
 from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
-ADDRESS = ("--host", "127.0.0.1", "--port", "3000")  # BentoML's own default listens to the whole network
+ADDRESS = ("--host", "127.0.0.1", "--port", "3000")  # BentoML's own default listens on every interface
 
 
 def main() -> None:
-    """Serve champion or pretrained, as named on the command line; without a name, what the package stage chose."""
+    """Serve `champion` or `pretrained`, as given on the command line, or else the default of the package stage."""
     workspace = Workspace().enter()
     if not workspace.report("package").is_file():
         raise ModelNotFound("nothing is packaged", "run `python -m pipelines.package` first, or `make serve`")
@@ -25,7 +25,7 @@ def main() -> None:
         raise BadInput(f"no model is called {name!r}", "make serve MODEL=champion, MODEL=pretrained, or without MODEL")
     if bentos[name] is None:
         raise ModelNotFound(f"no {name} is packaged", "train one with `make repro`, or serve the other model")
-    print(f"{name} answers: {bentos[name]}", flush=True)
+    print(f"serving {name}: {bentos[name]}", flush=True)
     os.execvp("bentoml", ["bentoml", "serve", bentos[name], *ADDRESS])
 
 

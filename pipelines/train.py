@@ -1,4 +1,4 @@
-"""data/shards -> models/trained/model.keras, reports/train/history.csv, reports/train.json and one live MLflow run."""
+"""data/shards -> models/trained/model.keras, reports/train/history.csv, reports/train.json and an MLflow run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Fit the network, going on where a killed training stopped."""
+    """Train the network, resuming an interrupted training."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with native_stderr_held_back():
         from deepfake_detector.preparation.shards import Shards
-        from deepfake_detector.training.plan import course, follow, keep
+        from deepfake_detector.training.plan import plan_training, run_context, write_training_outputs
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)
-    planned = course(settings.train, shards)
+    plan = plan_training(settings.train, shards)
     started_s = time.monotonic()
-    with follow(workspace, settings, shards) as run:
-        trained = planned.fit(run)
-        report = keep(workspace, settings, trained, planned.kinds)
+    with run_context(workspace, settings, shards) as run:
+        report = write_training_outputs(workspace, settings, plan.fit(run), plan.kinds)
         seconds = round(time.monotonic() - started_s, 1)
         write_json(
             workspace.report("train"), report | {"run_id": run.run_id, "git_commit": run.git_commit, "seconds": seconds}

@@ -1,7 +1,7 @@
-"""data/shards -> better values for params.yaml's `train`: reports/tune.json, reports/tune/ and runs in MLflow.
+"""data/shards -> better settings for params.yaml's `train`: reports/tune.json, reports/tune/ and MLflow runs.
 
-No stage of the road: `python -m pipelines.tune --trials 20 [--epochs 12]`. The validation split judges; the test split
-is never read. Called again, it goes on where it was, until so many trials are behind it in all.
+A command, not a stage: `python -m pipelines.tune --trials 20 [--epochs 12]`. Trials are compared on the validation
+split; the test split is not read. A second call continues until that many trials have ended in all.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Try settings, follow each trial live, say which are the best so far."""
-    wanted = _arguments()
+    """Run trials, log each to MLflow, report the best settings so far."""
+    arguments = _arguments()
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     settings = read_settings(workspace.params)
-    settings = replace(settings, train=replace(settings.train, epochs=wanted.epochs or settings.train.epochs))
+    settings = replace(settings, train=replace(settings.train, epochs=arguments.epochs or settings.train.epochs))
     with native_stderr_held_back():
         from deepfake_detector.preparation.shards import Shards
         from deepfake_detector.training.tuning import tune
-    tune(workspace, settings, Shards.open(workspace.shards), wanted.trials)
+    tune(workspace, settings, Shards.open(workspace.shards), arguments.trials)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.tune", description="Look for better train settings.")
-    parser.add_argument("--trials", type=_count, required=True, help="in all, those of earlier calls included")
-    parser.add_argument("--epochs", type=_count, help="of each trial (default: params.yaml train.epochs)")
+    parser = argparse.ArgumentParser(prog="python -m pipelines.tune", description="Search for better train settings.")
+    parser.add_argument("--trials", type=_positive, required=True, help="in all, those of earlier calls included")
+    parser.add_argument("--epochs", type=_positive, help="of each trial (default: params.yaml train.epochs)")
     return parser.parse_args()
 
 
-def _count(text: str) -> int:
+def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
     return int(text)
 
 

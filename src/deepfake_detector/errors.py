@@ -1,32 +1,32 @@
-"""What went wrong -> one sentence, one hint, one exit code, one HTTP status.
+"""A fault -> a message, a hint, an exit code and an HTTP status.
 
 DetectorError
-|-- BadInput             exit 1, HTTP 4xx: the caller can mend it
+|-- BadInput             exit 1, HTTP 4xx: the caller can correct it
 |   |-- SettingsError        params.yaml holds an unknown, missing or wrong value
 |   |-- ArchiveRejected      a data archive is unsafe, broken or not in the expected layout
-|   |-- CredentialsMissing   the data source wants a login that is not there
-|   |-- DataRejected         the data was read and judged unfit to train on
-|   |-- UnreadableImage      bytes that no image decoder accepts
-|   |-- UnreadableVideo      a file that no video decoder accepts
+|   |-- CredentialsMissing   the data source needs a login that was not found
+|   |-- DataRejected         the data failed a check of severity stop
+|   |-- UnreadableImage      bytes that no image decoder reads
+|   |-- UnreadableVideo      a file that no video decoder reads
 |   |-- InputTooLarge        more bytes, pixels or seconds than the limits allow
 |   |-- ModelNotFound        no bundle, no version, no champion of that name
-|   |-- PromotionRefused     the gate says no, and nobody said --force
-|   `-- Overtaken            somebody else moved the champion between the decision and the deed
-`-- ToolFailed           exit 2, HTTP 500: the caller did nothing wrong
-    |-- CheckCrashed         an expectation raised instead of answering
-    `-- BundleCorrupt        a model bundle whose bytes are not those that were sealed
-        `-- BundleOutdated       whole, but of a format that this version does not read
+|   |-- PromotionRefused     the gate refused the version, and --force was not given
+|   `-- ConcurrentChange     the champion changed between a decision and its execution
+`-- ToolFailed           exit 2, HTTP 500: the input is not the cause
+    |-- CheckCrashed         an expectation raised an exception
+    `-- BundleCorrupt        a bundle whose files do not match their digests
+        `-- BundleOutdated       an intact bundle of a format that this version does not read
 """
 
 from __future__ import annotations
 
 
 class DetectorError(Exception):
-    """An error that people read: what happened, with the value, and what to do next.
+    """An error for the user: what happened, with the value, and what to do next.
 
     Args:
         message: what went wrong, quoting the offending value.
-        hint: the next step for whoever reads it; may be empty.
+        hint: the next step; may be empty.
     """
 
     code: str = "detector_error"
@@ -43,13 +43,13 @@ class DetectorError(Exception):
 
 
 class BadInput(DetectorError):
-    """The caller gave something that cannot be used as it is."""
+    """The input cannot be used as it is."""
 
     code, exit_code, http_status = "bad_input", 1, 422
 
 
 class SettingsError(BadInput):
-    """A settings file that does not say what the program needs to know."""
+    """A settings file with an unknown, missing or wrong value."""
 
     code = "bad_settings"
 
@@ -61,13 +61,13 @@ class ArchiveRejected(BadInput):
 
 
 class CredentialsMissing(BadInput):
-    """A data source that wants a login which was not found."""
+    """A data source that needs a login which was not found."""
 
     code, http_status = "credentials_missing", 401
 
 
 class DataRejected(BadInput):
-    """Data that was read and judged unfit to train on."""
+    """Data that failed a check of severity `stop`."""
 
     code = "data_rejected"
 
@@ -91,42 +91,42 @@ class InputTooLarge(BadInput):
 
 
 class ModelNotFound(BadInput):
-    """No bundle, version or champion under the name that was asked for."""
+    """No bundle, version or champion of that name."""
 
     code, http_status = "model_not_found", 404
 
 
 class PromotionRefused(BadInput):
-    """A version that the gate does not let serve."""
+    """A version that the gate refused."""
 
     code, http_status = "promotion_refused", 409
 
 
-class Overtaken(BadInput):
-    """A decision whose champion is not the champion any more."""
+class ConcurrentChange(BadInput):
+    """The champion changed between a decision and its execution."""
 
-    code, http_status = "overtaken", 409
+    code, http_status = "concurrent_change", 409
 
 
 class ToolFailed(DetectorError):
-    """The program or one of its tools broke; the input is not to blame."""
+    """The program or one of its tools failed; the input is not the cause."""
 
     code = "tool_failed"
 
 
 class CheckCrashed(ToolFailed):
-    """An expectation that raised an exception, so the data was not judged at all."""
+    """An expectation raised an exception, so the data were not checked."""
 
     code = "check_crashed"
 
 
 class BundleCorrupt(ToolFailed):
-    """A model bundle whose bytes are not those that were sealed."""
+    """A bundle whose files do not match their digests."""
 
     code = "bundle_corrupt"
 
 
 class BundleOutdated(BundleCorrupt):
-    """A model bundle as it was sealed, by another version of this program."""
+    """An intact bundle, written by another version of this program."""
 
     code = "bundle_outdated"

@@ -21,7 +21,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     leaves at most a hidden `.NAME.PID.part`.
 
     Args:
-        path: the file to write. The temporary path ends in `.part`: a writer that chooses a format by suffix is told it.
+        path: the file to write. The temporary path ends in `.part`, so a writer that goes by suffix must be told the
+            format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -1,4 +1,4 @@
-"""The champion's bundle and pretrained/ -> a BentoML model and a bento each, only if they are not there yet."""
+"""The champion's bundle and pretrained/ -> a BentoML model and a bento each, unless the store has them already."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepfake_detector.config import read_yaml
 from deepfake_detector.errors import ModelNotFound
-from deepfake_detector.inference.model_selection import Name, checked, prefer
+from deepfake_detector.inference.model_selection import ModelName, preferred_model, verify_digest
 from deepfake_detector.model.bundle import Bundle, read_bundle
 
-# The names that serving/service.py uses; importing it from here would load OpenVINO and OpenCV for nothing.
-MODEL = "deepfake-detector"
+# As in serving/service.py; importing it would start BentoML's service here.
+BENTO_MODEL = "deepfake-detector"
 BUNDLE_FOLDER = "bundle"
 BENTOFILE = "bentofile.yaml"
-PRETRAINED = "-pretrained"  # behind the names of the champion's bento and model
+PRETRAINED_SUFFIX = "-pretrained"  # of the bento and the BentoML model of pretrained/
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The registered model that is to be served."""
+class RegisteredChampion:
+    """The registry's champion."""
 
     version: str
     run_id: str
@@ -30,78 +31,80 @@ class Champion:
 
 
 @dataclass(frozen=True)
-class Packaged:
-    """What of one model lies in the BentoML store. Paths are relative to the repository."""
+class PackagedModel:
+    """Where one model is in the BentoML store. `bundle` is relative to the repository."""
 
     bento: str
     model: str
     bundle: str
     bundle_sha256: str
-    built: bool  # False: it was there already
+    built: bool  # False: the store had it already
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One model to package: its names in the store, and what the service says of it."""
+class _PackageRequest:
+    """One model to package: what the service reports of it, and its names in the store."""
 
-    kind: Name
-    said: str
+    name: ModelName
+    version: str
+    reason: str
+    run_id: str
     bundle: Bundle
     bento: str
     model: str
-    version: str
-    run_id: str
 
 
-def read_champion(report: Path, root: Path) -> Champion:
+def read_champion(report: Path, root: Path) -> RegisteredChampion:
     """Open the champion that reports/register.json names.
 
     Raises:
-        ModelNotFound: there is no report, no champion in it, or no bundle where it points.
-        BundleCorrupt: the bundle is not the one that was registered.
+        ModelNotFound: the report, a champion in it, or the champion's bundle is missing.
+        BundleCorrupt: the bundle is not the registered one.
     """
     if not report.is_file():
         raise ModelNotFound(f"no {report.name} in {report.parent}", "run `dvc repro register` first")
     champion = json.loads(report.read_text(encoding="utf-8")).get("champion")
     if not champion:
         raise ModelNotFound(f"{report.name} names no champion", "train a model that passes the gate, or promote one")
-    bundle = checked(read_bundle(root / champion["bundle"]), champion["bundle_sha256"])
-    return Champion(str(champion["version"]), champion["run_id"], bundle)
+    bundle = verify_digest(read_bundle(root / champion["bundle"]), champion["bundle_sha256"])
+    return RegisteredChampion(str(champion["version"]), champion["run_id"], bundle)
 
 
-def package_champion(champion: Champion, root: Path, bento_name: str) -> Packaged:
-    """Put the champion in the BentoML store and build its bento, unless the latest bento already is that.
+def package_champion(champion: RegisteredChampion, root: Path, bento_name: str) -> PackagedModel:
+    """Store the champion and build its bento, unless the latest bento is the same already.
 
     Args:
-        champion: the registry's.
-        root: the repository, with bentofile.yaml; BENTOML_HOME says where the store is.
-        bento_name: what the bento is called.
+        champion: see `read_champion`.
+        root: the repository, with bentofile.yaml; BENTOML_HOME is the store.
+        bento_name: name of the bento.
     """
-    said = f"the registry's champion, version {champion.version}"
-    return _package(
-        _Wanted("champion", said, champion.bundle, bento_name, MODEL, champion.version, champion.run_id), root
+    reason = f"the registry's champion, version {champion.version}"
+    request = _PackageRequest(
+        "champion", champion.version, reason, champion.run_id, champion.bundle, bento_name, BENTO_MODEL
     )
+    return _package(request, root)
 
 
-def package_pretrained(bundle: Bundle, root: Path, bento_name: str) -> Packaged:
-    """The same for the model that ships with the code, under names of its own: `latest` stays the champion."""
-    said, run_id = "the model that ships with the code", bundle.contract.run_id
-    names = (bento_name + PRETRAINED, MODEL + PRETRAINED)
-    return _package(_Wanted("pretrained", said, bundle, *names, bundle.sha256[:12], run_id), root)
+def package_pretrained(bundle: Bundle, root: Path, bento_name: str) -> PackagedModel:
+    """Do the same for the model that ships with the code, under other names: `latest` stays the champion."""
+    reason, names = "the model that ships with the code", (bento_name, BENTO_MODEL)
+    bento, model = (name + PRETRAINED_SUFFIX for name in names)
+    request = _PackageRequest("pretrained", bundle.sha256[:12], reason, bundle.contract.run_id, bundle, bento, model)
+    return _package(request, root)
 
 
-def report_of(
-    champion: Champion | None,
-    packaged: Packaged | None,
+def package_report(
+    champion: RegisteredChampion | None,
+    packaged: PackagedModel | None,
     shipped: Bundle | None,
-    pretrained: Packaged | None,
+    pretrained: PackagedModel | None,
     root: Path,
 ) -> dict[str, Any]:
-    """What reports/package.json keeps, the same whether the bentos were built just now or before.
+    """Content of reports/package.json; it does not depend on whether the bentos were built in this run.
 
-    The champion's facts, those of `pretrained`, and which of the two `serves` by default, with the reason.
+    It describes the champion, then `pretrained`, and in `serves` which of the two is served by default and why.
     """
-    preference = prefer(
+    preference = preferred_model(
         None if champion is None else champion.bundle.contract.trained_on,
         None if shipped is None else shipped.contract.trained_on,
     )
@@ -116,64 +119,65 @@ def report_of(
     }
 
 
-def code_digest(root: Path) -> str:
-    """SHA-256 over bentofile.yaml and every file it includes, names and bytes."""
-    import yaml
+def bento_files(root: Path) -> list[str]:
+    """List the files below src/ that bentofile.yaml includes, relative to the repository, sorted."""
     from pathspec import GitIgnoreSpec
 
-    content = yaml.safe_load((root / BENTOFILE).read_text(encoding="utf-8"))
-    wanted, unwanted = (GitIgnoreSpec.from_lines(content.get(key, [])) for key in ("include", "exclude"))
+    content = read_yaml(root / BENTOFILE)
+    included, excluded = (GitIgnoreSpec.from_lines(content.get(key, [])) for key in ("include", "exclude"))
     names = [path.relative_to(root).as_posix() for path in (root / "src").rglob("*") if path.is_file()]
-    names = [n for n in names if wanted.match_file(n) and not unwanted.match_file(n) and "__pycache__" not in n]
+    return sorted(n for n in names if included.match_file(n) and not excluded.match_file(n) and "__pycache__" not in n)
+
+
+def code_digest(root: Path) -> str:
+    """SHA-256 over names and bytes of bentofile.yaml and the files it includes."""
     digest = hashlib.sha256()
-    for name in sorted([BENTOFILE, *names]):
+    for name in sorted([BENTOFILE, *bento_files(root)]):
         digest.update(f"{name}\0{hashlib.sha256((root / name).read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
-def _package(wanted: _Wanted, root: Path) -> Packaged:
+def _package(request: _PackageRequest, root: Path) -> PackagedModel:
     import bentoml
 
-    sha256 = wanted.bundle.sha256
-    labels = {"kind": wanted.kind, "bundle_sha256": sha256, "code_sha256": code_digest(root)}
-    bento, model = _latest(bentoml.bentos, wanted.bento), _latest(bentoml.models, wanted.model)
+    sha256 = request.bundle.sha256
+    labels = {"name": request.name, "bundle_sha256": sha256, "code_sha256": code_digest(root)}
+    bento, model = _latest(bentoml.bentos, request.bento), _latest(bentoml.models, request.model)
     current = bento is not None and labels.items() <= bento.info.labels.items()
-    metadata = {"bundle_sha256": sha256, "said": wanted.said}
+    metadata = {"bundle_sha256": sha256, "reason": request.reason}
     if model is None or not metadata.items() <= model.info.metadata.items():
-        model, current = _store(wanted), False
+        model, current = _store_model(request), False
     if not current:
         bento = bentoml.bentos.build_bentofile(
             str(root / BENTOFILE),
-            name=wanted.bento,
+            name=request.bento,
             build_ctx=str(root),
-            labels=labels | {"version": wanted.version},
-            args={"model": str(model.tag)},  # kept in the bento: it serves this model, whatever is the latest by then
-            reload=True,  # a process that builds two bentos has the service of the first in memory
+            labels=labels | {"version": request.version},
+            args={"model": str(model.tag)},  # the bento keeps serving this model when a newer one is stored
+            reload=True,  # a process that builds two bentos has imported the service of the first one
         )
     assert bento is not None
-    path = Path(model.path_of(BUNDLE_FOLDER))
-    lies = path if path.is_relative_to(root) else wanted.bundle.path
-    return Packaged(str(bento.tag), str(model.tag), str(lies.relative_to(root)), sha256, not current)
+    stored = Path(model.path_of(BUNDLE_FOLDER))
+    bundle = stored if stored.is_relative_to(root) else request.bundle.path
+    return PackagedModel(str(bento.tag), str(model.tag), str(bundle.relative_to(root)), sha256, not current)
 
 
-def _store(wanted: _Wanted) -> Any:
-    """Make a bundle the latest model of its name, with what the service says of it."""
+def _store_model(request: _PackageRequest) -> Any:
+    """Store a bundle as the latest BentoML model of its name; the service reads name, version and reason from it."""
     import bentoml
 
-    contract = wanted.bundle.contract
+    contract = request.bundle.contract
+    labels = {"name": request.name, "version": request.version, "run_id": request.run_id}
     metadata = {
-        "kind": wanted.kind,
-        "said": wanted.said,
-        "bundle_sha256": wanted.bundle.sha256,
-        "version": wanted.version,
-        "run_id": wanted.run_id,
+        **labels,
+        "reason": request.reason,
+        "bundle_sha256": request.bundle.sha256,
         "trained_on": contract.trained_on,
         "network": contract.network,
     }
-    labels = {"kind": wanted.kind, "version": wanted.version, "run_id": wanted.run_id}
-    with bentoml.models.create(wanted.model, labels=labels, metadata=metadata) as model:
-        shutil.copytree(wanted.bundle.path, model.path_of(BUNDLE_FOLDER))
-    return bentoml.models.get(model.tag)  # `model` still points to the place where it was put together
+    with bentoml.models.create(request.model, labels=labels, metadata=metadata) as model:
+        shutil.copytree(request.bundle.path, model.path_of(BUNDLE_FOLDER))
+    return bentoml.models.get(model.tag)  # `model` still has the path of the folder in which it was created
 
 
 def _latest(store: Any, name: str) -> Any:

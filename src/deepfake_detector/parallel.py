@@ -13,8 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
-import cv2
-
 from deepfake_detector.errors import ToolFailed
 
 Item = TypeVar("Item")
@@ -93,6 +91,8 @@ def thread_map(function: Callable[[Item], Result], items: Iterable[Item], thread
 
 def limit_opencv_to_one_thread() -> None:
     """For processes of which there is one per core: OpenCV's threads would fight for the cores."""
+    import cv2  # 30 MiB that the HTTP process and the command line do without
+
     cv2.setNumThreads(1)
 
 

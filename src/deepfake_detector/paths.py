@@ -1,4 +1,4 @@
-"""Repository root -> where every artifact lies, and an environment that keeps the tools inside it."""
+"""Repository root -> paths of all artifacts, and environment variables that keep the tools inside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of one checkout. dvc.yaml names the same paths; a structure test holds the two together."""
+    """The folders of one checkout. dvc.yaml names the same paths; a structure test compares them."""
 
     root: Path = field(default_factory=Path.cwd)
 
@@ -38,17 +38,17 @@ class Workspace:
 
     @property
     def trained(self) -> Path:
-        """The trained Keras model, its history beside it."""
+        """The trained Keras model."""
         return self.root / "models" / "trained"
 
     @property
     def bundle(self) -> Path:
-        """The sealed candidate: see model/bundle.py."""
+        """The candidate's bundle: see model/bundle.py."""
         return self.root / "models" / "bundle"
 
     @property
     def champion(self) -> Path:
-        """The registry's champion, exported: the bundle that is packaged and answers."""
+        """The registry's champion, exported: the bundle that is packaged and served."""
         return self.root / "models" / "champion"
 
     @property
@@ -58,22 +58,22 @@ class Workspace:
 
     @property
     def tuning(self) -> Path:
-        """What `tune` has tried; outside DVC's sight, as it is no stage."""
+        """Trials of `tune`, which is no stage of DVC."""
         return self.root / ".cache" / "tune"
 
     @property
     def ablation(self) -> Path:
-        """What `ablate` has trained; likewise."""
+        """Trainings of `ablate`; likewise."""
         return self.root / ".cache" / "ablate"
 
     @property
-    def manifest_pieces(self) -> Path:
-        """Rows of manifests in the making; outside DVC's outputs for the same reason."""
+    def partial_manifest(self) -> Path:
+        """Cached chunks of the manifest; outside DVC's outputs for the same reason."""
         return self.root / ".cache" / "manifest"
 
     @property
-    def unfinished_shards(self) -> Path:
-        """Shards in the making; likewise."""
+    def partial_shards(self) -> Path:
+        """Shards of an interrupted `prepare`; likewise."""
         return self.root / ".cache" / "prepare"
 
     @property
@@ -83,7 +83,7 @@ class Workspace:
 
     @property
     def data_docs(self) -> Path:
-        """Great Expectations' pages."""
+        """Great Expectations' Data Docs."""
         return self.root / "reports" / "data_docs"
 
     def report(self, stage: str) -> Path:
@@ -91,13 +91,13 @@ class Workspace:
         return self.root / "reports" / f"{stage}.json"
 
     def figures(self, stage: str) -> Path:
-        """The folder of a stage's pictures and plot tables, for example reports/evaluate/."""
+        """The folder of a stage's figures and plot tables, for example reports/evaluate/."""
         return self.root / "reports" / stage
 
     def tool_environment(self) -> dict[str, str]:
         """Environment variables that switch telemetry off and keep stores and caches inside the root."""
         cache = self.root / ".cache"
-        # Without a GPU, TensorFlow prints that it found none, as an error; what matters comes as an exception.
+        # Without a GPU, TensorFlow logs an error for each library that it misses; real errors come as exceptions.
         gpu = any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/dxg"))
         return {
             "BENTOML_DO_NOT_TRACK": "True",

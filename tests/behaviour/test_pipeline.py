@@ -1,4 +1,4 @@
-"""The whole road, walked as a stranger would: by DVC, in a source archive without .git, killed, lost, moved."""
+"""The whole pipeline by DVC in a source archive without .git: interrupted, resumed, repeated, restored and moved."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.pipeline_checkout import PIPELINE_FILES, copy_repository
+
 STAGES = ("download", "validate", "prepare", "train", "evaluate", "register", "package")
-TAKEN = (
-    *("Makefile", "README.md", "bentofile.yaml", "drop.txt", "dvc.yaml", "params.yaml"),
-    *("pipelines", "pyproject.toml", "src"),
-)
+FILES = (".dvcignore", "Makefile", *PIPELINE_FILES)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-class Checkout:
-    """A copy of the repository, and commands run in it with its own code and home."""
+class SourceArchive:
+    """A copy of the repository without .git; commands run in it with its own code and home folder."""
 
     def __init__(self, root: Path, home: Path) -> None:
         self.root, self.home = root, home
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "BENTOML", "KERAS", "DVC", "TF_"))}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "BENTOML", "KERAS", "DVC", "TF_"))
+        }
         paths = f"{self.root / 'src'}{os.pathsep}{self.root}"
-        bin_folder = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-        return kept | {"PYTHONPATH": paths, "PATH": bin_folder, "HOME": str(self.home)}
+        bin_folder = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
+        return inherited | {"PYTHONPATH": paths, "PATH": bin_folder, "HOME": str(self.home)}
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -49,8 +49,9 @@ class Checkout:
         assert process.returncode == 0, output
         return output
 
-    def report(self, stage: str) -> dict:
-        return json.loads((self.root / "reports" / f"{stage}.json").read_text(encoding="utf-8"))
+    def read_report(self, stage: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((self.root / "reports" / f"{stage}.json").read_text(encoding="utf-8"))
+        return report
 
     def python(self, code: str) -> str:
         return self.run(
@@ -59,73 +60,59 @@ class Checkout:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Checkout:
-    """A road of a minute: few small pictures, three epochs, any accuracy will do."""
-    root = tmp_path_factory.mktemp("road") / "checkout"
-    root.mkdir()
-    for name in TAKEN:
-        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copyfile
-        copy(REPOSITORY / name, root / name)
-    (root / ".dvc").mkdir()
-    shutil.copyfile(REPOSITORY / ".dvc" / "config", root / ".dvc" / "config")
-    shutil.copyfile(REPOSITORY / ".dvcignore", root / ".dvcignore")
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    params["download"]["sample"] |= {"train": 64, "valid": 20, "test": 20}
-    params["validate"]["min_images_per_class"] = 5
-    params["prepare"]["side_px"] = 64
-    params["train"] |= {"epochs": 3, "batch_size": 16}
-    params["evaluate"]["bootstrap"] = 100
-    params["register"] |= {"min_accuracy": 0.0, "max_ece": 1.0, "min_robust_accuracy": 0.0}
-    (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> SourceArchive:
+    """A pipeline of about a minute: few small pictures, three epochs, no minimum accuracy."""
+    root = tmp_path_factory.mktemp("pipeline") / "checkout"
+    copy_repository(root, FILES, images=(64, 20, 20), epochs=3)
     home = tmp_path_factory.mktemp("home")
-    checkout = Checkout(root, home)
-    checkout.run("dvc", "config", "--local", "core.no_scm", "true")
-    return checkout
+    archive = SourceArchive(root, home)
+    archive.run("dvc", "config", "--local", "core.no_scm", "true")
+    return archive
 
 
-def test_a_kill_in_the_middle_of_training_leaves_nothing_half_done(checkout: Checkout) -> None:
-    process = checkout.start("dvc", "repro")
+def test_a_kill_during_training_leaves_no_partial_outputs(archive: SourceArchive) -> None:
+    process = archive.start("dvc", "repro")
     deadline = time.monotonic() + 500
-    while not list((checkout.root / ".cache" / "checkpoints").glob("train-*.npz")):
+    while not list((archive.root / ".cache" / "checkpoints").glob("train-*.npz")):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert not (checkout.root / "reports" / "train.json").exists()
-    assert not (checkout.root / "models" / "trained" / "model.keras").exists()
+    assert not (archive.root / "reports" / "train.json").exists()
+    assert not (archive.root / "models" / "trained" / "model.keras").exists()
 
 
-def test_the_next_repro_goes_on_and_reaches_the_end(checkout: Checkout) -> None:
-    output = checkout.run("dvc", "repro")
+def test_the_next_repro_resumes_the_training_and_completes(archive: SourceArchive) -> None:
+    output = archive.run("dvc", "repro")
     assert "Stage 'prepare' didn't change, skipping" in output
-    assert checkout.report("train")["resumed_at_epoch"] >= 1
-    assert checkout.report("train")["epochs"] == 3
-    assert checkout.report("register")["champion"]["version"] == "1"
-    assert checkout.report("package")["bundle_sha256"] == checkout.report("evaluate")["bundle_sha256"]
+    assert archive.read_report("train")["resumed_at_epoch"] >= 1
+    assert archive.read_report("train")["epochs"] == 3
+    assert archive.read_report("register")["champion"]["version"] == "1"
+    assert archive.read_report("package")["bundle_sha256"] == archive.read_report("evaluate")["bundle_sha256"]
 
 
-def test_a_second_repro_trains_nothing(checkout: Checkout) -> None:
-    before = {stage: checkout.report(stage) for stage in STAGES}
-    output = checkout.run("dvc", "repro")
+def test_a_second_repro_runs_nothing_again(archive: SourceArchive) -> None:
+    before = {stage: archive.read_report(stage) for stage in STAGES}
+    output = archive.run("dvc", "repro")
     for stage in STAGES[:5]:
         assert f"Stage '{stage}' didn't change, skipping" in output
-    assert "nothing to do" in output
-    assert {stage: checkout.report(stage) for stage in STAGES} == before
+    assert ": up to date" in output  # the bento
+    assert {stage: archive.read_report(stage) for stage in STAGES} == before
 
 
-def test_nothing_is_written_to_the_home_folder(checkout: Checkout) -> None:
-    assert [str(p.relative_to(checkout.home)) for p in checkout.home.rglob("*") if p.is_file()] == []
-    assert sorted(p.name for p in checkout.root.parent.iterdir()) == ["checkout"]
+def test_nothing_is_written_to_the_home_folder(archive: SourceArchive) -> None:
+    assert [str(p.relative_to(archive.home)) for p in archive.home.rglob("*") if p.is_file()] == []
+    assert sorted(p.name for p in archive.root.parent.iterdir()) == ["checkout"]
 
 
-def test_a_lost_store_is_filled_again_and_marked_restored(checkout: Checkout) -> None:
-    trained_by = checkout.report("train")["run_id"]
-    (checkout.root / "mlflow.db").unlink()
-    shutil.rmtree(checkout.root / "mlartifacts")
-    checkout.run("dvc", "repro")
-    run_id = checkout.report("register")["champion"]["run_id"]
-    tags = checkout.python(
+def test_a_lost_store_is_filled_again_and_marked_restored(archive: SourceArchive) -> None:
+    trained_by = archive.read_report("train")["run_id"]
+    (archive.root / "mlflow.db").unlink()
+    shutil.rmtree(archive.root / "mlartifacts")
+    archive.run("dvc", "repro")
+    run_id = archive.read_report("register")["champion"]["run_id"]
+    tags = archive.python(
         "from deepfake_detector.tracking.store import open_client\nimport json\n"
         f"print(json.dumps(open_client().get_run('{run_id}').data.tags))"
     )
@@ -133,27 +120,27 @@ def test_a_lost_store_is_filled_again_and_marked_restored(checkout: Checkout) ->
     assert (found["restored"], found["restored_from"]) == ("true", trained_by)
 
 
-def test_a_training_restored_by_the_run_cache_is_registered(checkout: Checkout) -> None:
-    """DVC restores outputs without running the stage, so no MLflow run is made by it."""
-    before = checkout.report("train")
+def test_a_training_from_the_run_cache_is_registered(archive: SourceArchive) -> None:
+    """DVC restores the outputs without running the stage, so the training has no MLflow run."""
+    before = archive.read_report("train")
     for name in ("data", "models", "mlartifacts", ".cache/checkpoints"):
-        shutil.rmtree(checkout.root / name, ignore_errors=True)
+        shutil.rmtree(archive.root / name, ignore_errors=True)
     for name in ("mlflow.db", "dvc.lock", "reports/train.json", "reports/register.json"):
-        (checkout.root / name).unlink()
-    output = checkout.run("dvc", "repro")
+        (archive.root / name).unlink()
+    output = archive.run("dvc", "repro")
     for stage in STAGES[:5]:
         assert f"Stage '{stage}' is cached - skipping run" in output
-    assert checkout.report("train") == before
-    assert checkout.report("register")["champion"]["version"] == "1"
+    assert archive.read_report("train") == before
+    assert archive.read_report("register")["champion"]["version"] == "1"
 
 
-def test_a_moved_folder_still_loads_its_champion(checkout: Checkout) -> None:
-    moved = checkout.root.with_name("moved")
-    checkout.root.rename(moved)
-    checkout.root = moved
+def test_a_moved_folder_still_loads_its_champion(archive: SourceArchive) -> None:
+    moved = archive.root.with_name("moved")
+    archive.root.rename(moved)
+    archive.root = moved
     code = (
         "import mlflow, numpy as np, warnings; warnings.simplefilter('ignore')\n"
         "model = mlflow.keras.load_model('models:/deepfake-detector@champion')\n"
         "print(model.predict(np.zeros((2, 64, 64, 3), np.uint8), verbose=0).shape)"
     )
-    assert checkout.python(code).splitlines()[-1] == "(2,)"
+    assert archive.python(code).splitlines()[-1] == "(2,)"

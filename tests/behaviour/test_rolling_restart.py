@@ -1,7 +1,7 @@
-"""docs/rolling-restart.md, done under load: every request is answered, first by the old model, then by the new one.
+"""The steps of docs/rolling-restart.md under load: every request is answered, first by the old model, then by the new.
 
-A small relay stands where nginx would: it opens a connection to the upstream of the moment for each that comes in, and
-lets those that are open end where they began.
+A small TCP proxy takes the place of nginx: it connects each new client to the current upstream and leaves open
+connections where they are.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Relay:
-    """127.0.0.1:port -> 127.0.0.1:upstream, connection by connection; `open` counts those of each upstream."""
+class Proxy:
+    """A TCP proxy from 127.0.0.1:port to 127.0.0.1:upstream; `open` counts the connections to each upstream."""
 
     def __init__(self, upstream: int) -> None:
         self.port, self.upstream = free_port(), upstream
@@ -48,7 +48,7 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def __enter__(self) -> Relay:
+    def __enter__(self) -> Proxy:
         self._thread.start()
         start = asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result()
@@ -82,15 +82,16 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 class Load:
-    """Clients that ask without pause; each answer is kept as (status, digest of the model that spoke)."""
+    """Clients that send requests without pause; `answers` holds (HTTP status, digest of the model that answered)."""
 
     def __init__(self, port: int, picture: bytes) -> None:
-        self.port, self.answers, self._stop = port, [], threading.Event()  # type: ignore[var-annotated]
+        self.port, self._stop = port, threading.Event()
+        self.answers: list[tuple[int, str]] = []
         self._body = (
             b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
             + picture + b"\r\n--x--\r\n"
         )  # fmt: skip
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._run_client) for _ in range(CLIENTS)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -103,23 +104,23 @@ class Load:
             thread.join()
 
     def wait_for(self, count: int, sha256: str) -> None:
-        """Until that many more answers came from that model."""
+        """Wait for so many more answers of that model."""
         start, deadline = len(self.answers), time.monotonic() + START_S
         while sum(model == sha256 for _, model in self.answers[start:]) < count:
             assert time.monotonic() < deadline, self.answers[-3:]
             time.sleep(0.05)
 
-    def _ask(self) -> None:
+    def _run_client(self) -> None:
         while not self._stop.is_set():
             try:
-                self.answers.append(self._one())
+                self.answers.append(self._request())
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.answers.append((0, repr(error)))
 
-    def _one(self) -> tuple[int, str]:
+    def _request(self) -> tuple[int, str]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            kind = {"Content-Type": "multipart/form-data; boundary=x", "Connection": "close"}
-            connection.request("POST", "/predict_image", self._body, kind)
+            headers = {"Content-Type": "multipart/form-data; boundary=x", "Connection": "close"}
+            connection.request("POST", "/predict_image", self._body, headers)
             answer = connection.getresponse()
             content = json.loads(answer.read())
             return answer.status, content.get("model", {}).get("sha256", json.dumps(content))
@@ -136,7 +137,7 @@ def ready(port: int) -> bool:
 
 @contextmanager
 def serving(root: Path, bento: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A bento on 127.0.0.1:port, from an empty folder; ready when the block begins."""
+    """Serve a bento on 127.0.0.1:port, away from the repository; it is ready when the block begins."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"BENTOML_HOME": str(root / ".bentoml")}
     command = [str(Path(sys.executable).parent / "bentoml"), "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
     log = root / f"{port}.log"
@@ -158,7 +159,7 @@ def serving(root: Path, bento: str, port: int) -> Iterator[subprocess.Popen[byte
 
 
 def package(root: Path, bundle: Any, version: str) -> str:
-    """What `dvc repro package` does after a promotion: the champion's bento."""
+    """Build the champion's bento, as `dvc repro package` does after a promotion."""
     champion = {"version": version, "run_id": bundle.contract.run_id, "bundle_sha256": bundle.sha256}
     champion["bundle"] = bundle.path.relative_to(root).as_posix()
     (root / "reports").mkdir(exist_ok=True)
@@ -178,23 +179,23 @@ def root(tmp_path: Path) -> Path:
     return copy
 
 
-def test_another_champion_takes_over_without_a_dropped_request(root: Path, tiny: Any, red_portrait: Any) -> None:
+def test_a_new_champion_takes_over_without_a_failed_request(root: Path, tiny: Any, red_portrait: Any) -> None:
     old = tiny.write_bundle(root / "models" / "old", run_id="1" * 32)
     new = tiny.write_bundle(root / "models" / "new", gain=6.0, run_id="2" * 32)
     first, second = free_port(), free_port()
     with (
-        serving(root, package(root, old, "1"), first) as serves,
-        Relay(first) as relay,
-        Load(relay.port, encode_png(red_portrait)) as load,
+        serving(root, package(root, old, "1"), first) as old_server,
+        Proxy(first) as proxy,
+        Load(proxy.port, encode_png(red_portrait)) as load,
     ):
         load.wait_for(10, old.sha256)
-        with serving(root, package(root, new, "2"), second):  # 1. ready before anybody is sent to it
-            load.wait_for(5, old.sha256)  # the old one still answers
-            relay.upstream = second  # 2. new connections go to the new one
-            while relay.open[first]:  # 3. those that are open end
+        with serving(root, package(root, new, "2"), second):  # 1. ready before it gets requests
+            load.wait_for(5, old.sha256)  # the old model still answers
+            proxy.upstream = second  # 2. new connections go to the new server
+            while proxy.open[first]:  # 3. open connections end
                 time.sleep(0.01)
-            serves.send_signal(signal.SIGTERM)  # 4. the old one stops
-            serves.wait(timeout=60)
+            old_server.send_signal(signal.SIGTERM)  # 4. the old server stops
+            old_server.wait(timeout=60)
             stopped = len(load.answers)
             load.wait_for(10, new.sha256)
             answers = list(load.answers)

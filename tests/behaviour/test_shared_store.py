@@ -1,4 +1,4 @@
-"""Several machines, one store: an MLflow server before PostgreSQL, with its own artifacts; only the address changes."""
+"""Several machines share one MLflow server with PostgreSQL and its own artifacts; only the tracking URI differs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from urllib.request import urlopen
 
 import pytest
 
-from deepfake_detector.cli.app import app
-from deepfake_detector.registry.model_registry import read_shelf
+from deepfake_detector.cli import app
+from deepfake_detector.registry.candidate import Candidate
+from deepfake_detector.registry.model_registry import read_registry
 from deepfake_detector.registry.promotion import promote, roll_back
 from deepfake_detector.tracking.store import open_client
 from pipelines import register
 from pipelines.stage import run_stage
+from tests.pipeline_checkout import PipelineCheckout, StubRescorer
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 START_S = 240  # a server takes half a minute on two quiet cores
@@ -65,17 +67,17 @@ def running(command: list[str], end: signal.Signals, **how: Any) -> Iterator[sub
 def wait_for(ready: Any, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_S
     while not ready():
-        assert process.poll() is None, "it ended by itself"
+        assert process.poll() is None, "the process ended"
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """A database of its own, on 127.0.0.1, run by an account that may not do more than that."""
-    import psycopg2
+    """URI of a new database on 127.0.0.1, run by an unprivileged account."""
+    import psycopg2  # type: ignore[import-untyped]
 
-    account = {"user": "postgres"} if os.geteuid() == 0 else {}  # PostgreSQL refuses to run as root
+    account: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}  # PostgreSQL refuses to run as root
     folder, port = Path(tempfile.mkdtemp(prefix="deepfake-postgres-")), free_port()
     if account:
         owner = pwd.getpwnam("postgres")
@@ -133,97 +135,103 @@ def server(postgres: str, artifacts: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def shared(road: Any, server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A checkout that knows nothing but the server's address; every test has a registered model of its own."""
-    (road.workspace.root / "mlflow.db").unlink()
+def shared(checkout: PipelineCheckout, server: str, monkeypatch: pytest.MonkeyPatch) -> PipelineCheckout:
+    """A checkout without a local store; every test uses its own registered model on the server."""
+    (checkout.workspace.root / "mlflow.db").unlink()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    return road
+    return checkout
 
 
-def registered(road: Any, name: str, *trainings: tuple[float, int]) -> Any:
-    road.params(model_name=name, experiment=name)
+def register_models(checkout: PipelineCheckout, name: str, *trainings: tuple[float, int]) -> Candidate:
+    """Run the stage for each training (noise, seed); the last candidate."""
+    checkout.write_params(model_name=name, experiment=name)
     for noise, seed in trainings:
-        candidate = road.candidate(noise, seed)
+        candidate = checkout.candidate(noise, seed)
         assert run_stage(register.main) == 0
     return candidate
 
 
-def report(road: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(road.workspace.report("register").read_text(encoding="utf-8"))
+def read_report(checkout: PipelineCheckout) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(checkout.workspace.report("register").read_text(encoding="utf-8"))
     return found
 
 
-def test_the_stage_works_unchanged_and_nothing_is_kept_here(shared: Any, artifacts: Path) -> None:
-    candidate = registered(shared, "stage", (0.3, 1), (0.1, 2))
+def test_the_stage_uses_the_server_and_writes_no_local_store(shared: PipelineCheckout, artifacts: Path) -> None:
+    candidate = register_models(shared, "stage", (0.3, 1), (0.1, 2))
     root = shared.workspace.root
-    found = report(shared)
+    found = read_report(shared)
     assert (found["champion"]["version"], found["aliases"]) == ("2", {"champion": "2", "previous": "1"})
     assert (root / "models/champion/detector.onnx").read_bytes() == candidate.bundle.graph.read_bytes()
     assert not any((root / name).exists() for name in ("mlflow.db", "mlartifacts", "mlruns"))
     assert list(artifacts.rglob("detector.onnx"))
-    version = read_shelf("stage").at("champion")
+    version = read_registry("stage").version_of("champion")
     assert version is not None
     assert version.tags["bundle_uri"].startswith("mlflow-artifacts:/")
-    runs = open_client().search_runs([open_client().get_experiment_by_name("stage").experiment_id])
+    experiment = open_client().get_experiment_by_name("stage")
+    assert experiment is not None
+    runs = open_client().search_runs([experiment.experiment_id])
     assert run_stage(register.main) == 0
-    assert report(shared) == found
-    assert len(open_client().search_runs([runs[0].info.experiment_id])) == len(runs) == 2
+    assert read_report(shared) == found
+    assert len(open_client().search_runs([experiment.experiment_id])) == len(runs) == 2
 
 
-def test_another_machine_serves_the_same_champion(shared: Any, tmp_path: Path) -> None:
-    """Only the store is shared: the champion's bundle comes over the network, and is the one that was sealed."""
+def test_another_machine_downloads_the_champion(shared: PipelineCheckout, tmp_path: Path) -> None:
+    """The bundle comes from the server, and its digest is that of the sealed one."""
     from deepfake_detector.registry.export import export_bundle
 
-    candidate = registered(shared, "elsewhere", (0.2, 1))
-    champion = read_shelf("elsewhere").at("champion")
+    candidate = register_models(shared, "elsewhere", (0.2, 1))
+    champion = read_registry("elsewhere").version_of("champion")
     assert champion is not None
     assert export_bundle(champion, tmp_path / "elsewhere").sha256 == candidate.bundle.sha256
 
 
-def test_promotion_rollback_and_the_table_of_runs(shared: Any, monkeypatch: Any, capsys: Any) -> None:
-    registered(shared, "hands", (0.3, 1), (0.1, 2))
-    rules = replace(shared.rules, model_name="hands")
+def test_promotion_rollback_and_the_table_of_runs(
+    shared: PipelineCheckout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register_models(shared, "manual", (0.3, 1), (0.1, 2))
+    rules = replace(shared.rules, model_name="manual")
     assert roll_back("2 flags everything", False, rules).aliases == {"champion": "1"}
-    shelf = promote("2", "mended", True, rules, shared.judge())
-    assert dict(shelf.aliases) == {"champion": "2", "previous": "1"}
-    assert [(m.kind, m.why) for m in shelf.moves[2:]] == [("rollback", "2 flags everything"), ("promote", "mended")]
-    assert not open_client().search_registered_models("name = 'hands.moving'")
-    monkeypatch.setattr(sys, "argv", ["deepfake", "runs", "--moves"])
+    snapshot = promote("2", "fixed", True, rules, StubRescorer())
+    assert dict(snapshot.aliases) == {"champion": "2", "previous": "1"}
+    changes = [(change.kind, change.reason) for change in snapshot.history[2:]]
+    assert changes == [("rollback", "2 flags everything"), ("promote", "fixed")]
+    assert not open_client().search_registered_models("name = 'manual.moving'")
+    monkeypatch.setattr(sys, "argv", ["deepfake", "runs", "--history"])
     with pytest.raises(SystemExit) as ended:
         app.main()
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert not ended.value.code
-    assert "2 champion" in said
-    assert "version 1 came back for 2" in said
+    assert "2 champion" in printed
+    assert "version 1 was restored in place of 2" in printed
 
 
 PROMOTE = (
     "import json, sys, warnings; from types import SimpleNamespace; warnings.simplefilter('ignore')\n"
     "from deepfake_detector.errors import DetectorError\n"
-    "from deepfake_detector.registry import by_hand\n"
+    "from deepfake_detector.registry.promotion import promote\n"
     "from deepfake_detector.config import Register\n"
-    "judge = SimpleNamespace(latency_ms=lambda bundle: 1.0)\n"
+    "rescorer = SimpleNamespace(latency_ms=lambda bundle: 1.0)\n"
     "try:\n"
-    "    by_hand.promote(sys.argv[1], 'I am first', True, Register(**json.loads(sys.argv[2])), judge)\n"
+    "    promote(sys.argv[1], 'mine', True, Register(**json.loads(sys.argv[2])), rescorer)\n"
     "except DetectorError as error:\n"
     "    print(error.code)\n"
 )
 
 
-def test_two_machines_that_promote_at_once_leave_one_truth(shared: Any) -> None:
-    registered(shared, "race", (0.4, 1), (0.1, 2), (0.5, 3))
+def test_concurrent_promotions_by_two_machines_leave_one_consistent_history(shared: PipelineCheckout) -> None:
+    register_models(shared, "race", (0.4, 1), (0.1, 2), (0.5, 3))
     rules = json.dumps({**vars(shared.rules), "model_name": "race"})
     command = [sys.executable, "-W", "ignore", "-c", PROMOTE]
     both = [subprocess.Popen([*command, number, rules], stdout=subprocess.PIPE, text=True) for number in "13"]
-    said = [process.communicate(timeout=300)[0].strip() for process in both]
+    errors = [process.communicate(timeout=300)[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    shelf = read_shelf("race")
-    raw = {alias: str(n) for alias, n in open_client().get_registered_model("race").aliases.items()}
-    assert dict(shelf.aliases) == raw
-    made = [move for move in shelf.moves if move.kind == "promote"]
-    assert len(made) == said.count("") >= 1
-    assert set(said) <= {"", "overtaken"}
+    snapshot = read_registry("race")
+    in_mlflow = {alias: str(n) for alias, n in open_client().get_registered_model("race").aliases.items()}
+    assert dict(snapshot.aliases) == in_mlflow
+    made = [change for change in snapshot.history if change.kind == "promote"]
+    assert len(made) == errors.count("") >= 1
+    assert set(errors) <= {"", "concurrent_change"}
     assert made[0].before == "2"
-    assert made[-1].champion == raw["champion"]
-    assert [move.number for move in shelf.moves] == list(range(1, len(shelf.moves) + 1))
+    assert made[-1].champion == in_mlflow["champion"]
+    assert [change.number for change in snapshot.history] == list(range(1, len(snapshot.history) + 1))
     assert not open_client().search_registered_models("name = 'race.moving'")

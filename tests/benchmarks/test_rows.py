@@ -14,7 +14,7 @@ import pytest
 from benchmarks.groups import GROUPS, rows_of
 from benchmarks.load import answered, done_at_once, upload
 from benchmarks.material import Material, find_data
-from benchmarks.timing import Row
+from benchmarks.timing import Comparison
 from deepfake_detector.errors import ToolFailed
 from deepfake_detector.paths import Workspace
 
@@ -40,7 +40,7 @@ def test_data_rows(material: Material) -> None:
 
 
 def test_score_rows(material: Material) -> None:
-    found: list[Row] = list(rows_of("score")(material))
+    found: list[Comparison] = list(rows_of("score")(material))
     assert [row.other for row in found if row.name == "score one face"] == [
         *("model.predict", "TensorFlow function", "ONNX Runtime")
     ]
@@ -57,7 +57,7 @@ def test_pictures_are_both_kinds_and_the_same_every_time(material: Material, tmp
 def test_the_drawn_clip_shows_a_face(material: Material) -> None:
     from deepfake_detector.inference.detector import Detector
 
-    assert Detector(material.bundle).video(material.clip).faces
+    assert Detector(material.bundle).predict_video(material.clip).faces
 
 
 def test_data_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_every_request_is_answered_in_the_end(server: ThreadingHTTPServer) -> No
     }
 
 
-def test_an_error_of_the_server_is_told(server: ThreadingHTTPServer) -> None:
+def test_an_error_of_the_server_is_reported(server: ThreadingHTTPServer) -> None:
     with pytest.raises(ToolFailed, match="/broken answered 500"):
         answered(server.server_port, [upload("/broken", "image", b"x")], clients=3, total=9)
 

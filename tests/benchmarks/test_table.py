@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.figure import draw
-from benchmarks.readme import BEGIN, END, write_into
+from benchmarks.publish import BEGIN, END, IN_README, publish
 from benchmarks.table import cells, figure, number
 from benchmarks.timing import MIB, row
 from deepfake_detector.errors import BadInput
@@ -40,32 +42,48 @@ def test_hashes_have_a_plural() -> None:
     assert figure(2_000_000, "hash") == "2,000,000 hashes/s"
 
 
-def test_the_readme_changes_between_the_marks_only(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"above\n{BEGIN}\nof yesterday\n{END}\nbelow\n", encoding="utf-8")
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/performance.md"):
+        (tmp_path / name).write_text(f"above\n{BEGIN}\nof yesterday\n{END}\nbelow\n", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "rows"), [("docs/performance.md", 3), ("README.md", 1)])
+def test_only_the_marked_block_of_a_page_changes(repository: Path, name: str, rows: int) -> None:
     for _ in range(2):
-        write_into(readme, CONTENT, ROWS)
-        text = readme.read_text(encoding="utf-8")
+        publish(repository, CONTENT, ROWS)
+        text = (repository / name).read_text(encoding="utf-8")
         assert text.startswith("above\n")
         assert text.endswith(f"{END}\nbelow\n")
         assert "yesterday" not in text
         assert text.count("| score one face |") == 1
+        assert len(re.findall(r"^\| (?!what|---)", text, re.MULTILINE)) == rows
         assert "2026-01-02, 2 cores of a test; drawn sample" in text
 
 
 @pytest.mark.parametrize("text", ["no marks", f"{END} {BEGIN}", BEGIN])
-def test_a_readme_without_marks_is_left_alone(text: str, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(text, encoding="utf-8")
+def test_a_page_without_marks_is_left_alone(repository: Path, text: str) -> None:
+    page = repository / "docs" / "performance.md"
+    page.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match="no block"):
-        write_into(readme, CONTENT, ROWS)
-    assert readme.read_text(encoding="utf-8") == text
+        publish(repository, CONTENT, ROWS)
+    assert page.read_text(encoding="utf-8") == text
 
 
-def test_the_repositorys_readme_has_the_marks() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["README.md", "docs/performance.md"])
+def test_the_repositorys_pages_have_the_marks(name: str) -> None:
+    text = (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
     assert text.count(BEGIN) == text.count(END) == 1
     assert text.index(BEGIN) < text.index(END)
+
+
+def test_the_rows_of_the_readme_are_those_of_the_last_report() -> None:
+    report = json.loads((Path(__file__).parents[2] / "reports" / "benchmarks.json").read_text(encoding="utf-8"))
+    names = [(row["name"], row["other"]) for row in report["rows"]]
+    for what, other in IN_README:
+        assert any(name == what and against.startswith(other) for name, against in names), what
 
 
 def test_the_figure_shows_every_row_of_speed(tmp_path: Path) -> None:

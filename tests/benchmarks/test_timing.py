@@ -5,18 +5,22 @@ import time
 
 import pytest
 
-from benchmarks.timing import MIB, Row, Way, compare, row
+from benchmarks.timing import MIB, Comparison, Variant, compare, row
 
 
 def test_ways_take_turns_and_the_first_round_does_not_count() -> None:
     calls: list[str] = []
 
-    def way(name: str, seconds: float) -> Way:
+    def way(name: str, seconds: float) -> Variant:
         def work() -> int:
             time.sleep(seconds)
             return 10
 
-        return Way(name, lambda: (calls.append(name), work())[1], lambda: calls.append(f"before {name}"))
+        def recorded() -> int:
+            calls.append(name)
+            return work()
+
+        return Variant(name, recorded, lambda: calls.append(f"before {name}"))
 
     rows = compare("sleep", way("ours", 0.002), [way("slow", 0.02), way("fast", 0.001)], "nap", 2, (3.0,))
     assert calls == ["before ours", "ours", "before slow", "slow", "before fast", "fast"] * 3
@@ -43,4 +47,4 @@ def test_speed_is_to_reach_its_goal_and_memory_not_to_pass_it(
 
 def test_a_row_comes_back_from_its_report() -> None:
     found = row("x", ("a", "b"), "crop", [(10.0, 5.0), (30.0, 10.0)], 2.0)
-    assert Row.from_json(json.loads(json.dumps(found.as_json()))) == found
+    assert Comparison.from_json(json.loads(json.dumps(found.as_json()))) == found

@@ -1,7 +1,7 @@
-"""The real service with the tiny bundle, and real Chromium looking at it.
+"""The real service with the tiny bundle, and Chromium as its client; both are started once per test file.
 
-Both end with each file of tests. Playwright keeps an event loop running in the thread that it is used in, where no
-other test could start one, so `make test` runs this folder in a process of its own.
+Playwright leaves a running event loop in its thread, where other tests could not start one. `make test` therefore runs
+this folder in a process of its own.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ Visit = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def address(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the service answers; it and its children are killed afterwards, whatever happened."""
+    """The address of a running service; it and its workers are killed afterwards."""
     log = tmp_path_factory.mktemp("service") / "log.txt"
     with socket.create_server(("127.0.0.1", 0)) as listening, log.open("wb") as out:
-        found = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         script, number = Path(__file__).with_name("serve_tiny.py"), listening.fileno()
         command = [sys.executable, str(script), str(tiny_bundle.path), str(number)]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=[number], start_new_session=True
         )
     try:
-        wait_until_ready(found, process, log)
-        yield found
+        wait_until_ready(url, process, log)
+        yield url
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
@@ -63,96 +63,101 @@ def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium without a window, with a profile of its own that is thrown away."""
+    """Headless Chromium with a temporary profile."""
     if CHROMIUM is None:
-        pytest.skip("no Chromium here: install Debian's package `chromium`")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=60_000)
-        yield found
-        found.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=60_000)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
-def expected() -> list[str]:
-    """How the complaints begin that the browser logs by itself and no page can prevent.
+def expected_messages() -> list[str]:
+    """Beginnings of console messages that are not faults of the page: the browser logs every 4xx.
 
-    Answers of 4xx; a test that breaks the service on purpose adds what comes of it.
+    A test that makes the service fail appends the messages that it causes.
     """
     return ["Failed to load resource: the server responded with a status of 4"]
 
 
 @pytest.fixture
-def visit(browser: Any, address: str, expected: list[str]) -> Iterator[Visit]:
-    """A maker of pages that show /ui; afterwards none may have complained or asked another address for anything."""
-    contexts, complaints = [], []
+def visit(browser: Any, address: str, expected_messages: list[str]) -> Iterator[Visit]:
+    """Returns a function that opens /ui; fails at the end if a page logged an error or sent a request elsewhere."""
+    contexts: list[Any] = []
+    problems: list[str] = []
 
-    def made(width: int = 1280, height: int = 900, **options: Any) -> Any:
+    def check_message(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            problems.append(message.text)
+
+    def check_request(request: Any) -> None:
+        if not request.url.startswith((f"{address}/", "data:", "blob:")):
+            problems.append(request.url)
+
+    def open_page(width: int = 1280, height: int = 900, **options: Any) -> Any:
         viewport = {"width": width, "height": height}
         context = browser.new_context(viewport=viewport, reduced_motion="reduce", **options)
         contexts.append(context)
         context.set_default_timeout(WAIT_MS)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
-        page.on("request", lambda request: is_foreign(request.url, address) and complaints.append(request.url))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", check_message)
+        page.on("request", check_request)
         page.goto(f"{address}/ui/")
         return page
 
-    yield made
+    yield open_page
     for context in contexts:
         context.close()
-    assert [text for text in complaints if not text.startswith(tuple(expected))] == []
-
-
-def is_foreign(url: str, address: str) -> bool:
-    return not url.startswith((f"{address}/", "data:", "blob:"))
+    assert [text for text in problems if not text.startswith(tuple(expected_messages))] == []
 
 
 @pytest.fixture(scope="session")
 def files(
     red_portrait: NDArray[np.uint8], blue_portrait: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """What people send: pictures that the tiny model calls fake and real, one that lies on its side, a clip, junk."""
+    """Files that people send: a fake and a real picture for the tiny model, one with EXIF rotation, a clip, junk."""
     import io
 
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("files")
-    found = {
+    paths = {
         name: folder / name
-        for name in ("red.png", "blue.png", "two.png", "turned.jpg", "red.tif", "wall.png", "junk.jpg")
+        for name in ("red.png", "blue.png", "two.png", "rotated.jpg", "red.tif", "wall.png", "junk.jpg")
     }
-    found["red.png"].write_bytes(encode_png(red_portrait))
-    found["blue.png"].write_bytes(encode_png(blue_portrait))
-    Image.fromarray(red_portrait).save(found["red.tif"])
-    found["two.png"].write_bytes(encode_png(np.concatenate([blue_portrait, red_portrait], axis=1)))
-    found["wall.png"].write_bytes(encode_png(np.full((256, 256, 3), 120, np.uint8)))
-    found["junk.jpg"].write_bytes(b"no picture")
-    # Two faces side by side, stored lying on their left: EXIF 6 says that they are to be turned right.
+    paths["red.png"].write_bytes(encode_png(red_portrait))
+    paths["blue.png"].write_bytes(encode_png(blue_portrait))
+    Image.fromarray(red_portrait).save(paths["red.tif"])
+    paths["two.png"].write_bytes(encode_png(np.concatenate([blue_portrait, red_portrait], axis=1)))
+    paths["wall.png"].write_bytes(encode_png(np.full((256, 256, 3), 120, np.uint8)))
+    paths["junk.jpg"].write_bytes(b"no picture")
+    # Two faces side by side, stored rotated to the left; EXIF orientation 6 tells viewers to rotate them back.
     upright = Image.fromarray(np.concatenate([blue_portrait, red_portrait], axis=1))
     exif, stored = Image.Exif(), io.BytesIO()
     exif[0x0112] = 6
     upright.transpose(Image.Transpose.ROTATE_90).save(stored, "JPEG", quality=95, exif=exif)
-    found["turned.jpg"].write_bytes(stored.getvalue())
-    found["clip.webm"] = write_clip(folder / "clip.webm", blue_portrait, red_portrait)
-    return found
+    paths["rotated.jpg"].write_bytes(stored.getvalue())
+    paths["clip.webm"] = write_clip(folder / "clip.webm", blue_portrait, red_portrait)
+    return paths
 
 
 def write_clip(path: Path, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Path:
-    """Four seconds that every browser plays: one person on the left throughout, another on the right from 2 s on."""
+    """Write four seconds that every browser plays: a face on the left, from 2 s on a second one on the right."""
     import av
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libvpx", rate=10)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 640, 256, "yuv420p", 4_000_000
         for number in range(40):
-            page = np.full((256, 640, 3), 90, np.uint8)
-            page[:, :256] = left
+            frame = np.full((256, 640, 3), 90, np.uint8)
+            frame[:, :256] = left
             if number >= 20:
-                page[:, 384:] = right
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(page, format="rgb24")))
+                frame[:, 384:] = right
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     return path

@@ -1,4 +1,4 @@
-"""A bundle's folder and a listening socket's number -> the whole application on it, without BentoML around it."""
+"""A bundle's folder and the number of a listening socket -> the whole application on it, without BentoML."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from pathlib import Path
 import uvicorn
 
 from deepfake_detector.model.bundle import read_bundle
-from deepfake_detector.serving.dispatcher import Desk
-from deepfake_detector.serving.middleware import Guard
-from deepfake_detector.serving.options import Options
-from deepfake_detector.serving.routes import COUNTED, application
+from deepfake_detector.serving.dispatcher import Dispatcher
+from deepfake_detector.serving.middleware import ServiceMiddleware
+from deepfake_detector.serving.openapi import ModelIdentity
+from deepfake_detector.serving.options import ServingOptions
+from deepfake_detector.serving.routes import METRIC_ROUTES, create_app
 
-NAMED = {"name": "pretrained", "version": "1", "reason": "the model that ships with the code"}
+IDENTITY = ModelIdentity("pretrained", "1", "the model that ships with the code")
 
 
 def main(bundle: Path, listening: socket.socket) -> None:
     """Serve until killed."""
-    app = application(bundle)  # any folder does for Swagger UI's files
-    desk = app.state.desk = Desk(read_bundle(bundle), NAMED, Options(workers=1))
-    desk.start()
-    while not desk.crew.ready:  # until then nobody is answered, and whoever started this waits
+    app = create_app(bundle)  # any folder: no test opens Swagger UI
+    dispatcher = app.state.dispatcher = Dispatcher(read_bundle(bundle), IDENTITY, ServingOptions(workers=1))
+    dispatcher.start()
+    while not dispatcher.pool.ready:  # the test waits until the socket answers
         time.sleep(0.05)
-    guarded = Guard(app, lambda: desk.token, lambda: desk.metrics, COUNTED)
-    uvicorn.Server(uvicorn.Config(guarded, log_level="warning")).run(sockets=[listening])
+    with_middleware = ServiceMiddleware(app, lambda: dispatcher.token, lambda: dispatcher.metrics, METRIC_ROUTES)
+    uvicorn.Server(uvicorn.Config(with_middleware, log_level="warning")).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -8,24 +8,24 @@ import pytest
 
 HEADLINE = "#answer h2"
 FAILED = "Failed to load resource: "
-BUSY = '{"error": {"code": "too_busy", "message": "the line is full", "hint": "ask again"}}'
+BUSY = '{"error": {"code": "too_busy", "message": "the queue is full", "hint": "retry later"}}'
 
 
-def send(page: Any, *paths: Path) -> None:
+def upload(page: Any, *paths: Path) -> None:
     page.set_input_files("#file", [str(path) for path in paths])
 
 
-def wait_for(page: Any, found: list[Any], count: int) -> None:
-    """Until the page has asked so often; the page goes on meanwhile."""
+def wait_for(page: Any, requests: list[Any], count: int) -> None:
+    """Wait until the page has sent so many requests, while it keeps running."""
     end_s = time.monotonic() + 30
-    while len(found) < count:
-        assert time.monotonic() < end_s, f"asked {len(found)} times, not {count}"
+    while len(requests) < count:
+        assert time.monotonic() < end_s, f"{len(requests)} requests, expected {count}"
         page.wait_for_timeout(50)
 
 
-def test_several_files_are_judged_in_a_row_and_chosen_from_a_list(visit: Any, files: dict[str, Path]) -> None:
+def test_several_files_are_processed_in_order_and_chosen_from_a_list(visit: Any, files: dict[str, Path]) -> None:
     page = visit()
-    send(page, files["red.png"], files["junk.jpg"], files["blue.png"])
+    upload(page, files["red.png"], files["junk.jpg"], files["blue.png"])
     page.locator(".file.real").wait_for()
     states = page.locator(".file-state").all_inner_texts()
     assert states == ["This face looks swapped", "No answer", "No trace of manipulation found"]
@@ -43,10 +43,10 @@ def test_files_are_dropped_and_pasted(visit: Any, files: dict[str, Path]) -> Non
     for kind, key in (("drop", "dataTransfer"), ("paste", "clipboardData")):
         page.evaluate(
             """([kind, key, bytes]) => {
-              const carried = new DataTransfer();
-              carried.items.add(new File([new Uint8Array(bytes)], `${kind}.png`, { type: 'image/png' }));
+              const transfer = new DataTransfer();
+              transfer.items.add(new File([new Uint8Array(bytes)], `${kind}.png`, { type: 'image/png' }));
               const event = new Event(kind, { bubbles: true, cancelable: true });
-              Object.defineProperty(event, key, { value: carried });
+              Object.defineProperty(event, key, { value: transfer });
               document.body.dispatchEvent(event);
             }""",
             [kind, key, list(files["wall.png"].read_bytes())],
@@ -55,38 +55,38 @@ def test_files_are_dropped_and_pasted(visit: Any, files: dict[str, Path]) -> Non
     assert page.locator(".file-name").all_inner_texts() == ["drop.png", "paste.png"]
 
 
-def test_a_refusal_is_shown_with_its_reason_and_what_to_do(visit: Any, files: dict[str, Path]) -> None:
+def test_an_error_is_shown_with_its_message_and_hint(visit: Any, files: dict[str, Path]) -> None:
     page = visit()
-    send(page, files["junk.jpg"])
+    upload(page, files["junk.jpg"])
     page.locator(".failure").wait_for()
     assert page.inner_text(HEADLINE) == "This file cannot be read"
-    assert "picture" in page.inner_text(".hint").lower()
+    assert "image" in page.inner_text(".hint").lower()
     assert page.evaluate("document.activeElement.id") == "verdict"
 
 
-def test_a_full_service_is_asked_again_when_it_said(visit: Any, files: dict[str, Path]) -> None:
+def test_a_busy_service_is_retried_after_the_time_it_gives(visit: Any, files: dict[str, Path]) -> None:
     page = visit()
-    asked = []
+    requests = []
 
     def answer(route: Any) -> None:
-        asked.append(route)
-        if len(asked) == 1:
+        requests.append(route)
+        if len(requests) == 1:
             route.fulfill(status=429, body=BUSY, headers={"Retry-After": "2", "Content-Type": "application/json"})
         else:
             route.continue_()
 
     page.route("**/predict_image**", answer)
-    send(page, files["red.png"])
-    page.get_by_text("The service is full. Asking again in 2 s").wait_for()
-    page.get_by_text("The service is full. Asking again in 1 s").wait_for()
+    upload(page, files["red.png"])
+    page.get_by_text("The service is busy. Retrying in 2 s").wait_for()
+    page.get_by_text("The service is busy. Retrying in 1 s").wait_for()
     page.locator(".verdict.fake").wait_for()
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
-def test_what_no_program_of_ours_said_is_shown_too(visit: Any, files: dict[str, Path]) -> None:
+def test_an_error_page_of_a_proxy_is_shown_too(visit: Any, files: dict[str, Path]) -> None:
     page = visit()
     page.route("**/predict_image**", lambda route: route.fulfill(status=413, body="<html>proxy</html>"))
-    send(page, files["red.png"])
+    upload(page, files["red.png"])
     page.locator(".failure").wait_for()
     assert page.inner_text(HEADLINE) == "The file is too large"
     assert "status 413" in page.inner_text(".failure")
@@ -99,58 +99,60 @@ def test_what_no_program_of_ours_said_is_shown_too(visit: Any, files: dict[str, 
     ("status", "title"),
     [
         (0, "No connection"),
-        (408, "It took too long to send"),
-        (422, "This file was refused"),
+        (408, "The upload took too long"),
+        (422, "This file was rejected"),
         (500, "No answer"),
-        (504, "It took too long to judge"),
+        (504, "The analysis took too long"),
     ],
 )
-def test_every_failure_has_a_title_its_reason_and_another_try(
-    visit: Any, files: dict[str, Path], expected: list[str], status: int, title: str
+def test_every_failure_has_a_title_a_reason_and_a_retry_button(
+    visit: Any, files: dict[str, Path], expected_messages: list[str], status: int, title: str
 ) -> None:
-    expected.append(f"{FAILED}the server responded with a status of {status}" if status else f"{FAILED}net::ERR_CONN")
+    expected_messages.append(
+        f"{FAILED}the server responded with a status of {status}" if status else f"{FAILED}net::ERR_CONN"
+    )
     page = visit()
-    said = {"error": {"code": "c", "message": "the reason of `c`", "hint": "do this next"}}
+    body = {"error": {"code": "c", "message": "the reason of `c`", "hint": "do this next"}}
 
     def fail(route: Any) -> None:
         if status:
-            route.fulfill(status=status, json=said, headers={"X-Request-ID": "r-17"})
+            route.fulfill(status=status, json=body, headers={"X-Request-ID": "r-17"})
         else:
             route.abort("connectionreset")
 
     page.route("**/predict_image**", fail)
-    send(page, files["red.png"])
+    upload(page, files["red.png"])
     page.locator(".failure").wait_for()
     assert page.inner_text(HEADLINE) == title
-    told = page.inner_text(".failure")
+    text = page.inner_text(".failure")
     for words in ("The reason of c", "Do this next", "r-17") if status else ("was lost", "you are online"):
-        assert words in told
+        assert words in text
     page.unroute("**/predict_image**")
     page.get_by_role("button", name="Try again").click()
     page.locator(".verdict.fake").wait_for()
 
 
-def test_a_starting_service_is_asked_again_and_given_up_in_the_end(
-    visit: Any, files: dict[str, Path], expected: list[str]
+def test_a_starting_service_is_retried_a_limited_number_of_times(
+    visit: Any, files: dict[str, Path], expected_messages: list[str]
 ) -> None:
-    expected.append(f"{FAILED}the server responded with a status of 503")
+    expected_messages.append(f"{FAILED}the server responded with a status of 503")
     page = visit()
-    asked = []
+    requests = []
 
     def answer(route: Any) -> None:
-        asked.append(route)
-        said = {"error": {"code": "not_ready", "message": "no worker is ready yet", "hint": "ask again"}}
-        route.fulfill(status=503, json=said, headers={"Retry-After": "1"})
+        requests.append(route)
+        body = {"error": {"code": "not_ready", "message": "no worker is ready yet", "hint": "retry later"}}
+        route.fulfill(status=503, json=body, headers={"Retry-After": "1"})
 
     page.route("**/predict_image**", answer)
-    send(page, files["red.png"])
-    page.get_by_text("The service is starting. Asking again in 1 s").wait_for()
+    upload(page, files["red.png"])
+    page.get_by_text("The service is starting. Retrying in 1 s").wait_for()
     page.locator(".failure").wait_for(timeout=60_000)
     assert page.inner_text(HEADLINE) == "The service is not ready"
-    assert len(asked) > 1
+    assert len(requests) > 1
 
 
-def test_an_access_key_is_asked_for_and_sent(visit: Any, files: dict[str, Path]) -> None:
+def test_the_access_key_is_requested_and_used(visit: Any, files: dict[str, Path]) -> None:
     page = visit()
     keys = []
 
@@ -159,25 +161,25 @@ def test_an_access_key_is_asked_for_and_sent(visit: Any, files: dict[str, Path])
         route.fulfill(status=401, body="{}") if keys[-1] != "Bearer open sesame" else route.continue_()
 
     page.route("**/predict_image**", answer)
-    send(page, files["red.png"])
+    upload(page, files["red.png"])
     page.get_by_role("textbox", name="Access key").fill("open sesame")
     page.keyboard.press("Enter")
     page.locator(".verdict.fake").wait_for()
     assert keys == [None, "Bearer open sesame"]
 
 
-def test_work_is_cancelled_and_asked_for_again(visit: Any, files: dict[str, Path]) -> None:
+def test_a_file_is_cancelled_and_analysed_again(visit: Any, files: dict[str, Path]) -> None:
     page = visit()
-    held: list[Any] = []
-    page.route("**/predict_image**", lambda route: held.append(route))
-    send(page, files["red.png"], files["blue.png"])
+    pending: list[Any] = []
+    page.route("**/predict_image**", lambda route: pending.append(route))
+    upload(page, files["red.png"], files["blue.png"])
     page.get_by_role("button", name="Cancel").wait_for()
-    wait_for(page, held, 1)
+    wait_for(page, pending, 1)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("heading", name="Cancelled").wait_for()
-    wait_for(page, held, 2)
-    held[1].continue_()
+    wait_for(page, pending, 2)
+    pending[1].continue_()
     page.unroute("**/predict_image**")
-    page.locator(".file.real").wait_for()  # the next in the list had its turn
-    page.get_by_role("button", name="Ask again").click()
+    page.locator(".file.real").wait_for()  # the next file in the list is processed
+    page.get_by_role("button", name="Analyse again").click()
     page.locator(".verdict.fake").wait_for()

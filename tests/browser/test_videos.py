@@ -10,25 +10,25 @@ SEEKED = "(t) => Math.abs(document.querySelector('video').currentTime - t) < 0.1
 
 @pytest.fixture
 def page(visit: Any, files: dict[str, Path]) -> Any:
-    """A page with an answered clip."""
+    """A page with the answer for a clip."""
     page = visit()
-    with page.expect_response("**/predict_video**") as asked:
+    with page.expect_response("**/predict_video**") as response:
         page.set_input_files("#file", str(files["clip.webm"]))
     page.wait_for_selector(".timeline")
     page.wait_for_function("() => document.querySelector('video').readyState >= 2")
-    page.answer = asked.value.json()
+    page.answer = response.value.json()
     return page
 
 
-def test_a_clip_is_answered_with_its_timeline_lanes_and_best_frames(page: Any) -> None:
+def test_a_clip_is_shown_with_timeline_tracks_and_best_frames(page: Any) -> None:
     assert page.inner_text("#answer h2") == "1 of 2 faces looks manipulated"
     assert page.locator(".plot .dot").count() == len(page.answer["timeline"])
-    lanes = page.locator(".lane .strip")
-    assert [lane.get_attribute("aria-label").split(",")[0] for lane in lanes.all()] == [
+    rows = page.locator(".track-row .strip")
+    assert [row.get_attribute("aria-label").split(",")[0] for row in rows.all()] == [
         "Face 1: no trace found",
         "Face 2: looks fake",
     ]
-    assert page.locator(".best li").count() == len(page.answer["best_frames"]) > 0
+    assert page.locator(".best-frames li").count() == len(page.answer["best_frames"]) > 0
     assert page.locator(".faces li").count() == 2
 
 
@@ -41,8 +41,8 @@ def test_a_click_on_the_timeline_seeks(page: Any) -> None:
     assert "score" in page.inner_text(".readout")
 
 
-def test_arrow_keys_go_from_judged_moment_to_judged_moment(page: Any) -> None:
-    times = [moment["t_s"] for moment in page.answer["timeline"]]
+def test_arrow_keys_step_through_the_scored_frames(page: Any) -> None:
+    times = [frame["t_s"] for frame in page.answer["timeline"]]
     plot = page.get_by_role("slider", name="Moment of the video")
     plot.press("Home")
     page.wait_for_function(SEEKED, arg=times[0])
@@ -56,8 +56,8 @@ def test_arrow_keys_go_from_judged_moment_to_judged_moment(page: Any) -> None:
     page.wait_for_function(SEEKED, arg=times[-2])
 
 
-def test_the_table_says_the_same_and_seeks(page: Any) -> None:
-    page.get_by_text("The same as a table").click()
+def test_the_table_has_the_scores_and_seeks(page: Any) -> None:
+    page.get_by_text("Show as a table").click()
     rows = page.locator(".as-table tbody tr")
     assert rows.count() == len(page.answer["timeline"])
     assert "no trace found" in rows.first.inner_text()
@@ -67,11 +67,11 @@ def test_the_table_says_the_same_and_seeks(page: Any) -> None:
 
 def test_best_frames_seek(page: Any) -> None:
     page.locator(".plot").press("Home")
-    page.locator(".best button").first.click()
+    page.locator(".best-frames button").first.click()
     page.wait_for_function(SEEKED, arg=page.answer["best_frames"][0]["t_s"])
 
 
-def test_a_clip_that_the_browser_cannot_play_is_answered_all_the_same(visit: Any, clip: Path) -> None:
+def test_a_clip_that_the_browser_cannot_play_has_a_complete_answer(visit: Any, clip: Path) -> None:
     page = visit()
     page.set_input_files("#file", str(clip))  # MPEG-4 part 2
     page.get_by_text("Your browser cannot play this format").wait_for()

@@ -1,73 +1,72 @@
-"""Whole pictures go the road that serving goes."""
+"""Which pictures are corrupted, and how their crops become scores."""
 
-import subprocess
-import sys
+from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from deepfake_detector.datasets.archive import Archive, pack
-from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
-from deepfake_detector.evaluation import corruption_evaluation as walking
-from deepfake_detector.evaluation.corruption_evaluation import Road, jpeg_quality, walk
-from deepfake_detector.media.corruptions import jpeg
-from deepfake_detector.media.face_alignment import cut
-from deepfake_detector.media.face_detector import FaceDetector
-from deepfake_detector.media.image import encode_jpeg, encode_png
-
-ROAD = Road(side_px=64, min_face_px=64, crop_scale=0.6, seed=1)
-NAMES = ("clean", "JPEG 50", "margin 0.9")
+from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.evaluation.corruption_evaluation import (
+    conditions_per_picture,
+    sample_pictures,
+    scorable_pictures,
+    score_grid,
+)
+from deepfake_detector.evaluation.corruption_grid import CONDITIONS
+from deepfake_detector.evaluation.grid_crops import CorruptedCrops
 
 
-@pytest.fixture(scope="module")
-def walked(portrait, tmp_path_factory) -> dict:
-    pictures = {"real_vs_fake/real-vs-fake/test/fake/a.jpg": draw_sample(3, "test", "real", 0)}
-    pair = np.concatenate([portrait, portrait[:, ::-1]], axis=1)
-    pictures["real_vs_fake/real-vs-fake/test/real/pair.png"] = encode_png(np.ascontiguousarray(pair))
-    pictures["real_vs_fake/real-vs-fake/test/real/wall.png"] = encode_png(np.full((200, 200, 3), 90, np.uint8))
-    pictures["real_vs_fake/real-vs-fake/test/real/cut.jpg"] = draw_sample(3, "test", "real", 0)[:3000]
-    path = tmp_path_factory.mktemp("walk") / "some.zip"
-    pack(path, pictures.items())
-    with Archive(path, 2**30) as archive:
-        entries = archive.entries
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(walking, "in_order", map)  # worker processes take seconds to start
-        found = list(walk(path, 2**30, ROAD, [(entry, NAMES) for entry in entries]))
-    return {each.entry.path.rsplit("/", 1)[1]: each for each in found}
+@pytest.fixture
+def pictures() -> pd.DataFrame:
+    rows = [(f"{s}/{i:02d}", "test", i % 2, f"g{i}", s) for s in ("a", "b") for i in range(20)]
+    return pd.DataFrame(rows, columns=["path", "split", "label", "group", "source"])
 
 
-def test_crops_are_those_that_serving_cuts(walked, portrait) -> None:
-    face = FaceDetector().find(portrait)[0]
-    assert np.array_equal(walked["a.jpg"].crops["clean"][0], cut(portrait, face, 64, 64, 0.6).pixels)
-    assert np.array_equal(walked["a.jpg"].crops["margin 0.9"][0], cut(portrait, face, 64, 64, 0.54).pixels)
-    assert walked["a.jpg"].face_px == face.side_px
+def test_the_sample_is_balanced_per_source_and_class(pictures: pd.DataFrame) -> None:
+    sampled = pictures[pictures["path"].isin(sample_pictures(pictures, 8, seed=1))]
+    assert sampled.groupby(["source", "label"]).size().to_dict() == {
+        ("a", 0): 4, ("a", 1): 4, ("b", 0): 4, ("b", 1): 4,
+    }  # fmt: skip
 
 
-def test_faces_are_found_anew_in_a_degraded_picture(walked, portrait) -> None:
-    saved = jpeg(portrait, 50)
-    face = FaceDetector().find(saved)[0]
-    assert np.array_equal(walked["a.jpg"].crops["JPEG 50"][0], cut(saved, face, 64, 64, 0.6).pixels)
+def test_the_sample_depends_on_the_seed_but_not_on_the_order(pictures: pd.DataFrame) -> None:
+    first = sample_pictures(pictures, 8, seed=1)
+    assert first == sample_pictures(pictures.iloc[::-1], 8, seed=1)
+    assert first != sample_pictures(pictures, 8, seed=2)
 
 
-def test_every_face_of_a_picture_is_judged(walked) -> None:
-    assert walked["pair.png"].crops["clean"].shape == (2, 64, 64, 3)
-    assert walked["pair.png"].jpeg_quality == 0
+def test_zero_or_a_large_number_takes_all(pictures: pd.DataFrame) -> None:
+    assert sample_pictures(pictures, 0, 1) == sample_pictures(pictures, 1000, 1) == frozenset(pictures["path"])
 
 
-@pytest.mark.parametrize("name", ["wall.png", "cut.jpg"])
-def test_what_cannot_be_judged_has_no_crops_and_stops_nothing(walked, name: str) -> None:
-    assert {crops.shape for crops in walked[name].crops.values()} == {(0, 64, 64, 3)}
-    assert set(walked[name].crops) == set(NAMES)
-    assert walked[name].face_px == 0.0
+def test_deliberately_excluded_pictures_are_not_scored(pictures: pd.DataFrame) -> None:
+    code = ["", "faceless", "unusable_face", "unreadable", "listed", "duplicate"] + [""] * 34
+    index = pd.DataFrame({"path": pictures["path"], "code": code})
+    pictures.loc[39, "split"] = "train"
+    scorable = set(scorable_pictures(pictures, index)["path"])
+    assert set(pictures["path"]) - scorable == {"a/04", "a/05", "b/19"}
 
 
-@pytest.mark.parametrize("quality", [30, 50, 75, 90, 95])
-def test_the_quality_that_a_file_was_saved_with_is_read_from_it(portrait, quality: int) -> None:
-    assert abs(jpeg_quality(encode_jpeg(portrait, quality)) - quality) <= 1
+def test_all_pictures_are_scored_clean_and_the_sample_under_all_conditions(pictures: pd.DataFrame) -> None:
+    conditions = dict(conditions_per_picture(pictures, frozenset({"a/03"})))
+    assert len(conditions) == 40
+    entry = Entry("a/03", "test", 1, "g3", "a")
+    assert conditions[entry] == tuple(CONDITIONS)
+    assert {names for other, names in conditions.items() if other != entry} == {("clean",)}
 
 
-def test_worker_processes_stay_light() -> None:
-    """They import this module; TensorFlow alone would take each of them ten seconds and 700 MB."""
-    heavy = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "mlflow", "matplotlib")
-    code = f"import sys, pipelines.walk; print(*(n for n in {heavy!r} if n in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+def test_a_picture_has_the_score_of_its_highest_face_or_none() -> None:
+    def crops(path: str, greys: list[int]) -> CorruptedCrops:
+        stack = np.array(greys, np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+        return CorruptedCrops(Entry(path, "test", 0, "", "s"), {"JPEG 50": stack, "clean": stack[:1]}, 100.0, 75)
+
+    pictures = [crops(f"{i}", greys) for i, greys in enumerate([[51, 204, 102], [], [255]] * 4)]  # several batches
+    scores, properties = score_grid(pictures, lambda pixels: pixels.mean(axis=(1, 2, 3)) / 255)
+    p_fake = scores.set_index(["condition", "path"])["p_fake"]
+    assert p_fake["JPEG 50", "0"] == 0.8
+    assert p_fake["clean", "0"] == 0.2
+    assert np.isnan(p_fake["clean", "1"])
+    assert p_fake["clean", "11"] == 1.0
+    assert scores["condition"].tolist() == ["clean"] * 12 + ["JPEG 50"] * 12
+    assert properties.loc[0].to_dict() == {"path": "0", "face_px": 100.0, "jpeg_quality": 75}

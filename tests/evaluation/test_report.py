@@ -1,4 +1,4 @@
-"""The page says what was found, stands alone, and works where things are missing."""
+"""The HTML report holds the results, needs no other file, and copes with missing parts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detector.evaluation.report import verdict, write_page
+from deepfake_detector.evaluation.report import summary_sentences, write_html_report
+from deepfake_detector.evaluation.results import EvaluationResults
 from deepfake_detector.evaluation.robustness import draw_robustness
-from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.model.bundle import Bundle, Contract
+from tests.evaluation.known_case import Case
 
 VOID = {"meta", "img", "br", "link"}
 
 
 class Reader(HTMLParser):
-    """Collects what a page holds; raises when tags are not closed in order."""
+    """Collects the tags and text of a page; fails when tags are not closed in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.feed(file.read_text(encoding="utf-8"))
+        assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -37,74 +41,71 @@ class Reader(HTMLParser):
         self.text += data
 
 
+def write(folder: Path, contract: Contract, results: EvaluationResults) -> Path:
+    return write_html_report(folder, Bundle(folder, contract, "ab" * 32), results)
+
+
 @pytest.fixture(scope="module")
-def page(case, tmp_path_factory) -> tuple[Path, Reader]:
+def page(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reader]:
     folder = tmp_path_factory.mktemp("page")
-    draw_robustness(folder / "robustness.png", case.found.grid)
-    file = write_page(folder, Bundle(folder, case.contract, "ab" * 32), case.found)
-    return file, read(file)
+    draw_robustness(folder / "robustness.png", case.results.grid)
+    file = write(folder, case.contract, case.results)
+    return file, Reader(file)
 
 
-def read(file: Path) -> Reader:
-    reader = Reader()
-    reader.feed(file.read_text(encoding="utf-8"))
-    assert reader.open == []
-    return reader
-
-
-def test_it_stands_alone(page) -> None:
+def test_the_page_needs_no_other_file(page: tuple[Path, Reader]) -> None:
     file, reader = page
     text = file.read_text(encoding="utf-8")
     assert "://" not in text
     assert re.findall(r"(?:src|href)=.//", text) == []
     assert "url(" not in text
-    assert all(tag not in ("script", "link", "iframe") for tag, _ in reader.seen)
-    sources = [attributes["src"] for tag, attributes in reader.seen if tag == "img"]
-    assert len(sources) == 1  # the one figure that was drawn
-    assert sources[0].startswith("data:image/png;base64,")
-    assert all(attributes.get("alt") for tag, attributes in reader.seen if tag == "img")
+    assert all(tag not in ("script", "link", "iframe") for tag, _ in reader.tags)
+    images = [attributes for tag, attributes in reader.tags if tag == "img"]
+    assert len(images) == 1  # the one figure that was drawn
+    assert (images[0]["src"] or "").startswith("data:image/png;base64,")
+    assert images[0].get("alt")
 
 
-def test_it_says_what_was_found(case, page) -> None:
+def test_the_page_holds_the_results(case: Case, page: tuple[Path, Reader]) -> None:
     text = " ".join(page[1].text.split())
-    assert f"{case.found.test.accuracy.value:.3f}" in text
+    assert f"{case.results.test.accuracy.value:.3f}" in text
     assert "JPEG 30" in text
-    assert "alarm" in text
+    assert "failed" in text
     assert "for research only" in text
-    assert "tiny: says little" in text
-    for sentence in verdict(case.found):
+    assert "(small sample)" in text
+    for sentence in summary_sentences(case.results):
         assert sentence.replace("`", "") in text
 
 
-def test_links_inside_lead_somewhere(page) -> None:
-    places = {attributes.get("id") for _, attributes in page[1].seen}
-    links = [attributes["href"] for tag, attributes in page[1].seen if tag == "a"]
+def test_links_inside_the_page_have_targets(page: tuple[Path, Reader]) -> None:
+    ids = {attributes.get("id") for _, attributes in page[1].tags}
+    links = [attributes["href"] for tag, attributes in page[1].tags if tag == "a"]
     assert links
-    assert all(link is not None and link[1:] in places for link in links)
+    assert all(link is not None and link[1:] in ids for link in links)
 
 
-def test_a_network_without_a_heatmap_says_so(case, tmp_path) -> None:
-    found = replace(case.found, explanation=None, terms={}, probes=())
-    reader = read(write_page(tmp_path, Bundle(tmp_path, case.contract, "ab" * 32), found))
-    assert "draws no map" in reader.text
+def test_a_network_without_a_heatmap_says_so(case: Case, tmp_path: Path) -> None:
+    results = replace(case.results, faithfulness=None, terms={}, probes=())
+    reader = Reader(write(tmp_path, case.contract, results))
+    assert "has no heatmap" in reader.text
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_names_from_outside_cannot_become_markup(case, tmp_path) -> None:
-    found = replace(case.found, terms={"swaps": "<script>alert(1)</script>"})
-    reader = read(write_page(tmp_path, Bundle(tmp_path, case.contract, "ab" * 32), found))
-    assert all(tag != "script" for tag, _ in reader.seen)
+def test_names_from_outside_cannot_become_markup(case: Case, tmp_path: Path) -> None:
+    results = replace(case.results, terms={"swaps": "<script>alert(1)</script>"})
+    reader = Reader(write(tmp_path, case.contract, results))
+    assert all(tag != "script" for tag, _ in reader.tags)
 
 
-def test_words_follow_the_numbers(case) -> None:
-    told = " ".join(verdict(case.found))
-    assert "does not stand up to wear" in told
-    assert "at its worst (JPEG 30)" in told
-    assert "saved again" in told
-    assert "goals are missed" in told
-    kept = [outcome for outcome in case.found.grid.outcomes if outcome.condition != "JPEG 30"]
-    sound = replace(case.found, probes=(), goals=(), grid=replace(case.found.grid, outcomes=tuple(kept)))
-    told = " ".join(verdict(sound))
-    assert "no alarm" in told
-    assert "All 0 goals are met" in told
-    assert "It stands up to wear" in told
+def test_the_summary_follows_the_numbers(case: Case) -> None:
+    summary = " ".join(summary_sentences(case.results))
+    assert "It is not robust to corruption" in summary
+    assert "under the worst corruption (JPEG 30)" in summary
+    assert "failed: recompression" in summary
+    assert "targets are missed" in summary
+    kept = tuple(each for each in case.results.grid.conditions if each.condition != "JPEG 30")
+    good = replace(case.results, probes=(), targets=(), grid=replace(case.results.grid, conditions=kept))
+    summary = " ".join(summary_sentences(good))
+    assert "0 of 0 honesty probes passed." in summary
+    assert "All 0 targets are met" in summary
+    assert "It is robust to corruption" in summary

@@ -1,10 +1,13 @@
-"""The line in the card leads to the same settings, read by DVC as DVC reads it."""
+"""The commands in the card lead to the same settings, as DVC itself reads them."""
+
+from __future__ import annotations
 
 import shlex
 import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from dvc.utils.hydra import apply_overrides
@@ -12,7 +15,7 @@ from dvc.utils.hydra import apply_overrides
 from deepfake_detector.config import Settings, Source, read_settings
 from deepfake_detector.datasets.sources import fetch
 from deepfake_detector.errors import ArchiveRejected
-from deepfake_detector.evaluation.reproduce import exp_run
+from deepfake_detector.evaluation.reproduce import reproduction_commands
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SOURCES = (
@@ -21,9 +24,9 @@ SOURCES = (
 )
 
 
-def followed(line: str, folder: Path) -> Settings:
-    """The settings of a checkout in which that line was typed."""
-    words = shlex.split(line.replace("\\\n", " "))
+def settings_after(command: str, folder: Path) -> Settings:
+    """The settings of a checkout in which the command was run."""
+    words = shlex.split(command.replace("\\\n", " "))
     assert words[:3] == ["dvc", "exp", "run"]
     assert set(words[3::2]) == {"-S"}
     shutil.copy(PARAMS, folder / "params.yaml")
@@ -31,49 +34,54 @@ def followed(line: str, folder: Path) -> Settings:
     return read_settings(folder / "params.yaml")
 
 
-def test_the_line_leads_to_the_same_settings(tmp_path) -> None:
+def test_the_command_leads_to_the_same_settings(tmp_path: Path) -> None:
     settings = read_settings(PARAMS)
-    wanted = replace(
+    trained = replace(
         settings,
         download=replace(settings.download, sources=SOURCES),
         prepare=replace(settings.prepare, crop_scale=0.75, drop_duplicates=True),
-        train=replace(settings.train, epochs=40, augment="traffic", blend=0.25, weight_decay=1e-05),
+        train=replace(settings.train, epochs=40, augment="corruptions", self_blend=0.25, weight_decay=1e-05),
     )
-    found = followed(exp_run(wanted, {}), tmp_path)
-    assert found.train == wanted.train
-    assert found.prepare == wanted.prepare
-    places = ("real and fake.zip", "swaps.zip")
+    found = settings_after(reproduction_commands(trained, {}), tmp_path)
+    assert found.train == trained.train
+    assert found.prepare == trained.prepare
+    names = ("real and fake.zip", "swaps.zip")
     assert found.download.sources == tuple(
-        replace(source, terms="", place=place) for source, place in zip(SOURCES, places, strict=True)
+        replace(source, terms="", location=name) for source, name in zip(SOURCES, names, strict=True)
     )
 
 
-@pytest.mark.parametrize(("commit", "told"), [("ab" * 20, ["git checkout " + "ab" * 20]), ("not a git checkout", [])])
-def test_it_begins_in_the_code_of_the_training_where_that_is_known(commit: str, told: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("commit", "first_lines"), [("ab" * 20, ["git checkout " + "ab" * 20]), ("not a git checkout", [])]
+)
+def test_it_starts_with_a_checkout_of_the_training_code_if_known(commit: str, first_lines: list[str]) -> None:
     settings = read_settings(PARAMS)
-    lines = exp_run(settings, {}, commit).splitlines()
-    assert "\n".join(lines[len(told) :]) == exp_run(settings, {})
-    assert lines[: len(told)] == told
+    lines = reproduction_commands(settings, {}, commit).splitlines()
+    assert "\n".join(lines[len(first_lines) :]) == reproduction_commands(settings, {})
+    assert lines[: len(first_lines)] == first_lines
 
 
 @pytest.mark.parametrize("kind", ["archive", "labelled"])
-def test_the_zip_that_was_trained_on_is_taken_and_no_other(tmp_path, monkeypatch, kind: str) -> None:
-    """No zip is served as it lies there: it is packed anew, so its digest and that of the data differ."""
+def test_only_the_zip_that_was_trained_on_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["archive", "labelled"]
+) -> None:
+    """`download` packs every zip anew, so its digest and that of the data differ."""
     monkeypatch.chdir(tmp_path)
-    write_zip(kind, "as it was")
+    write_source(kind, "original")
     settings = read_settings(PARAMS)
     source = Source("mine", kind, "swap", str(tmp_path / "mine.zip"))
     settings = replace(settings, download=replace(settings.download, sources=(source,)))
-    trained_on = fetch(source, settings.download, tmp_path / "trained.zip")
-    download = followed(exp_run(settings, {"mine": trained_on.sha256}), tmp_path).download
-    assert download.sources[0].sha256 == trained_on.sha256
-    assert fetch(download.sources[0], download, tmp_path / "again.zip") == trained_on
-    write_zip(kind, "changed")
+    packed = fetch(source, settings.download, tmp_path / "trained.zip")
+    download = settings_after(reproduction_commands(settings, {"mine": packed.sha256}), tmp_path).download
+    assert download.sources[0].sha256 == packed.sha256
+    assert fetch(download.sources[0], download, tmp_path / "again.zip") == packed
+    write_source(kind, "changed")
     with pytest.raises(ArchiveRejected, match=r"mine\.zip has SHA-256"):
         fetch(download.sources[0], download, tmp_path / "other.zip")
 
 
-def write_zip(kind: str, content: str) -> None:
+def write_source(kind: str, content: str) -> None:
+    """mine.zip in the current folder, with one picture per split and class."""
     rows = [(f"{split}/{label}/1.jpg", label) for split in ("train", "valid", "test") for label in ("real", "fake")]
     with zipfile.ZipFile("mine.zip", "w") as file:
         for path, _ in rows:

@@ -1,4 +1,4 @@
-"""A signer of Content Credentials with a certificate of its own, and pictures signed by it."""
+"""A signer of Content Credentials with its own certificate authority, and a picture signed by it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ AI = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs files; `authority` is the PEM of who vouches for it."""
+    """Signs files; `authority` is the PEM of the authority that issued its certificate."""
 
     authority: bytes
-    sign: Callable[[bytes, str, str], bytes]  # file, media type, source of its first action
+    sign: Callable[[bytes, str, str], bytes]  # file, media type, source of its first action -> signed file
 
 
 def certify(name: str, by: Certified | None = None) -> Certified:
@@ -50,7 +50,7 @@ def certify(name: str, by: Certified | None = None) -> Certified:
 
 @pytest.fixture(scope="session")
 def signer() -> Signer:
-    """ "Test Camera Ltd", vouched for by nobody but "Test Authority"."""
+    """A signer called "Test Camera Ltd", with a certificate of "Test Authority"."""
     import c2pa
 
     authority = certify("Test Authority")
@@ -75,12 +75,12 @@ def signer() -> Signer:
 
 @pytest.fixture(scope="session")
 def ai_made(signer: Signer, red_portrait: NDArray[np.uint8]) -> bytes:
-    """A signed JPEG that says itself that AI made it."""
+    """A signed JPEG whose manifest names AI as its source."""
     return signer.sign(encode_jpeg(red_portrait), "image/jpeg", AI)
 
 
 @pytest.fixture
 def trusting(signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signer is on the list of trusted ones."""
+    """Trust the signer's authority."""
     (tmp_path / "trusted.pem").write_bytes(signer.authority)
     monkeypatch.setenv("DEEPFAKE_C2PA_TRUST", str(tmp_path / "trusted.pem"))

@@ -4,16 +4,19 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.inference.content_credentials import _made_by_ai, read_credentials
+from deepfake_detector.inference.content_credentials import _is_made_by_ai, read_credentials
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.media.image import encode_jpeg, encode_png
 from deepfake_detector.model.bundle import Bundle
+
+if TYPE_CHECKING:
+    from tests.inference.conftest import Signer
 
 CAMERA = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
 AI = "compositeWithTrainedAlgorithmicMedia"
@@ -22,46 +25,48 @@ AI = "compositeWithTrainedAlgorithmicMedia"
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
-        raise AssertionError("Content Credentials are checked offline")
+        raise AssertionError("Content Credentials are verified without network")
 
     monkeypatch.setattr(socket.socket, "connect", never)
 
 
-def test_absence_means_nothing_and_says_so(red_portrait: NDArray[np.uint8]) -> None:
+def test_a_file_without_credentials_says_that_this_means_nothing(red_portrait: NDArray[np.uint8]) -> None:
     found = read_credentials(encode_png(red_portrait))
     assert (found.state, found.generator, found.made_by_ai, found.signer) == ("absent", None, None, None)
     assert "means nothing" in found.note
 
 
-def test_an_unknown_signer_is_untrusted_and_what_the_file_says_is_told(ai_made: bytes) -> None:
+def test_an_unknown_signer_is_untrusted_and_its_claims_are_reported(ai_made: bytes) -> None:
     found = read_credentials(ai_made)
     assert (found.state, found.generator, found.made_by_ai) == ("untrusted", "Test Painter 1.0", True)
     assert found.signer == "Test Camera Ltd"
     assert "no list of trusted signers names Test Camera Ltd; it says itself that AI made it" in found.note
 
 
-def test_a_signer_on_the_list_is_valid(ai_made: bytes, trusting: None) -> None:
+def test_a_signer_of_a_trusted_authority_is_valid(ai_made: bytes, trusting: None) -> None:
     found = read_credentials(ai_made)
     assert (found.state, found.signer) == ("valid", "Test Camera Ltd")
 
 
-def test_a_camera_says_that_no_ai_made_it(signer: Any, red_portrait: NDArray[np.uint8]) -> None:
+def test_a_camera_is_no_ai_source(signer: Signer, red_portrait: NDArray[np.uint8]) -> None:
     assert read_credentials(signer.sign(encode_png(red_portrait), "image/png", CAMERA)).made_by_ai is False
 
 
-def test_ai_in_any_step_counts_and_silence_is_null() -> None:
-    def step(source: str | None) -> dict[str, Any]:
+def test_ai_in_any_action_counts_and_no_source_is_null() -> None:
+    def manifest(source: str | None) -> dict[str, Any]:
         return {"assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [{"digitalSourceType": source}]}}]}
 
-    assert _made_by_ai({"manifests": {"edit": step(None), "original": step(CAMERA.replace("digitalCapture", AI))}})
-    assert _made_by_ai({"manifests": {"edit": step(None)}}) is None
-    assert _made_by_ai({"manifests": {"edit": {}}}) is None
+    assert _is_made_by_ai(
+        {"manifests": {"edit": manifest(None), "original": manifest(CAMERA.replace("digitalCapture", AI))}}
+    )
+    assert _is_made_by_ai({"manifests": {"edit": manifest(None)}}) is None
+    assert _is_made_by_ai({"manifests": {"edit": {}}}) is None
 
 
-@pytest.mark.parametrize("what", ["picture", "claim", "cut"])
-def test_a_changed_byte_is_invalid_and_its_claims_are_not_repeated(ai_made: bytes, what: str, trusting: None) -> None:
+@pytest.mark.parametrize("what", ["picture", "claim", "truncated"])
+def test_a_changed_file_is_invalid_and_its_claims_are_not_reported(ai_made: bytes, what: str, trusting: None) -> None:
     changed = bytearray(ai_made)
-    if what == "cut":
+    if what == "truncated":
         changed = changed[: ai_made.index(b"Test Painter")]
     else:
         changed[-100 if what == "picture" else ai_made.index(b"Test Painter")] ^= 1
@@ -70,32 +75,32 @@ def test_a_changed_byte_is_invalid_and_its_claims_are_not_repeated(ai_made: byte
     assert "prove nothing" in found.note
 
 
-def test_a_mark_without_a_manifest_is_absence(red_portrait: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_a_marker_without_a_manifest_is_absent(red_portrait: NDArray[np.uint8], tmp_path: Path) -> None:
     assert read_credentials(encode_jpeg(red_portrait) + b"c2pa").state == "absent"
     assert read_credentials(b"c2pa" * 100).state == "absent"
     (tmp_path / "empty").touch()
     assert read_credentials(tmp_path / "empty").state == "absent"
 
 
-def test_answers_carry_them_and_scores_do_not_change(
-    signer: Any, ai_made: bytes, tiny_bundle: Bundle, red_portrait: NDArray[np.uint8], clip: Path, tmp_path: Path
+def test_answers_have_credentials_and_the_same_scores(
+    signer: Signer, ai_made: bytes, tiny_bundle: Bundle, red_portrait: NDArray[np.uint8], clip: Path, tmp_path: Path
 ) -> None:
     detector = Detector(tiny_bundle)
-    signed, plain = detector.image(ai_made), detector.image(encode_jpeg(red_portrait))
+    signed, plain = detector.predict_image(ai_made), detector.predict_image(encode_jpeg(red_portrait))
     assert signed.content_credentials is not None
     assert plain.content_credentials is not None
     assert (signed.content_credentials.state, plain.content_credentials.state) == ("untrusted", "absent")
     assert (signed.p_fake, signed.reasons) == (plain.p_fake, plain.reasons)
     video = tmp_path / "signed.mp4"
     video.write_bytes(signer.sign(clip.read_bytes(), "video/mp4", CAMERA))
-    answer = detector.video(video)
+    answer = detector.predict_video(video)
     assert answer.content_credentials is not None
     assert (answer.content_credentials.state, answer.content_credentials.made_by_ai) == ("untrusted", False)
 
 
-def test_the_library_is_loaded_only_for_files_that_carry_a_manifest(ai_made: bytes, tmp_path: Path) -> None:
+def test_the_library_is_loaded_only_for_files_with_a_manifest(ai_made: bytes, tmp_path: Path) -> None:
     (tmp_path / "signed.jpg").write_bytes(ai_made)
-    (tmp_path / "plain.jpg").write_bytes(b"\xff\xd8\xff and no mark")
+    (tmp_path / "plain.jpg").write_bytes(b"\xff\xd8\xff and no marker")
     code = (
         "import sys; from pathlib import Path\n"
         "from deepfake_detector.inference.content_credentials import read_credentials\n"

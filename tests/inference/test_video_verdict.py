@@ -2,63 +2,71 @@ from __future__ import annotations
 
 import pytest
 
-from deepfake_detector.inference.decision import DRAWN_WARNING
-from deepfake_detector.inference.verdict import ModelNamed, VideoFaceVerdict
-from deepfake_detector.inference.video_verdict import fuse, long_tracks, pooled_score, video_verdict, weight
+from deepfake_detector.inference.decision import DRAWN_SAMPLE_WARNING
+from deepfake_detector.inference.verdict import ModelInfo, VideoFaceVerdict
+from deepfake_detector.inference.video_verdict import (
+    face_weight,
+    fuse_scores,
+    long_tracks,
+    mean_clip_score,
+    select_evidence_frames,
+    video_verdict,
+)
 from deepfake_detector.model.bundle import Thresholds
 
 TIMES_S = [float(t) for t in range(16)]
 
 
-def named(trained_on: str = "photographs") -> ModelNamed:
-    marks = Thresholds(clear=0.3, flag=0.7, strict=0.9)
-    return ModelNamed(sha256="a" * 64, run_id="run", trained_on=trained_on, network="tiny", thresholds=marks)
+def model(trained_on: str = "photographs") -> ModelInfo:
+    thresholds = Thresholds(clear=0.3, flag=0.7, strict=0.9)
+    return ModelInfo(sha256="a" * 64, run_id="run", trained_on=trained_on, network="tiny", thresholds=thresholds)
+
+
+def face(t_s: float, p_fake: float | None, track: int = 0) -> VideoFaceVerdict:
+    return VideoFaceVerdict(
+        box_px=(0, 0, 90, 90),
+        landmarks_px=tuple((0.0, 0.0) for _ in range(5)),
+        score=0.9,
+        p_fake=p_fake,
+        problem="too small" if p_fake is None else None,
+        t_s=t_s,
+        track=track,
+    )
 
 
 def track(number: int, scores: list[float | None], start: int = 0) -> list[VideoFaceVerdict]:
-    points = tuple((0.0, 0.0) for _ in range(5))
-    return [
-        VideoFaceVerdict(
-            box_px=(0, 0, 90, 90),
-            landmarks_px=points,
-            score=0.9,
-            p_fake=p,
-            problem="too small" if p is None else None,
-            t_s=TIMES_S[start + i],
-            track=number,
-        )
-        for i, p in enumerate(scores)
-    ]
+    return [face(TIMES_S[start + i], p_fake, number) for i, p_fake in enumerate(scores)]
 
 
-def test_no_scores_no_score() -> None:
-    assert fuse([], [], 0.0) is None
+def test_no_scores_have_no_fused_score() -> None:
+    assert fuse_scores([], [], 0.0) is None
 
 
-def test_a_track_alone_gets_its_mean() -> None:
+def test_a_single_track_gets_its_mean() -> None:
     scores = [0.2, 0.5, 0.8]
-    assert fuse(scores, [1, 1, 1], pooled_score(track(0, scores))) == pytest.approx(0.5)
-    assert fuse([0.9] * 3, [1, 1, 1], pooled_score(track(0, [0.9] * 3))) == pytest.approx(0.9)
+    assert fuse_scores(scores, [1, 1, 1], mean_clip_score(track(0, [*scores]))) == pytest.approx(0.5)
+    assert fuse_scores([0.9] * 3, [1, 1, 1], mean_clip_score(track(0, [0.9] * 3))) == pytest.approx(0.9)
 
 
-def test_small_faces_count_less() -> None:
-    large, small = track(0, [0.5])[0], track(0, [0.5])[0].model_copy(update={"box_px": (0, 0, 64, 90)})
-    assert (weight(large.model_copy(update={"box_px": (0, 0, 200, 300)})), weight(small)) == (1.0, 0.25)
-    assert 0.25 < weight(large) < 1
+def test_small_faces_weigh_less() -> None:
+    large, small = face(0, 0.5), face(0, 0.5).model_copy(update={"box_px": (0, 0, 64, 90)})
+    assert face_weight(large.model_copy(update={"box_px": (0, 0, 200, 300)})) == 1.0
+    assert face_weight(small) == 0.25
+    assert 0.25 < face_weight(large) < 1
 
 
-def test_few_frames_of_small_faces_do_not_outvote_a_clip() -> None:
-    """As in a real clip of a zooming camera: the far shots alone would score 0.87."""
+def test_few_frames_of_small_faces_do_not_decide_against_the_rest() -> None:
+    """As in a real video of a zooming camera: its distant shots alone would score 0.87."""
     far = [face.model_copy(update={"box_px": (0, 0, 85, 85)}) for face in track(1, [0.87] * 5, start=9)]
     near = [face.model_copy(update={"box_px": (0, 0, 213, 213)}) for face in track(0, [0.15] * 9)]
-    answer = video_verdict(far + near, TIMES_S, 15.5, named())
+    answer = video_verdict(far + near, TIMES_S, 15.5, model())
     assert answer.p_fake is not None
     assert 0.3 < answer.p_fake < 0.7
-    alone = video_verdict([face.model_copy(update={"track": 0}) for face in far], TIMES_S, 15.5, named())
+    alone = video_verdict([face.model_copy(update={"track": 0}) for face in far], TIMES_S, 15.5, model())
     assert alone.p_fake == pytest.approx(0.87)
 
 
-def test_a_track_below_a_quarter_of_the_longest_decides_nothing() -> None:
+def test_a_track_below_a_quarter_of_the_longest_is_not_long() -> None:
     assert long_tracks([16, 3, 4]) == [0, 2]
     assert long_tracks([16, 1]) == [0]
     assert long_tracks([3, 1]) == [0]
@@ -67,55 +75,81 @@ def test_a_track_below_a_quarter_of_the_longest_decides_nothing() -> None:
     assert long_tracks([]) == []
 
 
-def test_a_video_takes_its_most_suspicious_long_track() -> None:
+def test_the_long_track_with_the_highest_score_decides() -> None:
     faces = track(0, [0.1] * 16) + track(1, [0.95] * 8, start=4) + track(2, [0.99], start=2)
-    answer = video_verdict(faces, TIMES_S, 15.5, named())
+    answer = video_verdict(faces, TIMES_S, 15.5, model())
     assert (answer.verdict, answer.evidence) == ("fake", "strong")
     assert answer.p_fake is not None
-    assert 0.7 < answer.p_fake < 0.9  # drawn towards the rest of the clip
+    assert 0.7 < answer.p_fake < 0.9  # pulled towards the rest of the video
     assert [t.long for t in answer.tracks] == [True, True, False]
     assert (answer.tracks[1].start_s, answer.tracks[1].end_s, answer.tracks[1].frames) == (4.0, 11.0, 8)
     assert answer.reasons[0].startswith(
-        "the most suspicious of 2 tracks of faces, judged in 8 of 16 sampled frames (4.0 to 11.0 s), scores 0.7"
+        "the most suspicious of 2 tracked faces, scored in 8 of 16 sampled frames (4.0 to 11.0 s), scores 0.7"
     )
 
 
-def test_the_deciding_track_says_which_kind_of_fake() -> None:
-    def told(faces: list[VideoFaceVerdict], swap: float) -> list[VideoFaceVerdict]:
+def test_a_video_has_the_kind_of_its_deciding_track() -> None:
+    def with_kind(faces: list[VideoFaceVerdict], swap: float) -> list[VideoFaceVerdict]:
         shares = {"synthetic": round(1 - swap, 4), "swap": swap}
         return [face.model_copy(update={"kind_of_fake": shares}) for face in faces]
 
-    faces = told(track(0, [0.1] * 8), 0.1) + told(track(1, [0.95] * 4), 0.9) + told(track(1, [0.95] * 4, 4), 0.7)
-    answer = video_verdict(faces, TIMES_S, 16.0, named())
+    faces = with_kind(track(0, [0.1] * 8), 0.1)
+    faces += with_kind(track(1, [0.95] * 4), 0.9) + with_kind(track(1, [0.95] * 4, 4), 0.7)
+    answer = video_verdict(faces, TIMES_S, 16.0, model())
     assert answer.kind_of_fake == answer.tracks[1].kind_of_fake == {"synthetic": 0.2, "swap": 0.8}
     assert answer.tracks[0].kind_of_fake == {"synthetic": 0.9, "swap": 0.1}
     assert "it looks like a face swap rather than a generated face (0.80)" in answer.reasons
 
 
-def test_the_timeline_has_a_row_for_every_sampled_frame() -> None:
-    answer = video_verdict(track(0, [0.2, 0.9, None]), TIMES_S, 15.5, named())
-    assert [m.t_s for m in answer.timeline] == TIMES_S
-    assert [(m.p_fake, m.faces) for m in answer.timeline[:4]] == [(0.2, 1), (0.9, 1), (None, 1), (None, 0)]
+def test_the_timeline_has_a_point_for_every_sampled_frame() -> None:
+    answer = video_verdict(track(0, [0.2, 0.9, None]), TIMES_S, 15.5, model())
+    assert [point.t_s for point in answer.timeline] == TIMES_S
+    assert [(point.p_fake, point.faces) for point in answer.timeline[:4]] == [(0.2, 1), (0.9, 1), (None, 1), (None, 0)]
 
 
-def test_a_video_without_faces_is_inconclusive_and_says_so() -> None:
-    answer = video_verdict([], TIMES_S, 15.5, named())
+def test_a_video_without_faces_is_inconclusive() -> None:
+    answer = video_verdict([], TIMES_S, 15.5, model())
     assert (answer.verdict, answer.p_fake, answer.evidence, answer.tracks) == ("inconclusive", None, None, ())
-    assert answer.reasons == ("no face was found in 16 sampled frames, and this model judges faces only",)
+    assert answer.reasons == ("no face was found in 16 sampled frames, and this model scores faces only",)
 
 
-def test_a_video_whose_faces_cannot_be_judged_is_inconclusive_and_says_why() -> None:
-    answer = video_verdict(track(0, [None, None]), TIMES_S, 15.5, named())
+def test_a_video_without_scored_faces_is_inconclusive() -> None:
+    answer = video_verdict(track(0, [None, None]), TIMES_S, 15.5, model())
     assert (answer.verdict, answer.p_fake) == ("inconclusive", None)
-    assert answer.reasons == ("2 of 2 faces not judged: too small",)
+    assert answer.reasons == ("2 of 2 faces not scored: too small",)
 
 
-def test_the_drawn_warning_comes_first_in_videos_too() -> None:
-    assert video_verdict([], TIMES_S, 15.5, named("drawn sample")).reasons[0] == DRAWN_WARNING
+def test_the_warning_of_the_drawn_sample_comes_first() -> None:
+    assert video_verdict([], TIMES_S, 15.5, model("drawn sample")).reasons[0] == DRAWN_SAMPLE_WARNING
 
 
-def test_a_clip_of_which_only_the_start_was_sampled_says_so() -> None:
-    answer = video_verdict(track(0, [0.1] * 16), TIMES_S, 900.0, named(), sampled_s=600.0)
-    assert answer.reasons[-1] == "only the first 600 of 900 s were looked at"
+def test_a_partly_sampled_video_says_so() -> None:
+    answer = video_verdict(track(0, [0.1] * 16), TIMES_S, 900.0, model(), sampled_s=600.0)
+    assert answer.reasons[-1] == "only the first 600 of 900 s were analysed"
     assert answer.duration_s == 900.0
-    assert "looked at" not in video_verdict([], TIMES_S, 15.5, named(), sampled_s=15.5).reasons[-1]
+    assert "analysed" not in video_verdict([], TIMES_S, 15.5, model(), sampled_s=15.5).reasons[-1]
+
+
+# Evidence frames
+
+
+def test_evidence_for_a_fake_is_the_highest_scores_of_the_deciding_track() -> None:
+    faces = [face(1, 0.2), face(1, 0.99, track=1), face(5, 0.9), face(9, 0.4), face(13, 0.8), face(15, None)]
+    frames = select_evidence_frames(faces, 0, "fake", 16.0)
+    assert [(frame.face, frame.t_s, frame.p_fake) for frame in frames] == [(2, 5, 0.9), (4, 13, 0.8), (3, 9, 0.4)]
+    assert {frame.track for frame in frames} == {0}
+
+
+def test_evidence_for_a_real_video_is_its_lowest_scores() -> None:
+    faces = [face(1, 0.2), face(5, 0.05), face(9, 0.1)]
+    assert [frame.p_fake for frame in select_evidence_frames(faces, 0, "real", 16.0)] == [0.05, 0.1, 0.2]
+    assert [frame.p_fake for frame in select_evidence_frames(faces, 0, "inconclusive", 16.0)] == [0.2, 0.1, 0.05]
+
+
+def test_neighbouring_frames_count_once_as_evidence() -> None:
+    faces = [face(5.0, 0.9), face(5.1, 0.89), face(8, 0.7)]
+    assert [frame.t_s for frame in select_evidence_frames(faces, 0, "fake", 16.0)] == [5.0, 8.0]
+
+
+def test_without_a_deciding_track_there_is_no_evidence() -> None:
+    assert select_evidence_frames([face(1, None)], None, "inconclusive", 16.0) == ()

@@ -1,4 +1,6 @@
-"""A bundle is whole or refused."""
+"""A bundle is read back as it was sealed; a changed, missing or added file is refused."""
+
+from __future__ import annotations
 
 import shutil
 from pathlib import Path
@@ -27,20 +29,20 @@ def sealed(tmp_path: Path, contract: Contract) -> Path:
     return tmp_path / "b"
 
 
-def test_what_was_sealed_is_read_back(sealed: Path, contract: Contract) -> None:
+def test_a_sealed_bundle_is_read_back(sealed: Path, contract: Contract) -> None:
     bundle = read_bundle(sealed)
     assert bundle.contract == contract
     assert bundle.graph.read_bytes() == b"graph bytes"
     assert len(bundle.sha256) == 64
 
 
-def test_the_same_content_has_the_same_digest_elsewhere(sealed: Path, tmp_path: Path) -> None:
+def test_the_digest_does_not_depend_on_the_folder(sealed: Path, tmp_path: Path) -> None:
     shutil.copytree(sealed, tmp_path / "moved")
     assert read_bundle(tmp_path / "moved").sha256 == read_bundle(sealed).sha256
 
 
 @pytest.mark.parametrize("name", ["detector.onnx", "contract.json", "reference.npz", "card.md"])
-def test_one_changed_byte_is_refused_by_name(sealed: Path, name: str) -> None:
+def test_the_error_names_the_changed_file(sealed: Path, name: str) -> None:
     content = bytearray((sealed / name).read_bytes())
     content[-1] ^= 1
     (sealed / name).write_bytes(content)
@@ -48,7 +50,7 @@ def test_one_changed_byte_is_refused_by_name(sealed: Path, name: str) -> None:
         read_bundle(sealed)
 
 
-def test_a_missing_or_an_added_file_is_refused(sealed: Path) -> None:
+def test_a_missing_or_added_file_is_refused(sealed: Path) -> None:
     (sealed / "extra.py").write_text("x")
     with pytest.raises(BundleCorrupt, match=r"extra\.py"):
         read_bundle(sealed)
@@ -58,12 +60,12 @@ def test_a_missing_or_an_added_file_is_refused(sealed: Path) -> None:
         read_bundle(sealed)
 
 
-def test_no_bundle(tmp_path: Path) -> None:
+def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="no model bundle"):
         read_bundle(tmp_path)
 
 
-def test_a_new_bundle_replaces_the_old_one_whole(sealed: Path, tmp_path: Path, contract: Contract) -> None:
+def test_a_new_bundle_replaces_all_files_of_the_old_one(sealed: Path, tmp_path: Path, contract: Contract) -> None:
     (tmp_path / "graph").write_bytes(b"another graph")
     before = read_bundle(sealed).sha256
     after = write_bundle(sealed, tmp_path / "graph", contract, tmp_path / "reference", "# card").sha256

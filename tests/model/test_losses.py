@@ -1,4 +1,6 @@
-"""Loss, figures and optimizer, each against its definition."""
+"""Loss, metrics and optimizer, each compared with its definition."""
+
+from __future__ import annotations
 
 import os
 
@@ -12,10 +14,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from deepfake_detector.config import Train, read_settings
-from deepfake_detector.model.losses import any_fake, kinds_loss, metrics, optimizer
+from deepfake_detector.model.losses import build_metrics, build_optimizer, fake_logit, kinds_loss
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -25,92 +28,94 @@ def settings() -> Train:
     return replace(read_settings(PARAMS).train, epochs=10, warmup_epochs=2, learning_rate=0.01, weight_decay=0.1)
 
 
-def drawn(n: int, kinds: int, gain: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+def sample(n: int, kinds: int, gain: float = 3.0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     rng = np.random.default_rng(n + kinds)
     classes = rng.integers(0, kinds + 1, n)
     logits = rng.normal(0, gain, (n, kinds)) + gain * (classes[:, None] == 1 + np.arange(kinds)) - gain / 2
     return classes, logits.astype(np.float32)
 
 
-def softmax_with_real(logits: np.ndarray) -> np.ndarray:
+def softmax_with_real(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, 1 + k): real, whose logit is 0, and the kinds."""
-    powers = np.exp(np.concatenate([np.zeros((len(logits), 1)), logits.astype(np.float64)], axis=1))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers: NDArray[np.float64] = np.exp(
+        np.concatenate([np.zeros((len(logits), 1)), logits.astype(np.float64)], axis=1)
+    )
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def test_one_kind_is_binary_cross_entropy() -> None:
-    labels, logits = drawn(200, 1)
+def test_with_one_kind_it_is_binary_cross_entropy() -> None:
+    labels, logits = sample(200, 1)
     p = 1 / (1 + np.exp(-logits[:, 0].astype(np.float64)))
     expected = -np.where(labels == 1, np.log(p), np.log1p(-p))
     found = np.asarray(kinds_loss(labels, logits))
     assert found.shape == (200,)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert found.mean() == pytest.approx(log_loss(labels, p), rel=1e-5)
-    # A network that tells no kinds takes all of them for fakes.
+    # A network with one kind treats every kind as fake.
     np.testing.assert_allclose(np.asarray(kinds_loss(2 * labels, logits)), found)
 
 
-def test_two_kinds_are_softmax_cross_entropy_with_a_real_logit_of_nought() -> None:
-    classes, logits = drawn(300, 2)
+def test_with_two_kinds_it_is_softmax_cross_entropy_with_logit_0_for_real() -> None:
+    classes, logits = sample(300, 2)
     expected = -np.log(softmax_with_real(logits)[np.arange(300), classes])
     np.testing.assert_allclose(np.asarray(kinds_loss(classes, logits)), expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(np.asarray(kinds_loss(classes[:, None], logits)), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kinds", [1, 2])
-def test_half_the_loss_of_a_patchwork_is_of_its_places(kinds: int) -> None:
+def test_the_loss_of_a_mixed_crop_is_half_face_and_half_cells(kinds: int) -> None:
     rng = np.random.default_rng(4)
     classes, logits = rng.integers(0, 3, (20, 3, 3, 1)), rng.normal(0, 2, (20, 3, 3, kinds)).astype(np.float32)
     truth = np.eye(kinds + 1)[np.minimum(classes[..., 0], kinds)]
-    of_places = -np.log((softmax_with_real(logits.reshape(-1, kinds)).reshape(20, 3, 3, -1) * truth).sum(-1))
-    of_face = -(truth.mean((1, 2)) * np.log(softmax_with_real(logits.mean((1, 2))))).sum(-1)
-    expected = (of_face + of_places.mean((1, 2))) / 2
+    cell_loss = -np.log((softmax_with_real(logits.reshape(-1, kinds)).reshape(20, 3, 3, -1) * truth).sum(-1))
+    face_loss = -(truth.mean((1, 2)) * np.log(softmax_with_real(logits.mean((1, 2))))).sum(-1)
+    expected = (face_loss + cell_loss.mean((1, 2))) / 2
     np.testing.assert_allclose(np.asarray(kinds_loss(classes, logits)), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kinds", [1, 2])
-def test_a_face_is_judged_by_the_mean_of_its_places(kinds: int) -> None:
+def test_the_logit_of_a_face_is_the_mean_of_its_cells(kinds: int) -> None:
     rng = np.random.default_rng(5)
     classes, logits = rng.integers(0, kinds + 1, 64), rng.normal(0, 2, (64, 4, 4, kinds)).astype(np.float32)
     faces = logits.mean((1, 2))
     np.testing.assert_allclose(kinds_loss(classes, logits), kinds_loss(classes, faces), rtol=1e-5)
-    np.testing.assert_allclose(any_fake(logits), any_fake(faces), rtol=1e-4, atol=1e-5)
-    # A patchwork counts as fake from half of its places on.
-    for metric, fakes, right in ((metrics()[0], 8, 1.0), (metrics()[0], 7, 0.0)):
-        places = (np.arange(16) < fakes).astype(np.int64).reshape(1, 4, 4, 1)
-        metric.update_state(places, np.full((1, 4, 4, kinds), 3.0, np.float32))
-        assert float(metric.result()) == right
+    np.testing.assert_allclose(fake_logit(logits), fake_logit(faces), rtol=1e-4, atol=1e-5)
+    # A mixed crop counts as fake if half of its cells or more are.
+    for metric, fakes, accuracy in ((build_metrics()[0], 8, 1.0), (build_metrics()[0], 7, 0.0)):
+        cells = (np.arange(16) < fakes).astype(np.int64).reshape(1, 4, 4, 1)
+        metric.update_state(cells, np.full((1, 4, 4, kinds), 3.0, np.float32))
+        assert float(metric.result()) == accuracy
 
 
 @pytest.mark.parametrize("kinds", [1, 2])
-def test_its_gradient_is_the_answer_minus_the_truth(kinds: int) -> None:
-    classes, logits = drawn(50, kinds)
-    at = tf.constant(logits)
+def test_its_gradient_is_the_softmax_minus_the_label(kinds: int) -> None:
+    classes, logits = sample(50, kinds)
+    variable = tf.constant(logits)
     with tf.GradientTape() as tape:
-        tape.watch(at)
-        loss = tf.reduce_sum(kinds_loss(classes, at))
+        tape.watch(variable)
+        loss = tf.reduce_sum(kinds_loss(classes, variable))
     truth = classes[:, None] == 1 + np.arange(kinds)
-    np.testing.assert_allclose(tape.gradient(loss, at), softmax_with_real(logits)[:, 1:] - truth, atol=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, variable), softmax_with_real(logits)[:, 1:] - truth, atol=1e-5)
 
 
-def test_huge_logits_stay_numbers() -> None:
+def test_huge_logits_give_a_finite_loss() -> None:
     loss = np.asarray(kinds_loss(np.array([0, 1, 2]), np.array([[900.0, -900], [-900, 900], [1e4, -1e4]], np.float32)))
     np.testing.assert_allclose(loss, [900, 1800, 2e4])
 
 
-def test_the_probability_of_any_fake_is_what_is_not_real() -> None:
-    _, logits = drawn(100, 2)
-    p_fake = 1 / (1 + np.exp(-np.asarray(any_fake(logits), np.float64)))
+def test_the_fake_probability_is_1_minus_the_softmax_of_real() -> None:
+    _, logits = sample(100, 2)
+    p_fake = 1 / (1 + np.exp(-np.asarray(fake_logit(logits), np.float64)))
     np.testing.assert_allclose(p_fake, 1 - softmax_with_real(logits)[:, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("gain", [0.3, 3.0, 12.0])
 @pytest.mark.parametrize("kinds", [1, 2])
-def test_the_figures_are_those_of_scikit_learn(kinds: int, gain: float) -> None:
-    """However sure a network is: its best epoch is chosen by this AUC."""
-    classes, logits = drawn(1000, kinds, gain)
+def test_the_metrics_equal_those_of_scikit_learn(kinds: int, gain: float) -> None:
+    """Also for a confident network: this AUC selects the best epoch."""
+    classes, logits = sample(1000, kinds, gain)
     score = np.logaddexp.reduce(logits.astype(np.float64), axis=1)
-    accuracy, auc = metrics()
+    accuracy, auc = build_metrics()
     for start in range(0, 1000, 64):  # as batches come
         part = slice(start, start + 64)
         for metric in (accuracy, auc):
@@ -122,30 +127,30 @@ def test_the_figures_are_those_of_scikit_learn(kinds: int, gain: float) -> None:
     assert float(auc.result()) == 1
 
 
-def test_the_rate_rises_and_falls_to_nought(settings: Train) -> None:
-    rate = optimizer(settings, steps=5)._learning_rate
-    course = [float(rate(step)) for step in range(51)]
-    assert course[0] == pytest.approx(0.0001)
-    assert course[10] == pytest.approx(0.01) == max(course)
-    assert all(a < b for a, b in pairwise(course[:11]))
-    assert all(a > b for a, b in pairwise(course[10:]))
-    assert course[30] == pytest.approx(0.005)
-    assert course[50] == pytest.approx(0, abs=1e-9)
-    at_once = optimizer(replace(settings, warmup_epochs=0), steps=5)._learning_rate
+def test_the_learning_rate_warms_up_and_decays_to_0(settings: Train) -> None:
+    rate = build_optimizer(settings, steps=5)._learning_rate
+    rates = [float(rate(step)) for step in range(51)]
+    assert rates[0] == pytest.approx(0.0001)
+    assert rates[10] == pytest.approx(0.01) == max(rates)
+    assert all(a < b for a, b in pairwise(rates[:11]))
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert rates[30] == pytest.approx(0.005)
+    assert rates[50] == pytest.approx(0, abs=1e-9)
+    at_once = build_optimizer(replace(settings, warmup_epochs=0), steps=5)._learning_rate
     assert float(at_once(0)) == pytest.approx(0.01)
 
 
-def test_the_original_has_its_readmes_optimizer(settings: Train) -> None:
-    plain = optimizer(replace(settings, network="original"), steps=5)
+def test_the_original_network_uses_adam(settings: Train) -> None:
+    plain = build_optimizer(replace(settings, network="original"), steps=5)
     assert type(plain) is keras.optimizers.Adam
     assert float(plain.learning_rate) == pytest.approx(0.01)
 
 
-def test_kernels_decay_biases_and_normalisation_do_not(settings: Train) -> None:
+def test_weight_decay_applies_to_kernels_only(settings: Train) -> None:
     layers = [keras.layers.Dense(3), keras.layers.BatchNormalization()]
     model = keras.Sequential([keras.Input((2,)), *layers])
     model.trainable_variables[1].assign([1.0, 2.0, 3.0])  # the bias
-    decoupled = optimizer(replace(settings, warmup_epochs=0), steps=5)
+    decoupled = build_optimizer(replace(settings, warmup_epochs=0), steps=5)
     before = {v.path: np.array(v) for v in model.trainable_variables}
     decoupled.apply([tf.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
     for variable in model.trainable_variables:

@@ -1,4 +1,4 @@
-"""A workspace with a handful of small crops, in which a real training takes seconds."""
+"""A workspace with a few small crops, on which a real training takes seconds."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ LANDMARKS_PX = np.array([(10, 12), (22, 12), (16, 17), (11, 22), (21, 22)], np.f
 
 
 @pytest.fixture
-def trainable(tmp_path, monkeypatch, empty_store) -> Iterator[Callable[..., Workspace]]:
-    """Crops per split and settings -> the workspace, which is the current folder, with all that `train` reads."""
+def make_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
+) -> Iterator[Callable[..., Workspace]]:
+    """Crops per split and settings -> a workspace with all inputs of `train`; it becomes the current folder."""
     import keras  # not above: most stages' tests need no TensorFlow
 
     from deepfake_detector.preparation.shard_writer import write_shards
@@ -41,8 +43,8 @@ def trainable(tmp_path, monkeypatch, empty_store) -> Iterator[Callable[..., Work
         params["tune"] |= tune or {}
         workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
         write_shards(_crops(splits), workspace.shards, SIDE_PX, 10**6, {"": "synthetic"})
-        told = {"sources": [{"name": "faces", "kind": "sample", "sha256": "ab" * 32}]}
-        write_json(workspace.report("download"), told)
+        sources = [{"name": "faces", "kind": "sample", "sha256": "ab" * 32}]
+        write_json(workspace.report("download"), {"sources": sources})
         return workspace
 
     yield make
@@ -50,17 +52,16 @@ def trainable(tmp_path, monkeypatch, empty_store) -> Iterator[Callable[..., Work
 
 
 def _crops(splits: Mapping[str, int]) -> list[Any]:
-    """Noise; every second one is a fake and bears a faint chessboard."""
+    """Noise; every second crop is a fake and has a faint checkerboard."""
     from deepfake_detector.datasets.archive import Entry
-    from deepfake_detector.preparation.crops import Crop
+    from deepfake_detector.preparation.crops import CropResult
 
-    random = np.random.default_rng(0)
-    trace = (np.indices((SIDE_PX, SIDE_PX)).sum(axis=0) % 2 * 40)[..., None]
+    rng = np.random.default_rng(0)
+    pattern = (np.indices((SIDE_PX, SIDE_PX)).sum(axis=0) % 2 * 40)[..., None]
     return [
-        Crop(
+        CropResult(
             Entry(f"{split}/{i}.jpg", split, i % 2),
-            (random.integers(60, 200, (SIDE_PX, SIDE_PX, 3)) + trace * (i % 2)).astype(np.uint8),
-            "",
+            (rng.integers(60, 200, (SIDE_PX, SIDE_PX, 3)) + pattern * (i % 2)).astype(np.uint8),
             landmarks_px=LANDMARKS_PX,
         )
         for split, n in splits.items()

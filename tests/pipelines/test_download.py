@@ -22,15 +22,15 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace()
 
 
-def settle(workspace: Workspace, **source: object) -> None:
+def write_settings(workspace: Workspace, **source: object) -> None:
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     params["download"]["sample"].update(train=4, valid=4, test=4)
     params["download"]["sources"][0].update(source)
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-def test_the_report_is_stable_and_names_no_folder(workspace: Workspace) -> None:
-    settle(workspace)
+def test_the_report_is_reproducible_and_names_no_folder(workspace: Workspace) -> None:
+    write_settings(workspace)
     reports = []
     for _ in range(2):
         assert run_stage(main) == 0
@@ -44,22 +44,22 @@ def test_the_report_is_stable_and_names_no_folder(workspace: Workspace) -> None:
 
 
 def test_a_missing_archive_ends_with_exit_1(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    settle(workspace, kind="archive", place="nowhere.zip")
+    write_settings(workspace, kind="archive", location="missing.zip")
     assert run_stage(main) == 1
-    assert "nowhere.zip" in capsys.readouterr().err
+    assert "missing.zip" in capsys.readouterr().err
     assert not list(workspace.raw.glob("*"))
     assert not workspace.report("download").exists()
 
 
-def test_one_entry_adds_a_labelled_folder(workspace: Workspace) -> None:
+def test_a_second_source_adds_a_labelled_folder(workspace: Workspace) -> None:
     folder = workspace.root / "mine"
     folder.mkdir()
     (folder / "labels.csv").write_text("path,label_str\na.jpg,real\nb.jpg,fake\n", encoding="utf-8")
-    for name in ("a.jpg", "b.jpg", "forgotten.jpg"):
+    for name in ("a.jpg", "b.jpg", "unlabelled.jpg"):
         (folder / name).write_text(name)
-    settle(workspace)
+    write_settings(workspace)
     params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
-    params["download"]["sources"].append({"name": "mine", "kind": "labelled", "place": "mine", "fake_kind": "swap"})
+    params["download"]["sources"].append({"name": "mine", "kind": "labelled", "location": "mine", "fake_kind": "swap"})
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
     assert run_stage(main) == 0
     report = json.loads(workspace.report("download").read_text(encoding="utf-8"))

@@ -1,4 +1,6 @@
-"""The stage `evaluate`: what it says is what the sealed graph answers, to crops and to whole pictures."""
+"""The stage `evaluate`: its report holds what the sealed graph answers, to crops and to whole pictures."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -6,6 +8,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,16 +17,17 @@ import pytest
 import yaml
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.datasets.archive import ROOT, Archive, pack
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
-from deepfake_detector.evaluation import corruption_evaluation, degraded_crops, predictions
+from deepfake_detector.evaluation import corrupted_crops, grid_crops, predictions
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.io import write_json
 from deepfake_detector.model.bundle import read_bundle
+from deepfake_detector.model.export import weights_sha256
 from deepfake_detector.model.network import MAP_LAYER, build_network
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.crops import Cutter
+from deepfake_detector.preparation.crops import FaceCropper
 from deepfake_detector.preparation.shard_writer import write_shards
 from deepfake_detector.preparation.shards import Shards
 from deepfake_detector.validation import manifest as manifests
@@ -31,67 +35,75 @@ from deepfake_detector.validation.manifest import build_manifest, write_manifest
 from pipelines.evaluate import main
 from pipelines.stage import run_stage
 
+pytestmark = pytest.mark.slow
+
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-SIDE = 64
-# Splits, labels and pictures per source; "mine" has no real one to be tested.
-DRAWN = {
+SIDE_PX = 64
+# Pictures per source, split and label; the test split of "mine" has no real ones.
+COUNTS = {
     "faces": {("train", "real"): 4, ("train", "fake"): 4, ("valid", "real"): 8, ("valid", "fake"): 8,
               ("test", "real"): 8, ("test", "fake"): 8},
     "mine": {("test", "fake"): 4},
 }  # fmt: skip
 SOURCES = [
     {"name": "faces", "kind": "sample", "fake_kind": "synthetic", "terms": "drawn by ourselves"},
-    {"name": "mine", "kind": "labelled", "fake_kind": "swap", "place": "mine.zip"},
+    {"name": "mine", "kind": "labelled", "fake_kind": "swap", "location": "mine.zip"},
 ]
 
 
-def fill(workspace: Workspace) -> None:
-    """Archives, manifest and shards, as the stages before leave them; without their worker processes."""
+def write_data(workspace: Workspace) -> None:
+    """Archives, manifest and shards, as the earlier stages write them, but in this process."""
     workspace.raw.mkdir(parents=True)
-    for seed, (source, counts) in enumerate(DRAWN.items()):
+    for seed, (source, counts) in enumerate(COUNTS.items()):
         pictures = {
-            f"{ROOT}/{split}/{label}/{i}.jpg": draw_sample(seed, split, label, i)
+            f"{KAGGLE_ROOT}/{split}/{label}/{i}.jpg": draw_sample(seed, split, label, i)
             for (split, label), count in counts.items()
             for i in range(count)
         }
-        pack(workspace.raw / f"{source}.zip", pictures.items())
+        write_zip(workspace.raw / f"{source}.zip", pictures.items())
     kinds = {source["name"]: source["fake_kind"] for source in SOURCES}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifests, "in_order", map)
+        patch.setattr(manifests, "process_map", map)
         write_manifest(build_manifest(workspace.raw, kinds, 2**30), workspace.manifest)
-    cutter = Cutter(SIDE, 64, read_settings(PARAMS).prepare.crop_scale)
+    cropper = FaceCropper(SIDE_PX, 64, read_settings(PARAMS).prepare.crop_scale)
     with Archive(workspace.raw, 2**30) as archive:
-        crops = [cutter(entry, archive.read(entry)) for entry in archive.entries]
-    write_shards(crops, workspace.shards, SIDE, 10**7, kinds)
+        crops = [cropper(entry, archive.read(entry)) for entry in archive.entries]
+    write_shards(crops, workspace.shards, SIDE_PX, 10**7, kinds)
+
+
+def write_training(workspace: Workspace) -> None:
+    """An untrained network that leans to "fake", so that calibration must shift it, and the report of a training."""
+    keras.utils.set_random_seed(3)
+    workspace.trained.mkdir(parents=True)
+    model = build_network("residual", SIDE_PX, 0.0, kinds=2)
+    kernel, bias = model.get_layer(MAP_LAYER).get_weights()
+    model.get_layer(MAP_LAYER).set_weights([kernel, bias + 1])
+    model.save(workspace.trained / "model.keras")
+    kinds = {"faces": "sample", "mine": "labelled"}
+    trained = {"data_sha256": dict.fromkeys(kinds, "ab" * 32), "source_kinds": kinds, "run_id": "r1",
+               "kinds": ["synthetic", "swap"], "params": {"augment": "shift"}}  # fmt: skip
+    write_json(workspace.report("train"), trained)
+    workspace.figures("train").mkdir(parents=True)
+    history = {"epoch": [1, 2], "accuracy": [0.5, 0.6], "val_accuracy": [0.5, 0.6], "val_auc": [0.5, 0.7]}
+    pd.DataFrame(history).to_csv(workspace.figures("train") / "history.csv", index=False)
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A checkout in which the stage has run once."""
     root = tmp_path_factory.mktemp("evaluate")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setattr(Workspace, "enter", lambda self: self)
-        patch.setattr(corruption_evaluation, "in_order", map)
-        patch.setattr(degraded_crops, "in_order", map)
+        patch.setattr(grid_crops, "process_map", map)  # worker processes take seconds to start
+        patch.setattr(corrupted_crops, "process_map", map)
         workspace = Workspace()
         params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
         params["evaluate"] |= {"bootstrap": 100, "grid_images": 6, "explain_images": 4}
         params["download"]["sources"] = SOURCES
         workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
-        fill(workspace)
-        keras.utils.set_random_seed(3)
-        workspace.trained.mkdir(parents=True)
-        model = build_network("residual", SIDE, 0.0, kinds=2)
-        kernel, bias = model.get_layer(MAP_LAYER).get_weights()
-        model.get_layer(MAP_LAYER).set_weights([kernel, bias + 1])  # leans to "fake", so that calibration must move it
-        model.save(workspace.trained / "model.keras")
-        kinds = {"faces": "sample", "mine": "labelled"}
-        trained = {"data_sha256": dict.fromkeys(kinds, "ab" * 32), "source_kinds": kinds, "run_id": "r1",
-                   "kinds": ["synthetic", "swap"], "params": {"augment": "shift"}}  # fmt: skip
-        write_json(workspace.report("train"), trained)
-        workspace.figures("train").mkdir(parents=True)
-        history = {"epoch": [1, 2], "accuracy": [0.5, 0.6], "val_accuracy": [0.5, 0.6], "val_auc": [0.5, 0.7]}
-        pd.DataFrame(history).to_csv(workspace.figures("train") / "history.csv", index=False)
+        write_data(workspace)
+        write_training(workspace)
         workspace.figures("evaluate").mkdir(parents=True)
         (workspace.figures("evaluate") / "stale.png").write_bytes(b"of an earlier evaluation")
         assert run_stage(main) == 0
@@ -99,49 +111,50 @@ def workspace(tmp_path_factory) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def report(workspace) -> dict:
-    return json.loads(workspace.report("evaluate").read_text(encoding="utf-8"))
+def report(workspace: Workspace) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(workspace.report("evaluate").read_text(encoding="utf-8"))
+    return content
 
 
-def test_reported_figures_are_those_of_the_sealed_graph(workspace, report) -> None:
+def test_reported_metrics_are_those_of_the_sealed_graph(workspace: Workspace, report: dict[str, Any]) -> None:
     bundle = read_bundle(workspace.bundle)
     test = Shards.open(workspace.shards).arrays("test")
     engine = Engine(bundle)
     p_fake = engine.p_fake(engine.score(test.crops).logits)
-    predictions = pd.read_csv(workspace.figures("evaluate") / "predictions.csv").set_index("path")
-    assert np.allclose(predictions.loc[test.paths, "p_fake"], p_fake, atol=1e-6)
+    table = pd.read_csv(workspace.figures("evaluate") / "predictions.csv").set_index("path")
+    assert np.allclose(table.loc[test.paths, "p_fake"], p_fake, atol=1e-6)
     assert report["test"]["accuracy"]["value"] == ((p_fake >= 0.5) == test.labels).mean()
     assert report["bundle_sha256"] == bundle.sha256
     assert report["test_digest"] == test.sha256
 
 
-def test_whole_pictures_are_judged_as_serving_judges_them(workspace, report) -> None:
+def test_end_to_end_scores_are_those_of_serving(workspace: Workspace, report: dict[str, Any]) -> None:
     detector = Detector(read_bundle(workspace.bundle))
-    degraded = pd.read_csv(workspace.figures("evaluate") / "degraded.csv")
-    clean = degraded[degraded["condition"] == "clean"].set_index("path")["p_fake"]
-    assert len(clean) == report["served"]["images"] == 20
+    scores = pd.read_csv(workspace.figures("evaluate") / "grid_scores.csv")
+    clean = scores[scores["condition"] == "clean"].set_index("path")["p_fake"]
+    assert len(clean) == report["end_to_end"]["images"] == 20
     with Archive(workspace.raw, 2**30) as archive:
-        served = {e.path: detector.image(archive.read(e)).p_fake for e in archive.entries if e.split == "test"}
+        served = {e.path: detector.predict_image(archive.read(e)).p_fake for e in archive.entries if e.split == "test"}
     assert clean.to_dict() == pytest.approx(served, abs=1e-6)
 
 
-def test_the_offset_is_part_of_the_graph_and_the_weights_are_the_trained_ones(workspace, report) -> None:
-    """An untrained network says about the same of every crop; calibrated, its answers lie around one half."""
+def test_the_graph_holds_the_offset_and_the_trained_weights(workspace: Workspace, report: dict[str, Any]) -> None:
+    """An untrained network scores all crops alike; after calibration its scores lie around one half."""
     bundle = read_bundle(workspace.bundle)
     valid = Shards.open(workspace.shards).arrays("valid")
     logits = Engine(bundle).score(valid.crops).logits
     model = keras.models.load_model(workspace.trained / "model.keras", compile=False)
     raw = np.asarray(model.predict(valid.crops, verbose=0))
-    # Too few fakes of each kind to weigh one against the other: both are moved by the same.
-    moved = report["calibration"]["offset_swap"]
-    assert report["calibration"]["offset_synthetic"] == moved
+    # There are too few fakes of each kind for vector scaling: both kinds get the same offset.
+    offset = report["calibration"]["offset_swap"]
+    assert report["calibration"]["offset_synthetic"] == offset
     assert (report["calibration"]["weight_swap"], report["calibration"]["weight_synthetic"]) == (1.0, 1.0)
-    assert np.allclose(logits - raw, moved, atol=0.1)
-    assert abs(moved) > 0.2
-    assert bundle.contract.weights_sha256 == predictions.weights_sha256(model) == report["weights_sha256"]
+    assert np.allclose(logits - raw, offset, atol=0.1)
+    assert abs(offset) > 0.2
+    assert bundle.contract.weights_sha256 == weights_sha256(model) == report["weights_sha256"]
 
 
-def test_the_contract_says_where_it_comes_from(workspace, report) -> None:
+def test_the_contract_agrees_with_the_report(workspace: Workspace, report: dict[str, Any]) -> None:
     contract = read_bundle(workspace.bundle).contract
     assert contract.trained_on == "photographs"  # "mine" is not the sample
     assert contract.run_id == "r1"
@@ -153,64 +166,66 @@ def test_the_contract_says_where_it_comes_from(workspace, report) -> None:
     assert contract.thresholds.clear <= 0.5 <= contract.thresholds.flag <= contract.thresholds.strict
 
 
-def test_each_source_is_measured_by_itself(workspace, report) -> None:
+def test_each_source_has_its_own_metrics(workspace: Workspace, report: dict[str, Any]) -> None:
     per_source = report["per_source"]
-    assert {name: figures["images"] for name, figures in per_source.items()} == {"faces": 16, "mine": 4}
-    predictions = pd.read_csv(workspace.figures("evaluate") / "predictions.csv")
-    right = (predictions["p_fake"] >= 0.5) == predictions["label"]
-    for name, figures in per_source.items():
-        assert figures["accuracy"]["value"] == right[predictions["source"] == name].mean()
+    assert {name: metrics["images"] for name, metrics in per_source.items()} == {"faces": 16, "mine": 4}
+    table = pd.read_csv(workspace.figures("evaluate") / "predictions.csv")
+    correct = (table["p_fake"] >= 0.5) == table["label"]
+    for name, metrics in per_source.items():
+        assert metrics["accuracy"]["value"] == correct[table["source"] == name].mean()
     assert "auc" in per_source["faces"]
     assert "auc" not in per_source["mine"]
     assert set(report["grid"]) == {"all", "faces", "mine"}
     assert report["grid"]["all"]["images"] == 6 + 3  # half of each class, and mine has one class
 
 
-def test_dvc_shows_the_few_figures_that_matter(workspace, report) -> None:
+def test_dvc_shows_the_key_metrics(workspace: Workspace, report: dict[str, Any]) -> None:
     shown = json.loads(workspace.report("metrics").read_text(encoding="utf-8"))
     assert shown == {
         **{name: report["test"][name]["value"] for name in ("accuracy", "auc", "ece")},
-        "worn": report["grid"]["all"]["accuracy"]["value"],
-        "coverage": report["answered"]["coverage"]["value"],
-        "false_alarms": report["answered"]["false_alarms"]["value"],
+        "robust_accuracy": report["grid"]["all"]["accuracy"]["value"],
+        "coverage": report["at_thresholds"]["coverage"]["value"],
+        "false_positive_rate": report["at_thresholds"]["false_positive_rate"]["value"],
         "faces": {name: report["per_source"]["faces"][name]["value"] for name in ("accuracy", "auc")},
         "mine": {"accuracy": report["per_source"]["mine"]["accuracy"]["value"]},
     }
 
 
-def test_the_report_stays_short_enough_to_read(workspace, report) -> None:
+def test_the_report_stays_short(workspace: Workspace, report: dict[str, Any]) -> None:
     assert set(report) == {
-        "answered", "answered_sent", "bundle_sha256", "calibration", "explanation", "goals", "grid", "per_source",
-        "probes", "sent", "served", "test", "test_digest", "valid", "weights_sha256",
+        "at_thresholds", "at_thresholds_corrupted", "bundle_sha256", "calibration", "corrupted", "end_to_end",
+        "faithfulness", "grid", "per_source", "probes", "targets", "test", "test_digest", "valid", "weights_sha256",
     }  # fmt: skip
     assert workspace.report("evaluate").stat().st_size < 16_000
     assert report["calibration"]["on"] == "clean"  # as it was trained
-    assert report["probes"]["asked"] > report["probes"]["alarms"] >= 0
-    assert report["explanation"]["crops"] == 4
+    assert report["probes"]["count"] > report["probes"]["failed"] >= 0
+    assert report["faithfulness"]["crops"] == 4
 
 
-def test_the_card_tells_figures_and_terms(workspace, report) -> None:
+def test_the_card_holds_metrics_and_terms(workspace: Workspace, report: dict[str, Any]) -> None:
     card = (workspace.bundle / "card.md").read_text(encoding="utf-8")
     assert f"{report['test']['auc']['value']:.4f}" in card
-    assert "| source | `mine` (tiny) | 4 |" in card
+    assert "| source | `mine` (small sample) | 4 |" in card
     assert "one class only" in card
     assert "`faces`: drawn by ourselves" in card
 
 
-def test_pictures_tables_and_the_page_are_there_and_nothing_stale(workspace, report) -> None:
+def test_figures_tables_and_the_page_are_written_and_old_files_removed(
+    workspace: Workspace, report: dict[str, Any]
+) -> None:
     folder = workspace.figures("evaluate")
-    pictures = {"confusion_matrix", "roc", "calibration", "scores", "history", "robustness", "explanation",
-                "answers_right", "answers_wrong"}  # fmt: skip
-    assert {file.stem for file in folder.glob("*.png")} == pictures
-    assert all((folder / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in pictures)
+    figures = {"confusion_matrix", "roc", "calibration", "scores", "history", "robustness", "faithfulness",
+               "confident_correct", "confident_wrong"}  # fmt: skip
+    assert {file.stem for file in folder.glob("*.png")} == figures
+    assert all((folder / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in figures)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == len(pictures)
+    assert page.count("data:image/png;base64,") == len(figures)
     assert report["bundle_sha256"] in page
     confusion = pd.read_csv(folder / "confusion.csv")
-    counts = report["test"]["confusion"]
-    assert ((confusion["truth"] == "real") & (confusion["answer"] == "fake")).sum() == counts["false_fake"]
+    false_positives = (confusion["actual"] == "real") & (confusion["predicted"] == "fake")
+    assert false_positives.sum() == report["test"]["confusion"]["false_positives"]
     grid = pd.read_csv(folder / "robustness.csv")
-    assert "JPEG 90" not in set(grid["condition"])  # a probe's, no part of the grid
+    assert "JPEG 90" not in set(grid["condition"])  # used by a probe, not part of the grid
     assert len(grid[grid["source"] == "all"]) == 25
 
 
@@ -219,14 +234,14 @@ def test_pictures_tables_and_the_page_are_there_and_nothing_stale(workspace, rep
     [({"faces": "sample"}, "drawn sample"), ({"sample": "archive"}, "photographs"),
      ({"faces": "sample", "more": "kaggle"}, "photographs")],
 )  # fmt: skip
-def test_a_model_is_of_drawings_only_if_all_sources_are(kinds: dict, trained_on: str) -> None:
+def test_a_model_is_trained_on_drawings_if_all_sources_are_the_sample(kinds: dict[str, str], trained_on: str) -> None:
     assert predictions._trained_on(kinds) == trained_on
 
 
 @pytest.mark.parametrize(
-    ("wish", "augment", "on"),
-    [("as_trained", "traffic", "traffic"), ("as_trained", "shift", "clean"), ("clean", "traffic", "clean"),
-     ("traffic", "none", "traffic")],
+    ("setting", "augment", "on"),
+    [("as_trained", "corruptions", "corruptions"), ("as_trained", "shift", "clean"), ("clean", "corruptions", "clean"),
+     ("corruptions", "none", "corruptions")],
 )  # fmt: skip
-def test_calibration_follows_the_training_unless_told_otherwise(wish: str, augment: str, on: str) -> None:
-    assert predictions._calibrated_on(wish, augment) == on
+def test_calibration_follows_the_training_unless_set(setting: str, augment: str, on: str) -> None:
+    assert predictions._calibrated_on(setting, augment) == on

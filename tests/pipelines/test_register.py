@@ -1,4 +1,4 @@
-"""The stage `register` as DVC runs it: in its own folder, again and again, after losses and after a move."""
+"""The stage `register` as DVC runs it: once, repeatedly, with a lost store, and in a moved checkout."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ import pytest
 from deepfake_detector.datasets.archive import Entry
 from deepfake_detector.model.bundle import write_bundle
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.crops import Crop
+from deepfake_detector.preparation.crops import CropResult
 from deepfake_detector.preparation.shard_writer import write_shards
 from deepfake_detector.preparation.shards import Shards
-from deepfake_detector.registry.model_registry import read_shelf
+from deepfake_detector.registry.model_registry import read_registry
 from pipelines import register
 from pipelines.stage import run_stage
+from tests.pipeline_checkout import PipelineCheckout
+
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
-IMAGES = 200  # as many as the candidates' tables hold
+IMAGES = 200  # rows in the candidates' predictions
 
 
-def report(root: Path) -> dict[str, Any]:
+def read_report(root: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((root / "reports" / "register.json").read_text(encoding="utf-8"))
     return content
 
 
-def run_elsewhere(root: Path, code: str) -> str:
-    """A new process in `root`, as a shell would start it: only folders inside it are named, and no store."""
+def run_in(root: Path, code: str) -> str:
+    """Standard output of a new process in `root`, without MLFLOW_TRACKING_URI."""
     tools = Workspace(root).tool_environment()
     del tools["MLFLOW_TRACKING_URI"]
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | tools
@@ -44,29 +47,30 @@ def run_elsewhere(root: Path, code: str) -> str:
     return done.stdout
 
 
-def test_first_candidate(road: Any) -> None:
-    road.params()
-    candidate = road.candidate()
+def test_the_first_candidate_becomes_champion(checkout: PipelineCheckout) -> None:
+    checkout.write_params()
+    candidate = checkout.candidate()
     assert run_stage(register.main) == 0
-    root = road.workspace.root
-    found = report(root)
+    root = checkout.workspace.root
+    found = read_report(root)
     assert found["candidate"] | {"bundle": "models/champion"} == found["champion"]
     assert found["aliases"] == {"champion": "1"}
-    assert found["moves"][0].split(" ", 1)[1].startswith("version 1 became the first champion, by the gate")
-    timed = [reason for reason in found["decision"]["reasons"] if reason.startswith("milliseconds a crop")]
-    assert float(timed[0].split()[3].rstrip(",")) > 0  # measured, by the engine that serves
+    assert found["alias_changes"][0].split(" ", 1)[1].startswith("version 1 became the first champion, by the gate")
+    findings = {finding["code"]: finding for finding in found["decision"]["findings"]}
+    assert findings["latency"]["numbers"]["value"] > 0  # measured with the serving engine
+    assert findings["latency"]["text"] in found["decision"]["reasons"]
     assert found["champion"]["bundle_sha256"] == candidate.bundle.sha256
     assert found["decision"]["promoted"] is True
     assert (root / "models/champion/detector.onnx").read_bytes() == (root / "models/bundle/detector.onnx").read_bytes()
     assert not (root / "mlruns").exists()
 
 
-def test_again_there_is_nothing_to_do_and_nothing_heavy_is_loaded(road: Any) -> None:
-    road.params()
-    road.candidate()
+def test_a_second_run_writes_nothing_and_imports_no_heavy_library(checkout: PipelineCheckout) -> None:
+    checkout.write_params()
+    checkout.candidate()
     assert run_stage(register.main) == 0
-    root = road.workspace.root
-    database, written = (root / "mlflow.db").read_bytes(), report(root)
+    root = checkout.workspace.root
+    database, written = (root / "mlflow.db").read_bytes(), read_report(root)
     shutil.rmtree(root / "models" / "champion")
     (root / "reports" / "register.json").unlink()
     code = (
@@ -74,65 +78,69 @@ def test_again_there_is_nothing_to_do_and_nothing_heavy_is_loaded(road: Any) -> 
         "print([m for m in ('mlflow', 'tensorflow', 'keras', 'pandas', 'scipy', 'sklearn', 'openvino')"
         " if m in sys.modules])"
     )
-    assert run_elsewhere(root, code).splitlines()[-1] == "[]"
-    assert report(root) == written
+    assert run_in(root, code).splitlines()[-1] == "[]"
+    assert read_report(root) == written
     assert (root / "mlflow.db").read_bytes() == database
     assert (root / "models" / "champion" / "SHA256SUMS").is_file()
 
 
-def test_the_worse_of_two_stays_challenger(road: Any) -> None:
-    road.params()
-    better = road.candidate(0.15, 1)
+def test_a_worse_candidate_becomes_challenger(checkout: PipelineCheckout) -> None:
+    checkout.write_params()
+    better = checkout.candidate(0.15, 1)
     assert run_stage(register.main) == 0
-    worse = road.candidate(0.4, 2)
+    worse = checkout.candidate(0.4, 2)
     assert run_stage(register.main) == 0
-    found = report(road.workspace.root)
+    found = read_report(checkout.workspace.root)
     assert found["candidate"]["bundle_sha256"] == worse.bundle.sha256
     assert found["champion"]["bundle_sha256"] == better.bundle.sha256
     assert found["decision"]["promoted"] is False
-    assert any(r.startswith("refused: AUC") and "95 % interval" in r for r in found["decision"]["reasons"])
+    (refused,) = [each for each in found["decision"]["findings"] if not each["passed"] and each["code"] == "auc"]
+    assert refused["numbers"]["high"] < 0
+    assert "95 % interval" in refused["text"]
 
 
-def test_a_lost_store_gets_the_model_back(road: Any) -> None:
-    road.params()
-    candidate = road.candidate()
+def test_a_lost_store_is_filled_again(checkout: PipelineCheckout) -> None:
+    checkout.write_params()
+    candidate = checkout.candidate()
     assert run_stage(register.main) == 0
-    root = road.workspace.root
+    root = checkout.workspace.root
     shutil.rmtree(root / "mlartifacts")
-    shutil.copyfile(road.empty_store, root / "mlflow.db")
-    assert read_shelf("tiny").versions == ()
+    shutil.copyfile(checkout.empty_store, root / "mlflow.db")
+    assert read_registry("tiny").versions == ()
     assert run_stage(register.main) == 0
-    version = read_shelf("tiny").at("champion")
+    version = read_registry("tiny").version_of("champion")
     assert version is not None
     assert version.tags["bundle_sha256"] == candidate.bundle.sha256
-    assert report(root)["champion"]["run_id"] == version.run_id != candidate.run_id
+    assert read_report(root)["champion"]["run_id"] == version.run_id != candidate.run_id
 
 
-def test_a_changed_bundle_stops_the_road(road: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    road.params()
-    (road.candidate().bundle.path / "contract.json").write_text("{}")
+def test_a_changed_bundle_stops_the_pipeline(checkout: PipelineCheckout, capsys: pytest.CaptureFixture[str]) -> None:
+    checkout.write_params()
+    (checkout.candidate().bundle.path / "contract.json").write_text("{}")
     assert run_stage(register.main) == 2
     assert "contract.json differs" in capsys.readouterr().err
-    assert not road.workspace.report("register").exists()
+    assert not checkout.workspace.report("register").exists()
 
 
-def test_no_champion_stops_the_road_and_says_why(road: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    road.params(min_accuracy=1.0)
-    road.candidate()
-    for _ in range(2):  # the second time from what the store remembers
+def test_without_a_champion_the_stage_fails_and_says_why(
+    checkout: PipelineCheckout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout.write_params(min_accuracy=1.0)
+    checkout.candidate()
+    for _ in range(2):  # the second time by the stored decision
         assert run_stage(register.main) == 1
-        assert "at least 1 asked for (register.min_accuracy)" in capsys.readouterr().err
-    assert len(read_shelf("tiny").versions) == 1
+        assert "at least 1 required (register.min_accuracy)" in capsys.readouterr().err
+    assert len(read_registry("tiny").versions) == 1
 
 
 @pytest.mark.slow
-def test_a_moved_checkout_still_loads_its_champion(road: Any, tmp_path: Path) -> None:
-    road.params()
-    road.candidate()
+def test_a_moved_checkout_still_loads_its_champion(checkout: PipelineCheckout, tmp_path: Path) -> None:
+    checkout.write_params()
+    checkout.candidate()
     assert run_stage(register.main) == 0
     elsewhere = tmp_path / "moved" / "there"
     elsewhere.parent.mkdir()
-    shutil.move(road.workspace.root, elsewhere)
+    shutil.move(checkout.workspace.root, elsewhere)
     code = (
         "import mlflow, mlflow.keras, numpy as np;"
         "crops = np.full((2, 64, 64, 3), 255, np.uint8);"
@@ -141,29 +149,31 @@ def test_a_moved_checkout_still_loads_its_champion(road: Any, tmp_path: Path) ->
         "run = mlflow.MlflowClient().get_model_version_by_alias('tiny', 'champion').run_id;"
         "print(mlflow.artifacts.load_text(f'runs:/{run}/card.md').splitlines()[0])"
     )
-    lines = [line for line in run_elsewhere(elsewhere, code).splitlines() if line.startswith(("[3", "#"))]
+    lines = [line for line in run_in(elsewhere, code).splitlines() if line.startswith(("[3", "#"))]
     assert lines == ["[3.0, 3.0]", "[3.0, 3.0]", "# tiny"]  # mean of three full channels, weights of one
-    run_elsewhere(elsewhere, "from pipelines.register import main; main()")
-    assert not road.workspace.root.exists()
+    run_in(elsewhere, "from pipelines.register import main; main()")
+    assert not checkout.workspace.root.exists()
 
 
-def test_a_graph_that_does_not_run_never_becomes_champion(road: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    road.params()
-    candidate = road.candidate()
+def test_a_graph_that_the_engine_cannot_run_is_refused(
+    checkout: PipelineCheckout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout.write_params()
+    candidate = checkout.candidate()
     graph = candidate.bundle.path.parent / "broken.onnx"
     graph.write_bytes(b"no graph")
     card = (candidate.bundle.path / "card.md").read_text()
     reference = shutil.copyfile(candidate.bundle.reference, graph.with_suffix(".npz"))
     write_bundle(candidate.bundle.path, graph, candidate.bundle.contract, Path(reference), card)
     assert run_stage(register.main) == 1
-    assert "the engine that serves cannot use it" in capsys.readouterr().err
+    assert "the serving engine cannot run the bundle" in capsys.readouterr().err
 
 
-def test_a_champion_of_other_pictures_is_scored_anew_on_the_newer_ones(road: Any) -> None:
-    """By the real engine on real crops: blue ones are real and red ones fake, and the tiny model knows."""
-    road.params(max_ece=1.0)
-    root = road.workspace.root
-    road.candidate(0.4, 1, test="o" * 64)
+def test_a_champion_of_other_test_pictures_is_scored_again_on_the_candidates(checkout: PipelineCheckout) -> None:
+    """With the real engine on real crops: blue ones are real and red ones fake, as the tiny model scores them."""
+    checkout.write_params(max_ece=1.0)
+    root = checkout.workspace.root
+    checkout.candidate(0.4, 1, test_digest="o" * 64)
     assert run_stage(register.main) == 0
     rng = np.random.default_rng(0)
     crops = []
@@ -171,13 +181,14 @@ def test_a_champion_of_other_pictures_is_scored_anew_on_the_newer_ones(road: Any
         pixels = rng.integers(100, 140, (64, 64, 3), np.uint8)
         pixels[..., 0 if i % 2 else 2] += 90
         entry = Entry(f"sample/{i:03d}.jpg", "test", i % 2, "", "sample")
-        crops.append(Crop(entry, pixels, "", landmarks_px=np.zeros((5, 2), np.float32)))
-    write_shards(crops, road.workspace.shards, 64, 10**8, {"sample": "synthetic"})
-    digest = Shards.open(road.workspace.shards).arrays("test").sha256
-    road.candidate(0.2, 2, test=digest)
+        crops.append(CropResult(entry, pixels, landmarks_px=np.zeros((5, 2), np.float32)))
+    write_shards(crops, checkout.workspace.shards, 64, 10**8, {"sample": "synthetic"})
+    digest = Shards.open(checkout.workspace.shards).arrays("test").sha256
+    checkout.candidate(0.2, 2, test_digest=digest)
     assert run_stage(register.main) == 0
-    found = report(root)
-    assert found["champion"]["version"] == "1"  # it had lost on its own pictures; on these it is right about all
-    assert found["decision"]["figures"]["auc_champion"] == 1.0
-    assert "scored anew on these" in found["decision"]["reasons"][-1]
-    assert any(r.startswith("refused: AUC") for r in found["decision"]["reasons"])
+    found = read_report(root)
+    assert found["champion"]["version"] == "1"
+    findings = {finding["code"]: finding for finding in found["decision"]["findings"]}
+    assert findings["auc"]["numbers"]["champion"] == 1.0  # on its own test pictures it was worse
+    assert not findings["auc"]["passed"]
+    assert "scored again on these" in findings["rescoring"]["text"]

@@ -13,13 +13,13 @@ from pipelines import serve
 REPORT = {
     "bento": "deepfake-detector:c",
     "pretrained": {"bento": "deepfake-detector-pretrained:p"},
-    "serves": {"name": "pretrained", "bento": "deepfake-detector-pretrained:p", "reason": "because"},
+    "serves": {"name": "pretrained", "bento": "deepfake-detector-pretrained:p", "reason": "it knows photographs"},
 }
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What the process would become."""
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that would replace this process."""
     commands: list[list[str]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", dict(os.environ))
@@ -31,23 +31,23 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "bento"),
+    ("arguments", "bento"),
     [
         ([], "deepfake-detector-pretrained:p"),
         (["champion"], "deepfake-detector:c"),
         (["pretrained"], "deepfake-detector-pretrained:p"),
     ],
 )
-def test_the_chosen_model_is_served_to_this_machine_only(
-    served: list[list[str]], monkeypatch: pytest.MonkeyPatch, asked: list[str], bento: str
+def test_the_chosen_model_is_served_on_the_local_interface(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, arguments: list[str], bento: str
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["serve", *asked])
+    monkeypatch.setattr(sys, "argv", ["serve", *arguments])
     serve.main()
-    assert served == [["bentoml", "serve", bento, "--host", "127.0.0.1", "--port", "3000"]]
+    assert commands == [["bentoml", "serve", bento, "--host", "127.0.0.1", "--port", "3000"]]
 
 
-def test_what_is_not_there_is_not_served(
-    served: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_is_unknown_or_not_packaged_is_rejected(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "reports" / "package.json").write_text(json.dumps(REPORT | {"bento": None}))
     monkeypatch.setattr(sys, "argv", ["serve", "champion"])
@@ -59,4 +59,4 @@ def test_what_is_not_there_is_not_served(
     (tmp_path / "reports" / "package.json").unlink()
     with pytest.raises(ModelNotFound, match="nothing is packaged"):
         serve.main()
-    assert served == []
+    assert commands == []

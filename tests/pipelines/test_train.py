@@ -1,6 +1,10 @@
-"""The stage `train`: files, report and MLflow run; a killed one goes on in the same run."""
+"""The stage `train`: files, report and MLflow run; an interrupted training continues in the same run."""
+
+from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,26 +15,38 @@ import yaml
 from deepfake_detector.paths import Workspace
 from deepfake_detector.tracking.lineage import NOT_GIT
 from deepfake_detector.tracking.store import open_client
-from deepfake_detector.training.checkpoint import Checkpoint
+from deepfake_detector.training.checkpoint import Checkpoint, TrainingState
 from pipelines.stage import run_stage
 from pipelines.train import main
 
+pytestmark = pytest.mark.slow
+
+MakeWorkspace = Callable[..., Workspace]
+
 
 @pytest.fixture
-def workspace(trainable) -> Workspace:
-    return trainable({"train": 20, "valid": 8, "test": 8}, {"epochs": 2})
+def workspace(make_workspace: MakeWorkspace) -> Workspace:
+    return make_workspace({"train": 20, "valid": 8, "test": 8}, {"epochs": 2})
 
 
-def report(workspace: Workspace) -> dict:
-    return json.loads(workspace.report("train").read_text(encoding="utf-8"))
+def report(workspace: Workspace) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(workspace.report("train").read_text(encoding="utf-8"))
+    return content
 
 
-def test_model_history_report_and_run(workspace) -> None:
+def change_train_settings(workspace: Workspace, **changed: object) -> None:
+    params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
+    params["train"] |= changed
+    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def test_it_writes_model_history_report_and_run(workspace: Workspace) -> None:
     assert run_stage(main) == 0
     found = report(workspace)
     assert found["data_sha256"] == {"faces": "ab" * 32}
     assert found["source_kinds"] == {"faces": "sample"}
     assert keras.models.load_model(workspace.trained / "model.keras").name == found["network"] == "residual"
+    assert [path.name for path in workspace.trained.iterdir()] == ["model.keras"]
     history = pd.read_csv(workspace.root / found["history"])
     assert history["epoch"].tolist() == [1, 2]
     run = open_client().get_run(found["run_id"])
@@ -42,24 +58,26 @@ def test_model_history_report_and_run(workspace) -> None:
 
 
 @pytest.mark.parametrize("network", ["residual", "original"])
-def test_pieces_of_other_faces_are_trained_on_where_the_network_has_places(trainable, network: str) -> None:
-    how = {"epochs": 1, "patchwork": 0.5, "network": network, "blend": 0.5}
-    workspace = trainable({"train": 16, "valid": 8, "test": 8}, how)
+def test_cutmix_applies_to_networks_with_a_logit_map(make_workspace: MakeWorkspace, network: str) -> None:
+    settings = {"epochs": 1, "cutmix": 0.5, "network": network, "self_blend": 0.5}
+    workspace = make_workspace({"train": 16, "valid": 8, "test": 8}, settings)
     assert run_stage(main) == 0
-    assert report(workspace)["params"]["patchwork"] == 0.5
+    assert report(workspace)["params"]["cutmix"] == 0.5
     assert np.isfinite(pd.read_csv(workspace.root / report(workspace)["history"])["loss"]).all()
 
 
-def test_a_killed_training_goes_on_in_the_same_run(workspace, monkeypatch, capsys) -> None:
-    save, killed = Checkpoint.save, []
+def test_an_interrupted_training_continues_in_the_same_run(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, interrupted = Checkpoint.save, list[bool]()
 
-    def save_and_die(self, model, history):
-        save(self, model, history)
-        if not killed:
-            killed.append(True)
+    def save_and_interrupt(self: Checkpoint, model: keras.Model, state: TrainingState) -> None:
+        save(self, model, state)
+        if not interrupted:
+            interrupted.append(True)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Checkpoint, "save", save_and_die)
+    monkeypatch.setattr(Checkpoint, "save", save_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         main()
     assert not workspace.report("train").exists()
@@ -70,19 +88,15 @@ def test_a_killed_training_goes_on_in_the_same_run(workspace, monkeypatch, capsy
     assert len(open_client().get_metric_history(run.info.run_id, "train_loss")) == 2
 
 
-def test_another_setting_does_not_resume_the_killed_one(workspace, monkeypatch) -> None:
+def test_a_training_with_other_settings_is_not_resumed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoint, "clear", lambda self: None)
     assert run_stage(main) == 0
-    params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
-    params["train"]["learning_rate"] = 0.01
-    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    change_train_settings(workspace, learning_rate=0.01)
     assert run_stage(main) == 0
     assert report(workspace)["resumed_at_epoch"] == 0
 
 
-def test_too_little_data_is_said_clearly(workspace, capsys) -> None:
-    params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
-    params["train"]["batch_size"] = 64
-    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+def test_fewer_crops_than_one_batch_are_rejected(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    change_train_settings(workspace, batch_size=64)
     assert run_stage(main) == 1
     assert "20 training crops do not fill one batch of 64" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The stage `validate`, run as DVC runs it: what is left behind when the data is good, bad, or the tool breaks."""
+"""The stage `validate`, run as DVC runs it: its outputs when the data is good, bad, or a check crashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from deepfake_detector.config import Sample
-from deepfake_detector.datasets.archive import ROOT, TABLE, Entry, pack, write_table
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, LABELS_FILE, Entry, labels_file_bytes, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample, write_sample
 from deepfake_detector.paths import Workspace
 from deepfake_detector.validation.manifest import read_manifest
@@ -29,7 +29,7 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, bytes]:
     return {
-        f"{ROOT}/{split}/{label}/{n}.jpg": draw_sample(1, split, label, n)
+        f"{KAGGLE_ROOT}/{split}/{label}/{n}.jpg": draw_sample(1, split, label, n)
         for split in ("train", "valid", "test")
         for label in ("real", "fake")
         for n in range(3)
@@ -42,7 +42,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(Workspace, "enter", lambda self: self)  # leaves the environment of other tests alone
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     params["validate"]["min_images_per_class"] = 3
-    params["validate"]["severity"]["near_copies_across_splits"] = "stop"
+    params["validate"]["severity"]["near_duplicates_across_splits"] = "stop"
     workspace = Workspace()
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
     workspace.raw.mkdir(parents=True)
@@ -54,10 +54,8 @@ def failed(workspace: Workspace) -> list[str]:
     return [check["name"] for check in report["checks"] if not check["passed"]]
 
 
-def test_good_data_leaves_a_manifest_pages_and_a_stable_report(
-    workspace: Workspace, pictures: dict[str, bytes]
-) -> None:
-    pack(workspace.raw / "faces.zip", pictures.items())
+def test_good_data_gives_a_manifest_pages_and_a_stable_report(workspace: Workspace, pictures: dict[str, bytes]) -> None:
+    write_zip(workspace.raw / "faces.zip", pictures.items())
     reports = []
     for _ in range(2):
         assert run_stage(main) == 0
@@ -81,55 +79,57 @@ def reencoded(data: bytes, kind: str, **options: int) -> bytes:
     return stream.getvalue()
 
 
-def no_face() -> bytes:
-    """A striped sunset: bright, sharp enough, and nobody in it."""
+def faceless() -> bytes:
+    """A striped gradient: bright, sharp enough, and without a face."""
     y, x = np.indices((256, 256))
     stream = io.BytesIO()
-    sunset = np.dstack([(x + y) // 2, y, 120 + x % 32 * 2]).astype(np.uint8)
-    Image.fromarray(sunset).save(stream, "JPEG", quality=95, subsampling=2)
+    stripes = np.dstack([(x + y) // 2, y, 120 + x % 32 * 2]).astype(np.uint8)
+    Image.fromarray(stripes).save(stream, "JPEG", quality=95, subsampling=2)
     return stream.getvalue()
 
 
 def test_each_planted_fault_is_caught_by_name(
     workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack(workspace.raw / "faces.zip", pictures.items())
+    write_zip(workspace.raw / "faces.zip", pictures.items())
     assert run_stage(main) == 0
     capsys.readouterr()
     planted = {
-        "test/real/0.jpg": pictures[f"{ROOT}/train/real/0.jpg"],  # moved from train to test
-        "valid/fake/0.jpg": reencoded(pictures[f"{ROOT}/train/fake/1.jpg"], "JPEG", quality=60),
-        "train/fake/0.jpg": pictures[f"{ROOT}/train/fake/0.jpg"][:2000],  # truncated
-        "train/real/2.jpg": no_face(),
+        "test/real/0.jpg": pictures[f"{KAGGLE_ROOT}/train/real/0.jpg"],  # copied from train to test
+        "valid/fake/0.jpg": reencoded(pictures[f"{KAGGLE_ROOT}/train/fake/1.jpg"], "JPEG", quality=60),
+        "train/fake/0.jpg": pictures[f"{KAGGLE_ROOT}/train/fake/0.jpg"][:2000],  # truncated
+        "train/real/2.jpg": faceless(),
     }
     folder_contradicts = b"path,label_str\ntest/real/1.jpg,fake\ntest/real/2.jpg,fake\ntest/fake/1.jpg,fake\n"
-    bad = pictures | {f"{ROOT}/{name}": data for name, data in planted.items()} | {"test.csv": folder_contradicts}
-    pack(workspace.raw / "faces.zip", bad.items())
+    bad = (
+        pictures | {f"{KAGGLE_ROOT}/{name}": data for name, data in planted.items()} | {"test.csv": folder_contradicts}
+    )
+    write_zip(workspace.raw / "faces.zip", bad.items())
     assert run_stage(main) == 1
     report = json.loads(workspace.report("validate").read_text(encoding="utf-8"))
     named = {
-        check["name"]: [path.removeprefix(f"faces/{ROOT}/") for path in check["files"]]
+        check["name"]: [path.removeprefix(f"faces/{KAGGLE_ROOT}/") for path in check["files"]]
         for check in report["checks"]
         if not check["passed"]
     }
     assert named == {
-        "no copy across splits": ["test/real/0.jpg", "train/real/0.jpg"],
-        "no lookalike across splits": ["train/fake/1.jpg", "valid/fake/0.jpg"],
+        "no duplicate across splits": ["test/real/0.jpg", "train/real/0.jpg"],
+        "no near-duplicate across splits": ["train/fake/1.jpg", "valid/fake/0.jpg"],
         "readable": ["train/fake/0.jpg"],
         "faces found": ["train/real/2.jpg"],
-        "labels as listed": ["test/real/1.jpg", "test/real/2.jpg"],
+        "labels agree with CSV": ["test/real/1.jpg", "test/real/2.jpg"],
         "enough pictures": ["train/fake"],
     }
-    told = capsys.readouterr()
-    assert "data_rejected" in told.err
+    output = capsys.readouterr()
+    assert "data_rejected" in output.err
     for name in planted.keys() - {"train/real/2.jpg"}:
-        assert f"faces/{ROOT}/{name}" in told.err
-    assert "warned   faces found" in told.out
-    assert "1 warned, 5 stopped" in told.out
+        assert f"faces/{KAGGLE_ROOT}/{name}" in output.err
+    assert "warned   faces found" in output.out
+    assert "1 warned, 5 stopped" in output.out
     assert not workspace.manifest.exists()
 
 
-def test_a_class_saved_as_png_and_a_torn_group_are_caught(
+def test_a_class_saved_as_png_and_a_group_in_two_splits_are_caught(
     workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     files, entries = {}, []
@@ -140,19 +140,19 @@ def test_a_class_saved_as_png_and_a_torn_group_are_caught(
         files[inner] = reencoded(data, "PNG") if fake else data
         group = "video.mp4" if (split, name) in {("train", "1.jpg"), ("test", "2.jpg")} and fake else inner
         entries.append(Entry(inner, split, int(fake), group))
-    pack(workspace.raw / "faces.zip", (files | {TABLE: write_table(entries)}).items())
+    write_zip(workspace.raw / "faces.zip", (files | {LABELS_FILE: labels_file_bytes(entries)}).items())
     assert run_stage(main) == 1
-    assert failed(workspace) == ["groups on one side", "file formats alike"]
-    told = capsys.readouterr().err
-    assert "faces/test-fake-2.jpg.png" in told
-    assert "faces/train-fake-1.jpg.png" in told
-    assert told.count(".png") >= 9
+    assert failed(workspace) == ["groups within one split", "same file formats"]
+    errors = capsys.readouterr().err
+    assert "faces/test-fake-2.jpg.png" in errors
+    assert "faces/train-fake-1.jpg.png" in errors
+    assert errors.count(".png") >= 9
 
 
 def test_an_unsafe_archive_ends_with_exit_1(
     workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack(workspace.raw / "faces.zip", (pictures | {"../../x": b"x"}).items())
+    write_zip(workspace.raw / "faces.zip", (pictures | {"../../x": b"x"}).items())
     assert run_stage(main) == 1
     assert "'../../x'" in capsys.readouterr().err
 
@@ -160,34 +160,35 @@ def test_an_unsafe_archive_ends_with_exit_1(
 def test_a_zip_bomb_ends_with_exit_1(
     workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack(workspace.raw / "faces.zip", pictures.items())
+    write_zip(workspace.raw / "faces.zip", pictures.items())
     with zipfile.ZipFile(workspace.raw / "faces.zip", "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{ROOT}/train/real/bomb.jpg", bytes(4 * 2**20))
+        archive.writestr(f"{KAGGLE_ROOT}/train/real/bomb.jpg", bytes(4 * 2**20))
     assert run_stage(main) == 1
-    told = capsys.readouterr().err
-    assert f"{ROOT}/train/real/bomb.jpg" in told
-    assert "a zip bomb" in told
+    errors = capsys.readouterr().err
+    assert f"{KAGGLE_ROOT}/train/real/bomb.jpg" in errors
+    assert "a zip bomb" in errors
 
 
 @pytest.mark.slow
-def test_a_clean_sample_raises_no_alarm(workspace: Workspace) -> None:
+def test_no_check_fails_on_clean_samples(workspace: Workspace) -> None:
     for seed in range(2, 5):
         write_sample(Sample(seed=seed, train=12, valid=6, test=6), workspace.raw / "faces.zip")
         assert run_stage(main) == 0
         assert failed(workspace) == [], seed
 
 
-def test_a_broken_check_ends_with_exit_2(
+def test_a_crashed_check_ends_with_exit_2(
     workspace: Workspace,
     pictures: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from deepfake_detector.validation import checks
+    from deepfake_detector.validation import check_tables, checks
 
-    pack(workspace.raw / "faces.zip", pictures.items())
-    whole = checks.file_table
-    monkeypatch.setattr(checks, "file_table", lambda *known: whole(*known).drop(columns="copy_beside"))
+    write_zip(workspace.raw / "faces.zip", pictures.items())
+    monkeypatch.setattr(
+        checks, "file_table", lambda *inputs: check_tables.file_table(*inputs).drop(columns="duplicate_in_split")
+    )
     assert run_stage(main) == 2
     assert "check_crashed" in capsys.readouterr().err
     assert not workspace.manifest.exists()

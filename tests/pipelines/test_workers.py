@@ -1,4 +1,4 @@
-"""What the processes that look at pictures and cut them load, before their first picture."""
+"""Modules that worker processes load before their first picture."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ HEAVY = ("pandas", "pyarrow", "scipy", "pydantic", "tensorflow", "great_expectat
 
 
 @pytest.mark.parametrize(
-    ("stage", "work"),
+    ("stage", "worker"),
     [
-        ("pipelines.prepare", "from deepfake_detector.preparation.crops import _cut, Wanted"),
-        ("pipelines.validate", "from deepfake_detector.validation.image_record import examined"),
+        ("pipelines.prepare", "from deepfake_detector.preparation.crops import _crop_member, CropRequest"),
+        ("pipelines.validate", "from deepfake_detector.validation.image_record import describe_member"),
     ],
 )
-def test_a_worker_loads_nothing_heavy(stage: str, work: str) -> None:
-    """It imports the stage's file and the module of its work; pandas alone took longer than 500 pictures."""
-    code = f"import sys, {stage}\n{work}\nprint([name for name in {HEAVY} if name in sys.modules])"
-    found = subprocess.run(
+def test_a_worker_loads_nothing_heavy(stage: str, worker: str) -> None:
+    """A worker imports the stage's file and the module of its function; pandas alone takes as long as 500 pictures."""
+    code = f"import sys, {stage}\n{worker}\nprint([name for name in {HEAVY} if name in sys.modules])"
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )
-    assert found.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"

@@ -1,42 +1,38 @@
-"""What a run holds after `record`, whether its training was live, restored by DVC, or lost with the store."""
+"""Content of a run after `record_candidate`: of a logged training, of one restored by DVC, and of a lost store."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepfake_detector.registry.record import record
+from deepfake_detector.registry.record import record_candidate
 from deepfake_detector.tracking.runs import start_run
-from deepfake_detector.tracking.store import fetch, open_client
+from deepfake_detector.tracking.store import fetch_artifact, open_client
+from tests.pipeline_checkout import EXPERIMENT, PipelineCheckout, load_keras
 
 LINEAGE = {"git_commit": "c" * 40}
 
 
-def load(path: Path) -> Any:
-    from deepfake_detector.model.export import load_trained
-
-    return load_trained(path)
-
-
-def never(path: Path) -> Any:
+def load_nothing(path: Path) -> Any:
     raise AssertionError(f"{path} was loaded, though the store holds the model")
 
 
-def live(epochs: int = 2) -> str:
-    with start_run("road", "tiny-2ep", {"epochs": 2}, LINEAGE | {"git_branch": "then"}) as run:
+def logged_run(epochs: int = 2) -> str:
+    with start_run(EXPERIMENT, "tiny-2ep", {"epochs": 2}, LINEAGE | {"git_branch": "then"}) as run:
         for epoch in range(1, epochs + 1):
             run.log_epoch(epoch, {"loss": 0.9 - 0.2 * epoch, "val_auc": 0.3 * epoch + 0.3})
     return run.run_id
 
 
 @pytest.mark.parametrize("epochs", [2, 1])  # 1: the store stopped answering during the training
-def test_a_live_run_is_completed_in_place(road: Any, epochs: int) -> None:
-    run_id = live(epochs)
+def test_the_run_of_a_logged_training_is_completed(checkout: PipelineCheckout, epochs: int) -> None:
+    run_id = logged_run(epochs)
     ended = open_client().get_run(run_id).info.end_time
-    candidate = road.candidate(run_id=run_id)
-    recorded = record(candidate, "road", LINEAGE, load)
+    candidate = checkout.candidate(run_id=run_id)
+    recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     assert recorded.run_id == run_id
     client = open_client()
     run = client.get_run(run_id)
@@ -51,60 +47,66 @@ def test_a_live_run_is_completed_in_place(road: Any, epochs: int) -> None:
     assert "Test accuracy" in run.data.tags["mlflow.note.content"]
 
 
-def test_files_lie_where_the_record_says(road: Any) -> None:
-    road.params()
-    candidate = road.candidate(run_id=live())
-    recorded = record(candidate, "road", LINEAGE, load)
-    with fetch(recorded.bundle_uri) as bundle:
+def test_files_are_stored_at_the_recorded_addresses(checkout: PipelineCheckout) -> None:
+    checkout.write_params()
+    candidate = checkout.candidate(run_id=logged_run())
+    recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
+    with fetch_artifact(recorded.bundle_uri) as bundle:
         assert {p.name: p.read_bytes() for p in bundle.iterdir()} == {
             p.name: p.read_bytes() for p in candidate.bundle.path.iterdir()
         }
-    with fetch(recorded.predictions_uri) as predictions:
+    with fetch_artifact(recorded.predictions_uri) as predictions:
         assert predictions.read_bytes() == candidate.predictions.read_bytes()
     paths = {file.path for file in open_client().list_artifacts(recorded.run_id)}
     assert paths == {"bundle", "card.md", recorded.lineage_path, "predictions", "report.html", "roc.png"}
-    (stood,) = open_client().list_artifacts(recorded.run_id, recorded.lineage_path)
-    assert stood.path == f"{recorded.lineage_path}/params.yaml"
+    (lineage_file,) = open_client().list_artifacts(recorded.run_id, recorded.lineage_path)
+    assert lineage_file.path == f"{recorded.lineage_path}/params.yaml"
 
 
-def test_metrics_are_tied_to_model_and_data(road: Any) -> None:
-    candidate = road.candidate(run_id=live())
-    recorded = record(candidate, "road", LINEAGE, load)
+def test_metrics_are_tied_to_model_and_data(checkout: PipelineCheckout) -> None:
+    candidate = checkout.candidate(run_id=logged_run())
+    recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     client = open_client()
-    inputs = client.get_run(recorded.run_id).inputs.dataset_inputs
-    digests = {entry.tags[0].value: entry.dataset.digest for entry in inputs}
+    inputs = client.get_run(recorded.run_id).inputs
+    assert inputs is not None
+    digests = {entry.tags[0].value: entry.dataset.digest for entry in inputs.dataset_inputs}
     assert digests == {"training": "d" * 36, "testing": "t" * 36}
     model = client.get_logged_model(recorded.model_id)
-    metric = next(m for m in model.metrics if m.key == "test_auc")
-    assert (metric.value, metric.dataset_digest) == (candidate.metrics["test_auc"], "t" * 36)
-    of_source = next(m for m in model.metrics if m.key == "source/sample/accuracy")
-    assert of_source.dataset_digest == "t" * 36
-    assert next(m for m in model.metrics if m.key == "valid_auc").dataset_digest is None
+    metrics = {metric.key: metric for metric in model.metrics or ()}
+    assert metrics["test_auc"].value == candidate.metrics["test_auc"]
+    assert metrics["test_auc"].dataset_digest == "t" * 36
+    assert metrics["source/sample/accuracy"].dataset_digest == "t" * 36
+    assert metrics["valid_auc"].dataset_digest is None
     assert (model.name, str(model.status), model.source_run_id) == ("model", "READY", recorded.run_id)
 
 
-def test_recording_again_adds_nothing(road: Any) -> None:
-    candidate = road.candidate(run_id=live())
-    first = record(candidate, "road", LINEAGE, load)
-    before = (road.workspace.root / "mlflow.db").read_bytes()
-    assert record(candidate, "road", LINEAGE, never) == first
-    assert (road.workspace.root / "mlflow.db").read_bytes() == before
+def test_recording_again_adds_nothing(checkout: PipelineCheckout) -> None:
+    candidate = checkout.candidate(run_id=logged_run())
+    first = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
+    before = (checkout.workspace.root / "mlflow.db").read_bytes()
+    assert record_candidate(candidate, EXPERIMENT, LINEAGE, load_nothing) == first
+    assert (checkout.workspace.root / "mlflow.db").read_bytes() == before
 
 
-def test_a_second_judgement_of_the_same_training_keeps_both_bundles(road: Any) -> None:
-    run_id = live()
-    first = record(road.candidate(run_id=run_id), "road", LINEAGE, load)
-    second = record(road.candidate(run_id=run_id, test="u" * 64, trained_on="photographs"), "road", LINEAGE, never)
+def test_a_second_evaluation_of_the_same_training_keeps_both_bundles(checkout: PipelineCheckout) -> None:
+    run_id = logged_run()
+    first = record_candidate(checkout.candidate(run_id=run_id), EXPERIMENT, LINEAGE, load_keras)
+    second = record_candidate(
+        checkout.candidate(run_id=run_id, test_digest="u" * 64, trained_on="photographs"),
+        EXPERIMENT,
+        LINEAGE,
+        load_nothing,
+    )
     assert first.run_id == second.run_id
     assert first.model_id == second.model_id
     assert first.bundle_uri != second.bundle_uri
-    with fetch(first.bundle_uri) as one, fetch(second.bundle_uri) as two:
+    with fetch_artifact(first.bundle_uri) as one, fetch_artifact(second.bundle_uri) as two:
         assert (one / "contract.json").read_bytes() != (two / "contract.json").read_bytes()
 
 
-def test_a_training_without_a_run_is_restored_once_with_its_history(road: Any) -> None:
-    candidate = road.candidate()  # its run id is unknown here: DVC's run cache brought the training back
-    recorded = record(candidate, "road", LINEAGE, load)
+def test_a_training_without_a_run_is_restored_once_with_its_history(checkout: PipelineCheckout) -> None:
+    candidate = checkout.candidate()  # its run is not in this store, as after DVC's run cache restored the training
+    recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     client = open_client()
     run = client.get_run(recorded.run_id)
     assert (run.data.tags["restored"], run.data.tags["restored_from"]) == ("true", candidate.run_id)
@@ -112,16 +114,17 @@ def test_a_training_without_a_run_is_restored_once_with_its_history(road: Any) -
     history = [(m.step, m.value) for m in client.get_metric_history(recorded.run_id, "val_auc")]
     assert history == [(1, 0.6), (2, 0.9)]
     assert run.info.status == "FINISHED"
-    assert record(candidate, "road", LINEAGE, never) == recorded
+    assert record_candidate(candidate, EXPERIMENT, LINEAGE, load_nothing) == recorded
 
 
-def test_lost_files_are_put_back(road: Any) -> None:
-    import shutil
-
-    candidate = road.candidate(run_id=live())
-    recorded = record(candidate, "road", LINEAGE, load)
-    shutil.rmtree(road.workspace.root / "mlartifacts")
-    assert record(candidate, "road", LINEAGE, load) == recorded
-    with fetch(f"{recorded.model_uri}/data/model.keras") as model, fetch(f"{recorded.bundle_uri}/SHA256SUMS") as seal:
+def test_lost_files_are_stored_again(checkout: PipelineCheckout) -> None:
+    candidate = checkout.candidate(run_id=logged_run())
+    recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
+    shutil.rmtree(checkout.workspace.root / "mlartifacts")
+    assert record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras) == recorded
+    with (
+        fetch_artifact(f"{recorded.model_uri}/data/model.keras") as model,
+        fetch_artifact(f"{recorded.bundle_uri}/SHA256SUMS") as seal,
+    ):
         assert model.is_file()
         assert seal.is_file()

@@ -1,92 +1,116 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from deepfake_detector.errors import BadInput
-from deepfake_detector.scanning.discovery import Found
-from deepfake_detector.scanning.journal import Journal
-from deepfake_detector.scanning.rows import Row
+from deepfake_detector.scanning.discovery import FoundFile
+from deepfake_detector.scanning.journal import ScanJournal
+from deepfake_detector.scanning.rows import ScanRow
 
-ABOUT = {"model": "a"}
-A, B, C = (Found(name, 10, 100) for name in "abc")
+CONDITIONS: dict[str, object] = {"model": "a"}
+A, B, C = (FoundFile(name, 10, 100) for name in "abc")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "out.csv.journal"
 
 
-def test_rows_come_back_by_path_and_exactly(path: Path) -> None:
-    journal = Journal(path, ABOUT)
-    row = Row("b", "image", "fake", 0.1 + 0.2, "swap", 0.83, 1, "why, not", None, 10)
-    journal.keep(B, row)
-    journal.keep(A, Row("a", error="unreadable_image: broken"))
-    journal.keep(C, None)
-    assert list(journal.rows()) == [Row("a", error="unreadable_image: broken"), row]
-    assert journal.passed_over() == 1
+def test_rows_come_back_unchanged_and_ordered_by_path(path: Path) -> None:
+    journal = ScanJournal(path, CONDITIONS)
+    row = ScanRow("b", "image", "fake", 0.1 + 0.2, "swap", 0.83, 1, "why, not", None, 10)
+    journal.record(B, row)
+    journal.record(A, ScanRow("a", error="unreadable_image: broken"))
+    journal.record(C, None)
+    assert list(journal.rows()) == [ScanRow("a", error="unreadable_image: broken"), row]
+    assert journal.skipped() == 1
     assert not journal.resumed
     journal.close()
 
 
-def test_what_is_known_counts_in_the_next_run_and_what_is_gone_does_not(path: Path) -> None:
-    first = Journal(path, ABOUT)
+def test_rows_of_unchanged_files_are_reused_and_those_of_deleted_files_are_not(path: Path) -> None:
+    first = ScanJournal(path, CONDITIONS)
     for found in (A, B, C):
-        first.keep(found, Row(found.name, "image"))
+        first.record(found, ScanRow(found.name, "image"))
     first.close()
-    second = Journal(path, ABOUT)
+    second = ScanJournal(path, CONDITIONS)
     assert second.resumed
-    assert second.knows(A)
-    assert not second.knows(Found("b", 11, 100))
-    assert not second.knows(Found("b", 10, 101))
-    assert not second.knows(Found("d", 10, 100))
-    second.keep(Found("b", 11, 100), Row("b", "video"))
+    assert second.reuse(A)
+    assert not second.reuse(FoundFile("b", 11, 100))
+    assert not second.reuse(FoundFile("b", 10, 101))
+    assert not second.reuse(FoundFile("d", 10, 100))
+    second.record(FoundFile("b", 11, 100), ScanRow("b", "video"))
     assert [(row.path, row.kind) for row in second.rows()] == [("a", "image"), ("b", "video")]
     second.close()
 
 
-def test_a_file_that_could_not_be_read_is_tried_again(path: Path) -> None:
-    first = Journal(path, ABOUT)
-    first.keep(A, Row("a", error="bad_input: the file cannot be read: Permission denied"))
-    first.keep(B, Row("b", error="unreadable_image: broken"))
+def test_a_file_that_could_not_be_read_is_scored_again(path: Path) -> None:
+    first = ScanJournal(path, CONDITIONS)
+    first.record(A, ScanRow("a", error="bad_input: the file cannot be read: Permission denied"))
+    first.record(B, ScanRow("b", error="unreadable_image: broken"))
     first.close()
-    second = Journal(path, ABOUT)
-    assert not second.knows(A)
-    assert second.knows(B)
+    second = ScanJournal(path, CONDITIONS)
+    assert not second.reuse(A)
+    assert second.reuse(B)
     second.close()
 
 
-def test_under_another_model_everything_is_judged_anew(path: Path) -> None:
-    first = Journal(path, ABOUT)
-    first.keep(A, Row("a"))
+def test_under_another_model_no_row_is_reused(path: Path) -> None:
+    first = ScanJournal(path, CONDITIONS)
+    first.record(A, ScanRow("a"))
     first.close()
-    second = Journal(path, {"model": "b"})
-    assert (second.resumed, second.knows(A)) == (False, False)
+    second = ScanJournal(path, {"model": "b"})
+    assert (second.resumed, second.reuse(A)) == (False, False)
     second.close()
 
 
-def test_two_scans_do_not_write_one_file(path: Path) -> None:
-    journal = Journal(path, ABOUT)
+def test_a_journal_of_version_0_1_is_continued(path: Path) -> None:
+    """Its tables, its conditions and the columns of a row, as that version wrote them."""
+    row = ["a", "image", "fake", 0.1 + 0.2, "swap", 0.83, 1, "the face scores 0.300", None, 10, None]
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE meta (content TEXT)")
+    database.execute(
+        "CREATE TABLE files (name BLOB PRIMARY KEY, bytes INTEGER, mtime_ns INTEGER, run INTEGER, transient INTEGER, "
+        "row TEXT) WITHOUT ROWID"
+    )
+    about = '{"folder": "/photos", "model": "a", "schema_version": 3, "sha256": false}'
+    database.execute("INSERT INTO meta VALUES (?)", (about,))
+    database.execute("INSERT INTO files VALUES (?, 10, 100, 1, 0, ?)", (b"a", json.dumps(row)))
+    database.execute("INSERT INTO files VALUES (?, 10, 100, 1, 0, NULL)", (b"c",))
+    database.commit()
+    database.close()
+    journal = ScanJournal(path, {"folder": "/photos", "model": "a", "schema_version": 3, "sha256": False})
+    assert journal.resumed
+    assert [journal.reuse(found) for found in (A, B, C)] == [True, False, True]
+    assert [list(row) for row in journal.rows()] == [row]
+    assert journal.skipped() == 1
+    journal.close()
+
+
+def test_two_scans_cannot_use_one_journal(path: Path) -> None:
+    journal = ScanJournal(path, CONDITIONS)
     journal.commit()
-    for about in (ABOUT, {"model": "b"}):
+    for conditions in (CONDITIONS, {"model": "b"}):
         with pytest.raises(BadInput, match="locked"):
-            Journal(path, about)
-    journal.keep(A, Row("a"))
+            ScanJournal(path, conditions)
+    journal.record(A, ScanRow("a"))
     assert [row.path for row in journal.rows()] == ["a"]
     journal.close()
 
 
-def test_a_file_that_is_no_journal_is_left_alone(path: Path) -> None:
-    path.write_text("my own notes, which happen to be called so\n" * 50)
+def test_a_file_that_is_no_journal_is_not_changed(path: Path) -> None:
+    path.write_text("notes in a file that happens to have this name\n" * 50)
     before = path.read_bytes()
     with pytest.raises(BadInput, match="is no journal of a scan"):
-        Journal(path, ABOUT)
+        ScanJournal(path, CONDITIONS)
     assert path.read_bytes() == before
 
 
-def test_when_it_has_served_it_is_removed(path: Path) -> None:
-    journal = Journal(path, ABOUT)
-    journal.remove()
+def test_delete_leaves_no_file(path: Path) -> None:
+    journal = ScanJournal(path, CONDITIONS)
+    journal.delete()
     assert list(path.parent.iterdir()) == []

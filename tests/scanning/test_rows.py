@@ -8,11 +8,11 @@ import pytest
 
 from deepfake_detector.errors import BadInput
 from deepfake_detector.scanning import rows
-from deepfake_detector.scanning.rows import Row, shown, write_table, writer_for
+from deepfake_detector.scanning.rows import ScanRow, choose_writer, printable_name, write_table
 
 ROWS = [
-    Row("a,b.jpg", "image", "fake", 0.1 + 0.2, "swap", 0.83, 2, 'it "looks" so;\nreally', None, 123, "f" * 64),
-    Row("ü/c.mp4", error="unreadable_video: c.mp4 is empty", bytes=0),
+    ScanRow("a,b.jpg", "image", "fake", 0.1 + 0.2, "swap", 0.83, 2, 'it "looks" so;\nreally', None, 123, "f" * 64),
+    ScanRow("ü/c.mp4", error="unreadable_video: c.mp4 is empty", bytes=0),
 ]
 
 
@@ -22,13 +22,13 @@ def test_csv_and_parquet_hold_the_same_to_the_last_digit(
 ) -> None:
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr(rows, "ROWS_AT_ONCE", 1)  # more than one part
+    monkeypatch.setattr(rows, "PARQUET_ROWS", 1)  # more than one row group
     for name in ("out.csv", "out.parquet"):
-        write_table(tmp_path / name, ROWS, writer_for(tmp_path / name), with_sha256)
+        write_table(tmp_path / name, ROWS, choose_writer(tmp_path / name), with_sha256)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
         texts = list(csv.DictReader(stream))
     typed = pq.read_table(tmp_path / "out.parquet").to_pylist()
-    columns = Row._fields if with_sha256 else Row._fields[:-1]
+    columns = ScanRow._fields if with_sha256 else ScanRow._fields[:-1]
     assert typed == [dict(zip(columns, row, strict=False)) for row in ROWS]
     assert [{k: v or None for k, v in text.items()} for text in texts] == [
         {name: None if value is None else str(value) for name, value in row.items()} for row in typed
@@ -38,39 +38,40 @@ def test_csv_and_parquet_hold_the_same_to_the_last_digit(
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
-def test_no_rows_make_an_empty_table(tmp_path: Path, name: str) -> None:
-    write_table(tmp_path / name, [], writer_for(tmp_path / name), False)
+def test_without_rows_the_table_is_empty(tmp_path: Path, name: str) -> None:
+    write_table(tmp_path / name, [], choose_writer(tmp_path / name), False)
     assert (tmp_path / name).stat().st_size > 0
 
 
-def test_an_old_table_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_an_old_table_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("old")
 
-    def torn() -> Iterator[Row]:
+    def failing_rows() -> Iterator[ScanRow]:
         yield ROWS[0]
         raise OSError(28, "No space left on device")
 
     with pytest.raises(BadInput, match="No space left"):
-        write_table(out, torn(), writer_for(out), False)
+        write_table(out, failing_rows(), choose_writer(out), False)
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("out.xlsx", "'.xlsx'"), ("out", "''"), ("gone/out.csv", "no folder"), (".", "is a folder")]
+    ("name", "message"),
+    [("out.xlsx", "'.xlsx'"), ("out", "''"), ("missing/out.csv", "no folder"), (".", "is a folder")],
 )
-def test_another_ending_or_a_missing_folder_is_refused_before_any_work(tmp_path: Path, name: str, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
-        writer_for(tmp_path / name)
+def test_another_suffix_or_a_missing_folder_is_rejected(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        choose_writer(tmp_path / name)
 
 
-def test_without_pyarrow_csv_is_still_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_csv_needs_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    writer_for(tmp_path / "out.csv")
+    choose_writer(tmp_path / "out.csv")
     with pytest.raises(BadInput, match="pyarrow"):
-        writer_for(tmp_path / "out.parquet")
+        choose_writer(tmp_path / "out.parquet")
 
 
-def test_names_that_are_no_utf8_are_shown_as_they_are() -> None:
-    assert shown("a/\udcff.jpg") == "a/\\xff.jpg"
+def test_names_that_are_not_utf8_are_escaped() -> None:
+    assert printable_name("a/\udcff.jpg") == "a/\\xff.jpg"

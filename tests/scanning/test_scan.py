@@ -17,20 +17,22 @@ from numpy.typing import NDArray
 from deepfake_detector.errors import BadInput
 from deepfake_detector.media.image import encode_jpeg, encode_png
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.scanning.scan import scan
+from deepfake_detector.scanning.scan import scan_folder
+
+pytestmark = pytest.mark.slow
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start_scan(*arguments: str) -> subprocess.Popen[str]:
     code = "from deepfake_detector.cli.app import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "scan", *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def finish(*arguments: str) -> tuple[int, str, str]:
-    process = start(*arguments)
-    out, err = process.communicate(timeout=200)
-    return process.returncode, out, err
+def run_scan(*arguments: str) -> tuple[int, str, str]:
+    process = start_scan(*arguments)
+    stdout, stderr = process.communicate(timeout=200)
+    return process.returncode, stdout, stderr
 
 
 def rows_of(path: Path) -> dict[str, dict[str, str]]:
@@ -48,42 +50,42 @@ def folder(tmp_path: Path, red_portrait: NDArray[np.uint8], blue_portrait: NDArr
     (root / "deep" / "blue.dat").write_bytes(encode_png(blue_portrait))
     (root / "deep" / "er" / "clip.mov").write_bytes(clip.read_bytes())
     (root / "deep" / "text.jpg").write_text("no picture")
-    (root / "cut.png").write_bytes(encode_png(red_portrait)[:3000])
-    (root / "notes.txt").write_text("nothing to judge")
+    (root / "truncated.png").write_bytes(encode_png(red_portrait)[:3000])
+    (root / "notes.txt").write_text("no picture")
     (root / "loop").symlink_to(root)
     return root
 
 
 def test_every_image_and_video_has_a_row(folder: Path, tmp_path: Path, tiny_bundle: Bundle) -> None:
-    found = scan(folder, tmp_path / "out.csv", tiny_bundle, workers=1)
+    summary = scan_folder(folder, tmp_path / "out.csv", tiny_bundle, workers=1)
     rows = rows_of(tmp_path / "out.csv")
     assert {name: row["verdict"] or row["error"].split(":")[0] for name, row in rows.items()} == {
         "red.jpg": "fake",
         "deep/blue.dat": "real",
         "deep/er/clip.mov": "fake",
         "deep/text.jpg": "unreadable_video",
-        "cut.png": "unreadable_image",
+        "truncated.png": "unreadable_image",
     }
-    assert found.counts == {"fake": 2, "real": 1, "error": 2}
-    assert (found.rows, found.answered, found.passed_over, found.judged_now) == (5, 3, 1, 6)
+    assert summary.counts == {"fake": 2, "real": 1, "error": 2}
+    assert (summary.rows, summary.answered, summary.skipped, summary.scored_now) == (5, 3, 1, 6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "photos"]
 
 
-def test_parquet_and_an_output_inside_the_folder(folder: Path, tiny_bundle: Bundle) -> None:
+def test_the_output_may_be_parquet_and_lie_in_the_folder(folder: Path, tiny_bundle: Bundle) -> None:
     import pyarrow.parquet as pq
 
-    scan(folder, folder / "out.parquet", tiny_bundle, with_sha256=True, workers=1)
+    scan_folder(folder, folder / "out.parquet", tiny_bundle, with_sha256=True, workers=1)
     table = pq.read_table(folder / "out.parquet").to_pylist()
     assert len(table) == 5
     assert all(len(row["sha256"]) == 64 for row in table)
-    assert scan(folder, folder / "out.parquet", tiny_bundle, workers=1).rows == 5  # it is no medium itself
+    assert scan_folder(folder, folder / "out.parquet", tiny_bundle, workers=1).rows == 5  # the output is no media file
 
 
 def test_a_wrong_folder_is_bad_input(tmp_path: Path, tiny_bundle: Bundle) -> None:
     (tmp_path / "file").touch()
-    for name in ("gone", "file"):
+    for name in ("missing", "file"):
         with pytest.raises(BadInput, match="there is no folder"):
-            scan(tmp_path / name, tmp_path / "out.csv", tiny_bundle)
+            scan_folder(tmp_path / name, tmp_path / "out.csv", tiny_bundle)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -100,15 +102,15 @@ def workers_of(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_killed_scan_goes_on_though_the_folder_changed(
+def test_a_killed_scan_continues_after_changes_in_the_folder(
     tmp_path: Path, red_portrait: NDArray[np.uint8], blue_portrait: NDArray[np.uint8], tiny_bundle: Bundle
 ) -> None:
     folder = copies(tmp_path / "many", encode_png(red_portrait), 600)
     out, journal = tmp_path / "out.csv", tmp_path / "out.csv.journal"
     command = (str(folder), "--out", str(out), "--model", str(tiny_bundle.path))
-    process = start(*command)
+    process = start_scan(*command)
     deadline = time.monotonic() + 120
-    while not journal.exists() or known(journal) < 8:
+    while not journal.exists() or recorded(journal) < 8:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -117,28 +119,28 @@ def test_a_killed_scan_goes_on_though_the_folder_changed(
     process.communicate()
     assert not out.exists()
     assert children
-    while any(Path(f"/proc/{child}").exists() for child in children):  # workers do not outlive a killed parent
+    while any(Path(f"/proc/{child}").exists() for child in children):  # workers end after their parent was killed
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    before = known(journal)
+    before = recorded(journal)
     assert 0 < before < 600
 
     (folder / "000.png").unlink()
     (folder / "001.png").write_bytes(encode_png(blue_portrait))
     (folder / "new.png").write_bytes(encode_png(blue_portrait))
-    code, said, err = finish(*command)
-    assert code == 0, err
+    code, stdout, stderr = run_scan(*command)
+    assert code == 0, stderr
     rows = rows_of(out)
     assert len(rows) == 600
     assert "000.png" not in rows
     assert [name for name, row in rows.items() if row["verdict"] == "real"] == ["001.png", "new.png"]
-    assert "known from before" in said
+    assert "files from the journal" in stdout
     assert not journal.exists()
-    assert len({row["p_fake"] for row in rows.values()}) == 2  # the same picture, the same digits, whoever judged it
+    assert len({row["p_fake"] for row in rows.values()}) == 2  # a picture has the same score in both runs
 
 
-def known(journal: Path) -> int:
-    """Rows that are on disk, seen through a copy: the scan holds a lock on its journal."""
+def recorded(journal: Path) -> int:
+    """Rows on disk, counted in a copy: the scan holds a lock on its journal."""
     copy = journal.with_name("copy")
     for end in ("", "-journal"):
         if Path(f"{journal}{end}").exists():
@@ -152,7 +154,7 @@ def known(journal: Path) -> int:
         finally:
             database.close()
     except sqlite3.DatabaseError:
-        return 0  # copied in the middle of a commit
+        return 0  # copied during a commit
     finally:
         for end in ("", "-journal"):
             Path(f"{copy}{end}").unlink(missing_ok=True)
@@ -160,42 +162,45 @@ def known(journal: Path) -> int:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_files(tmp_path: Path, tiny_bundle: Bundle) -> None:
-    """The process that scans, not its workers: what it holds at its most, in MB, for 30 files and for 300."""
+    """Peak memory of the scanning process without its workers, in MB, for 30 and for 300 files."""
     picture = encode_png(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from deepfake_detector.model.bundle import read_bundle\nfrom deepfake_detector.scanning.scan import scan\n"
+        "from deepfake_detector.model.bundle import read_bundle\n"
+        "from deepfake_detector.scanning.scan import scan_folder\n"
         "if __name__ == '__main__':\n"
         "    folder, out, bundle = map(Path, sys.argv[1:])\n"
-        "    rows = scan(folder, out, read_bundle(bundle), workers=1).rows\n"
+        "    rows = scan_folder(folder, out, read_bundle(bundle), workers=1).rows\n"
         "    print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
     )
     (tmp_path / "measure.py").write_text(code)
-    most_mb = {}
+    peak_mb = {}
     for count in (30, 300):
         folder = copies(tmp_path / str(count), picture, count)
-        command = [sys.executable, tmp_path / "measure.py", folder, tmp_path / f"{count}.csv", tiny_bundle.path]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        output = tmp_path / f"{count}.csv"
+        command: list[str | Path] = [sys.executable, tmp_path / "measure.py", folder, output, tiny_bundle.path]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
         rows, megabytes = done.stdout.split()
         assert int(rows) == count
-        most_mb[count] = float(megabytes)
-    assert most_mb[300] < most_mb[30] + 10, most_mb
+        peak_mb[count] = float(megabytes)
+    assert peak_mb[300] < peak_mb[30] + 10, peak_mb
 
 
 @pytest.mark.slow
-def test_exit_codes_and_what_people_read(folder: Path, tmp_path: Path, tiny_bundle: Bundle) -> None:
+def test_exit_codes_and_messages(folder: Path, tmp_path: Path, tiny_bundle: Bundle) -> None:
     out = str(tmp_path / "out.csv")
     model = ("--model", str(tiny_bundle.path))
-    code, said, err = finish(str(folder), "--out", out, *model)
-    assert code == 0, err
-    assert "5 rows (fake 2, real 1, inconclusive 0, error 2); 1 other files passed over" in said
-    assert "100%" in err
+    code, stdout, stderr = run_scan(str(folder), "--out", out, *model)
+    assert code == 0, stderr
+    assert "5 rows (fake 2, real 1, inconclusive 0, error 2); 1 other files skipped" in stdout
+    assert "100%" in stderr
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.jpg").write_text("no picture")
-    assert finish(str(tmp_path / "broken"), "--out", out, *model)[0] == 1
+    assert run_scan(str(tmp_path / "broken"), "--out", out, *model)[0] == 1
     assert list(rows_of(Path(out))) == ["a.jpg"]
-    code, _, err = finish(str(tmp_path / "gone"), "--out", out, *model)
-    assert (code, "there is no folder" in err, "Traceback" in err) == (1, True, False)
+    code, _, stderr = run_scan(str(tmp_path / "missing"), "--out", out, *model)
+    assert (code, "there is no folder" in stderr, "Traceback" in stderr) == (1, True, False)
     (tmp_path / "empty").mkdir()
-    code, _, err = finish(str(tmp_path / "empty"), "--out", str(tmp_path / "none.csv"), *model)
-    assert (code, "no image and no video" in err) == (1, True)
+    code, _, stderr = run_scan(str(tmp_path / "empty"), "--out", str(tmp_path / "none.csv"), *model)
+    assert (code, "no image and no video" in stderr) == (1, True)

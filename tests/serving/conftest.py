@@ -1,4 +1,4 @@
-"""One real crew of two workers and the whole application in this process, without a socket."""
+"""The whole application in this process, without a socket, with a pool of two real workers."""
 
 from __future__ import annotations
 
@@ -13,69 +13,74 @@ import httpx
 import pytest
 
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.serving.dispatcher import Desk
-from deepfake_detector.serving.middleware import Guard
-from deepfake_detector.serving.options import Options
-from deepfake_detector.serving.routes import COUNTED, application
+from deepfake_detector.serving.dispatcher import Dispatcher
+from deepfake_detector.serving.middleware import ServiceMiddleware
+from deepfake_detector.serving.openapi import ModelIdentity
+from deepfake_detector.serving.options import ServingOptions
+from deepfake_detector.serving.routes import METRIC_ROUTES, create_app
 
-READY_S = 150
-NAMED = {"name": "pretrained", "version": "1", "reason": "the model that ships with the code"}
+READY_TIMEOUT_S = 150
+IDENTITY = ModelIdentity("pretrained", "1", "the model that ships with the code")
 
 
 @dataclass(frozen=True)
 class Served:
-    """The application, and how to ask it."""
+    """The application, and requests to it."""
 
-    desk: Desk
-    app: Guard
-    log: Path  # of predictions
+    dispatcher: Dispatcher
+    app: ServiceMiddleware
+    prediction_log: Path
 
-    def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """One request."""
-        return self.ask_many([(method, path, request)])[0]
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request."""
+        return self.request_many([(method, path, options)])[0]
 
-    def ask_many(self, requests: list[tuple[str, str, dict[str, Any]]]) -> list[httpx.Response]:
-        """Requests at the same time."""
+    def request_many(self, requests: list[tuple[str, str, dict[str, Any]]]) -> list[httpx.Response]:
+        """Send requests at the same time."""
 
         async def run() -> list[httpx.Response]:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
-                return list(await asyncio.gather(*(client.request(m, path, **kwargs) for m, path, kwargs in requests)))
+                return list(
+                    await asyncio.gather(*(client.request(m, path, **options) for m, path, options in requests))
+                )
 
         return asyncio.run(run())
 
     def wait_ready(self, workers: int = 1) -> None:
-        """Until so many workers can work."""
-        deadline = time.monotonic() + READY_S
-        while self.desk.crew.ready < workers:
+        """Wait until so many workers are ready."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while self.dispatcher.pool.ready < workers:
             assert time.monotonic() < deadline, "no worker is ready"
             time.sleep(0.02)
 
 
-def serve(desk: Desk, log: Path) -> Served:
-    app = application(Path(__file__).parent)  # any folder: Swagger UI's files are BentoML's
-    app.state.desk = desk
-    return Served(desk, Guard(app, lambda: app.state.desk.token, lambda: app.state.desk.metrics, COUNTED), log)
+def serve(dispatcher: Dispatcher, prediction_log: Path) -> Served:
+    app = create_app(Path(__file__).parent)  # any folder: Swagger UI's files belong to BentoML
+    app.state.dispatcher = dispatcher
+    with_middleware = ServiceMiddleware(app, lambda: dispatcher.token, lambda: dispatcher.metrics, METRIC_ROUTES)
+    return Served(dispatcher, with_middleware, prediction_log)
 
 
 @pytest.fixture(scope="module")
 def served(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     log = tmp_path_factory.mktemp("log") / "deep" / "predictions.jsonl"
-    desk = Desk(tiny_bundle, NAMED, Options(workers=2, prediction_log=log))
-    desk.start()
+    dispatcher = Dispatcher(tiny_bundle, IDENTITY, ServingOptions(workers=2, prediction_log=log))
+    dispatcher.start()
     try:
-        found = serve(desk, log)
-        found.wait_ready(2)
-        yield found
+        served = serve(dispatcher, log)
+        served.wait_ready(2)
+        yield served
     finally:
-        desk.stop()
+        dispatcher.stop()
 
 
 @pytest.fixture
 def idle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Served]:
-    """Makes an application whose workers are never started."""
+    """Returns a function that makes an application without running workers."""
 
     def make(**options: Any) -> Served:
-        return serve(Desk(tiny_bundle, NAMED, Options(workers=1, **options)), tmp_path_factory.mktemp("log"))
+        dispatcher = Dispatcher(tiny_bundle, IDENTITY, ServingOptions(workers=1, **options))
+        return serve(dispatcher, tmp_path_factory.mktemp("log"))
 
     return make

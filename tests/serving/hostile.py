@@ -1,4 +1,4 @@
-"""Good pictures and clips -> hundreds of bad ones: cut short, bombs, lies in headers, polyglots, pointers, fuzz.
+"""Valid images and clips -> hundreds of hostile files: truncated, fuzzed, bombs, false headers, polyglots, references.
 
 python tests/serving/hostile.py http://127.0.0.1:3000    sends them all to a service and counts its answers
 """
@@ -12,55 +12,67 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-PICTURES = {"PNG": {}, "JPEG": {"quality": 85}, "WEBP": {}, "GIF": {}, "BMP": {}, "TIFF": {"compression": "tiff_lzw"}}
-CLIPS = {"mp4": "mpeg4", "avi": "mjpeg", "mkv": "mpeg4", "webm": "libvpx", "gif": "gif", "ts": "mpeg2video"}
-ABSURD_PX = (0, 1, 65_535, 65_536, 2**31 - 1, 2**32 - 1)
+IMAGE_FORMATS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 85},
+    "WEBP": {},
+    "GIF": {},
+    "BMP": {},
+    "TIFF": {"compression": "tiff_lzw"},
+}
+VIDEO_FORMATS = {"mp4": "mpeg4", "avi": "mjpeg", "mkv": "mpeg4", "webm": "libvpx", "gif": "gif", "ts": "mpeg2video"}
+EXTREME_PX = (0, 1, 65_535, 65_536, 2**31 - 1, 2**32 - 1)
 
-Hostile = tuple[str, str, bytes]  # name, the endpoint's field, content
+HostileFile = tuple[str, str, bytes]  # description, form field, content
 
 
-def hostile(rgb: np.ndarray, fuzzed: int = 12, seed: int = 1) -> Iterator[Hostile]:
-    """Make them from a picture uint8 (height, width, 3).
+def hostile_files(rgb: NDArray[np.uint8], fuzzed: int = 12, seed: int = 1) -> Iterator[HostileFile]:
+    """Generate hostile files.
 
     Args:
-        rgb: a picture, best with a face.
-        fuzzed: how many broken copies of each good file.
-        seed: of the fuzz.
+        rgb: an image uint8 (height, width, 3), best with a face.
+        fuzzed: fuzzed copies of each valid file.
+        seed: of the random changes.
     """
     rng = np.random.default_rng(seed)
-    good = {("image", name): picture(rgb, name) for name in PICTURES}
-    good |= {("video", name): clip(rgb, name, codec) for name, codec in CLIPS.items()}
-    for (field, name), data in good.items():
+    valid = {("image", name): encode_image(rgb, name) for name in IMAGE_FORMATS}
+    valid |= {("video", name): encode_clip(rgb, name, codec) for name, codec in VIDEO_FORMATS.items()}
+    for (field, name), data in valid.items():
         for i in range(1, 8):
-            yield f"cut {i}/8 {name}", field, data[: len(data) * i // 8]
+            yield f"first {i}/8 of a {name}", field, data[: len(data) * i // 8]
         for i in range(fuzzed):
-            yield f"fuzz {i} {name}", field, fuzz(data, rng, 2 ** (i % 9))
-        yield f"zeros in {name}", field, data[:64] + bytes(len(data) - 64)
-        yield f"{name} to the other", "video" if field == "image" else "image", data
-    for name, data in {**lies(good["image", "BMP"], good["image", "GIF"], good["image", "JPEG"]), **bombs()}.items():
+            yield f"fuzzed {name} {i}", field, fuzz(data, rng, 2 ** (i % 9))
+        yield f"{name} of zeros", field, data[:64] + bytes(len(data) - 64)
+        yield f"{name} in the wrong field", "video" if field == "image" else "image", data
+    for name, data in {
+        **false_headers(valid["image", "BMP"], valid["image", "GIF"], valid["image", "JPEG"]),
+        **bombs(),
+    }.items():
         yield name, "image", data
-    for name, data in {**strangers(good["image", "JPEG"], good["video", "mp4"]), **pointers()}.items():
+    for name, data in {**other_formats(valid["image", "JPEG"], valid["video", "mp4"]), **references()}.items():
         yield name, "image", data
         yield name, "video", data
 
 
-def picture(rgb: np.ndarray, name: str) -> bytes:
-    """A good picture."""
+def encode_image(rgb: NDArray[np.uint8], name: str) -> bytes:
+    """Encode a valid image."""
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, name, **PICTURES[name])
+    Image.fromarray(rgb).save(buffer, name, **IMAGE_FORMATS[name])
     return buffer.getvalue()
 
 
-def clip(rgb: np.ndarray, name: str, codec: str) -> bytes:
-    """A good clip of 12 frames."""
+def encode_clip(rgb: NDArray[np.uint8], name: str, codec: str) -> bytes:
+    """Encode a valid clip of 12 frames."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format={"ts": "mpegts", "mkv": "matroska"}.get(name, name)) as container:
-        stream = container.add_stream(codec, rate=12 if codec != "mpeg2video" else 25)
+        stream: Any = container.add_stream(codec, rate=12 if codec != "mpeg2video" else 25)
         height, width = rgb.shape[:2]
         stream.width, stream.height = width, height
         stream.pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
@@ -71,16 +83,16 @@ def clip(rgb: np.ndarray, name: str, codec: str) -> bytes:
 
 
 def fuzz(data: bytes, rng: np.random.Generator, changes: int) -> bytes:
-    """Some bytes changed, most of them near the start, where headers are."""
-    broken = bytearray(data)
+    """Change bytes at random, most of them near the start, where the headers are."""
+    fuzzed = bytearray(data)
     for _ in range(changes):
-        place = int(min(rng.exponential(len(data) / 6), len(data) - 1))
-        broken[place] = int(rng.integers(256))
-    return bytes(broken)
+        position = int(min(rng.exponential(len(data) / 6), len(data) - 1))
+        fuzzed[position] = int(rng.integers(256))
+    return bytes(fuzzed)
 
 
 def png(width: int, height: int, pixels: bytes, colour: int = 2) -> bytes:
-    """A PNG whose header says what we like."""
+    """Build a PNG with any header."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -89,23 +101,23 @@ def png(width: int, height: int, pixels: bytes, colour: int = 2) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-def lies(bmp: bytes, gif: bytes, jpeg: bytes) -> dict[str, bytes]:
-    """Headers that promise absurd sizes."""
-    found = {}
+def false_headers(bmp: bytes, gif: bytes, jpeg: bytes) -> dict[str, bytes]:
+    """Images whose headers declare extreme sizes."""
+    files = {}
     frame = jpeg.index(b"\xff\xc0")
-    for px in ABSURD_PX:
-        found[f"png of {px}"] = png(px, px, zlib.compress(b"\0" * 100))
-        found[f"bmp of {px}"] = bmp[:18] + struct.pack("<II", px, px) + bmp[26:]
-        found[f"gif of {px}"] = gif[:6] + struct.pack("<HH", px % 65536, px % 65536) + gif[10:]
-        found[f"jpeg of {px}"] = jpeg[: frame + 5] + struct.pack(">HH", px % 65536, px % 65536) + jpeg[frame + 9 :]
+    for px in EXTREME_PX:
+        files[f"png of {px}"] = png(px, px, zlib.compress(b"\0" * 100))
+        files[f"bmp of {px}"] = bmp[:18] + struct.pack("<II", px, px) + bmp[26:]
+        files[f"gif of {px}"] = gif[:6] + struct.pack("<HH", px % 65536, px % 65536) + gif[10:]
+        files[f"jpeg of {px}"] = jpeg[: frame + 5] + struct.pack(">HH", px % 65536, px % 65536) + jpeg[frame + 9 :]
         tags = [(256, px), (257, px), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, px), (279, px)]
         table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-        found[f"tiff of {px}"] = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table + struct.pack("<I", 8)
-    return found
+        files[f"tiff of {px}"] = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table + struct.pack("<I", 8)
+    return files
 
 
 def bombs() -> dict[str, bytes]:
-    """Small files that want much memory or time."""
+    """Small files that need much memory or time to decode."""
     row = b"\0" * (1 + 3 * 7000)
     lines = zlib.compressobj(1)
     packed = b"".join(lines.compress(row * 100) for _ in range(70)) + lines.flush()
@@ -122,14 +134,14 @@ def bombs() -> dict[str, bytes]:
     }
 
 
-def strangers(jpeg: bytes, mp4: bytes) -> dict[str, bytes]:
-    """Files of other kinds, and of two kinds at once."""
+def other_formats(jpeg: bytes, mp4: bytes) -> dict[str, bytes]:
+    """Files of other formats, and of two formats at once."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("a", bytes(10_000_000))
     zipped = archive.getvalue()
     return {
-        "nothing": b"",
+        "empty file": b"",
         "one byte": b"\xff",
         "text": b"hello " * 1000,
         "html": b"<!doctype html><script>alert(1)</script>",
@@ -138,7 +150,7 @@ def strangers(jpeg: bytes, mp4: bytes) -> dict[str, bytes]:
         "zip": zipped,
         "gzip bomb": zlib.compress(zlib.compress(bytes(50_000_000), 1), 1),
         "noise": np.random.default_rng(2).bytes(50_000),
-        "credentials that are none": jpeg[:2]
+        "invalid content credentials": jpeg[:2]
         + b"\xff\xeb\x00\x22JP\0\x01\0\0\0\x01\0\0\0\x18jumb"
         + b"c2pa" * 4
         + jpeg[2:],
@@ -147,17 +159,17 @@ def strangers(jpeg: bytes, mp4: bytes) -> dict[str, bytes]:
         "jpeg then mp4": jpeg + mp4,
         "mp4 then jpeg": mp4 + jpeg,
         "gif that is a script": b"GIF89a/*" + bytes(40) + b"*/=alert(1)//;",
-        "only starts of pictures": b"".join(start + bytes(9) for start in (b"\xff\xd8\xff", b"\x89PNG", b"GIF89a")),
+        "several image signatures": b"".join(start + bytes(9) for start in (b"\xff\xd8\xff", b"\x89PNG", b"GIF89a")),
         "boxes in boxes": b"".join(struct.pack(">I", 8 * (400 - i)) + b"moov" for i in range(400)),
-        "an endless box": struct.pack(">I4sQ", 1, b"moov", 2**63) + b"ftypisom",
-        "ebml of great length": b"\x1aE\xdf\xa3\x01" + b"\xff" * 200,
-        "riff that lies": b"RIFF\xff\xff\xff\xffAVI LIST\xff\xff\xff\xffhdrl" + bytes(100),
+        "a box of extreme length": struct.pack(">I4sQ", 1, b"moov", 2**63) + b"ftypisom",
+        "ebml of extreme length": b"\x1aE\xdf\xa3\x01" + b"\xff" * 200,
+        "riff with a false length": b"RIFF\xff\xff\xff\xffAVI LIST\xff\xff\xff\xffhdrl" + bytes(100),
         "ogg page after page": b"OggS\0\x02" + bytes(20) + b"\x01\xff" * 300,
     }
 
 
-def pointers() -> dict[str, bytes]:
-    """Files that name other files and hosts."""
+def references() -> dict[str, bytes]:
+    """Files that refer to other files and hosts."""
     return {
         "hls": b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
         "hls after a line": b"\n#EXTM3U\nhttp://127.0.0.1:1/a.ts\n",
@@ -173,7 +185,7 @@ def pointers() -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Send them all, from four clients; each answer that is no 200 or 4xx is named."""
+    """Send all files from four clients; list those whose answer is neither 200 nor 4xx."""
     from concurrent.futures import ThreadPoolExecutor
 
     import httpx
@@ -183,11 +195,11 @@ def main() -> None:
     portrait = np.array(Image.open(io.BytesIO(draw_sample(3, "test", "real", 0))).convert("RGB"))
     with httpx.Client(base_url=sys.argv[1], timeout=180) as client, ThreadPoolExecutor(4) as pool:
 
-        def ask(each: Hostile) -> tuple[str, int]:
-            name, field, data = each
+        def post(file: HostileFile) -> tuple[str, int]:
+            name, field, data = file
             return name, client.post(f"/predict_{field}", files={field: ("../../etc/passwd", data)}).status_code
 
-        answers = list(pool.map(ask, hostile(portrait)))
+        answers = list(pool.map(post, hostile_files(portrait)))
     print(len(answers), "files:", dict(sorted(Counter(status for _, status in answers).items())))
     print("neither 200 nor 4xx:", [name for name, status in answers if status != 200 and status // 100 != 4])
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deepfake_detector.inference.verdict import ImageVerdict
-from deepfake_detector.serving.openapi import EXAMPLE, description
-from deepfake_detector.serving.routes import UPLOADS
+from deepfake_detector.serving.openapi import EXAMPLE, openapi_document
+from deepfake_detector.serving.routes import PREDICTION_ROUTES
 
 
 def references(part: Any) -> set[str]:
@@ -17,29 +17,29 @@ def references(part: Any) -> set[str]:
     return set().union(*map(references, part)) if isinstance(part, list) else set()
 
 
-def test_every_route_that_takes_a_file_is_described_with_its_field() -> None:
-    paths = description()["paths"]
-    for path, (_, upload, _) in UPLOADS.items():
+def test_every_prediction_route_is_documented_with_its_form_field() -> None:
+    paths = openapi_document()["paths"]
+    for path, route in PREDICTION_ROUTES.items():
         form = paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-        assert form["required"] == [upload.field]
-    assert set(paths) == {*UPLOADS, "/about"}
+        assert form["required"] == [route.upload.field]
+    assert set(paths) == {*PREDICTION_ROUTES, "/about"}
 
 
-def test_what_is_referred_to_is_there() -> None:
-    found = description()
-    assert found["openapi"].startswith("3.1")
-    assert references(found) == {f"#/components/schemas/{name}" for name in found["components"]["schemas"]}
+def test_every_reference_has_a_schema_and_every_schema_is_used() -> None:
+    document = openapi_document()
+    assert document["openapi"].startswith("3.1")
+    assert references(document) == {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
 
-def test_it_is_json_and_stands_still() -> None:
-    assert json.loads(json.dumps(description())) == description()
+def test_the_document_is_json_and_constant() -> None:
+    assert json.loads(json.dumps(openapi_document())) == openapi_document()
 
 
-def test_the_example_is_an_answer() -> None:
+def test_the_example_is_a_valid_answer() -> None:
     assert ImageVerdict.model_validate_json(json.dumps(EXAMPLE)).verdict == "fake"
 
 
 @pytest.mark.parametrize("name", ["verdict", "p_fake", "faces", "model", "schema_version"])
-def test_the_answers_are_the_types_that_are_sent(name: str) -> None:
-    assert name in description()["components"]["schemas"]["ImageVerdict"]["properties"]
+def test_answer_schemas_are_those_of_the_answer_types(name: str) -> None:
+    assert name in openapi_document()["components"]["schemas"]["ImageVerdict"]["properties"]
     assert name in ImageVerdict.model_fields

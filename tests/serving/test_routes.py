@@ -14,8 +14,8 @@ from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.serving.openapi import About
 
 
-def post(served: Any, path: str, data: bytes, name: str = "a.png", **more: Any) -> tuple[int, dict[str, Any]]:
-    answer = served.ask("POST", path, files={"video" if "video" in path else "image": (name, data)}, **more)
+def post(served: Any, path: str, data: bytes) -> tuple[int, dict[str, Any]]:
+    answer = served.request("POST", path, files={"video" if "video" in path else "image": ("a.png", data)})
     return answer.status_code, answer.json()
 
 
@@ -33,7 +33,7 @@ def red(red_portrait: NDArray[np.uint8]) -> bytes:
     return encode_png(red_portrait)
 
 
-def test_a_picture_is_answered_in_the_types_of_the_contract(served: Any, red: bytes) -> None:
+def test_an_image_answer_has_the_documented_type(served: Any, red: bytes) -> None:
     status, answer = post(served, "/predict_image", red)
     assert status == 200
     verdict = ImageVerdict.model_validate_json(json.dumps(answer))
@@ -43,7 +43,7 @@ def test_a_picture_is_answered_in_the_types_of_the_contract(served: Any, red: by
     assert verdict.faces[0].explanation is None
 
 
-def test_a_video_is_answered_with_timeline_and_tracks(served: Any, clip: Path) -> None:
+def test_a_video_answer_has_a_timeline_and_tracks(served: Any, clip: Path) -> None:
     status, answer = post(served, "/predict_video", clip.read_bytes())
     assert status == 200
     verdict = VideoVerdict.model_validate_json(json.dumps(answer))
@@ -52,33 +52,33 @@ def test_a_video_is_answered_with_timeline_and_tracks(served: Any, clip: Path) -
 
 def test_the_same_bytes_give_the_same_answer(served: Any, red: bytes) -> None:
     request = ("POST", "/predict_image", {"files": {"image": ("a", red)}})
-    assert len({answer.content for answer in served.ask_many([request] * 6)}) == 1
+    assert len({answer.content for answer in served.request_many([request] * 6)}) == 1
 
 
-def test_a_picture_without_a_face_is_an_answer_not_an_error(served: Any) -> None:
+def test_an_image_without_a_face_is_an_answer_not_an_error(served: Any) -> None:
     status, answer = post(served, "/predict_image", encode_png(np.full((99, 99, 3), 99, np.uint8)))
     assert (status, answer["verdict"], answer["p_fake"], answer["evidence"]) == (200, "inconclusive", None, None)
 
 
-def test_explain_and_prior_add_to_the_answer_and_change_nothing_else(served: Any, red: bytes) -> None:
+def test_explain_and_prior_add_fields_and_change_no_other(served: Any, red: bytes) -> None:
     _, plain = post(served, "/predict_image", red)
-    _, more = post(served, "/predict_image?explain=true&prior=0.001", red)
-    assert more["faces"][0]["explanation"]["heatmap_png"]
-    assert more["posterior"]["p_fake"] < more["p_fake"]
-    more["faces"][0]["explanation"] = more["posterior"] = None
-    assert more == plain
+    _, extended = post(served, "/predict_image?explain=true&prior=0.001", red)
+    assert extended["faces"][0]["explanation"]["heatmap_png"]
+    assert extended["posterior"]["p_fake"] < extended["p_fake"]
+    extended["faces"][0]["explanation"] = extended["posterior"] = None
+    assert extended == plain
 
 
 @pytest.mark.parametrize("query", ["explain=maybe", "prior=0", "prior=1", "prior=nan", "prior=x", "explian=true"])
-def test_a_question_that_makes_no_sense_is_refused(served: Any, red: bytes, query: str) -> None:
-    answer = served.ask("POST", f"/predict_image?{query}", files={"image": ("a", red)})
+def test_an_invalid_query_parameter_is_rejected(served: Any, red: bytes, query: str) -> None:
+    answer = served.request("POST", f"/predict_image?{query}", files={"image": ("a", red)})
     assert error(answer) == (422, "bad_question")
 
 
-def test_a_batch_is_answered_in_order_and_bad_pictures_do_not_spoil_the_others(served: Any, red: bytes) -> None:
+def test_a_batch_is_answered_in_order_with_errors_per_image(served: Any, red: bytes) -> None:
     blank = encode_png(np.zeros((80, 80, 3), np.uint8))
     files = [("images", (f"{i}.png", data)) for i, data in enumerate([red, b"junk", blank, red])]
-    answer = served.ask("POST", "/predict_images", files=files)
+    answer = served.request("POST", "/predict_images", files=files)
     found = answer.json()["answers"]
     assert (answer.status_code, len(found)) == (200, 4)
     assert [a.get("verdict") for a in found] == ["fake", None, "inconclusive", "fake"]
@@ -86,8 +86,8 @@ def test_a_batch_is_answered_in_order_and_bad_pictures_do_not_spoil_the_others(s
     assert found[0] == post(served, "/predict_image", red)[1]
 
 
-def test_a_batch_holds_sixteen_at_most(served: Any) -> None:
-    answer = served.ask("POST", "/predict_images", files=[("images", ("a", b"x"))] * 17)
+def test_a_batch_has_at_most_16_images(served: Any) -> None:
+    answer = served.request("POST", "/predict_images", files=[("images", ("a", b"x"))] * 17)
     assert error(answer) == (422, "bad_upload")
 
 
@@ -103,9 +103,11 @@ def test_a_batch_holds_sixteen_at_most(served: Any) -> None:
         ("/predict_video", b"#EXTM3U\n/etc/passwd", 415, "points_elsewhere"),
     ],
 )
-def test_bad_files_get_a_clear_4xx(served: Any, path: str, data: bytes, status: int, code: str) -> None:
+def test_invalid_files_get_a_4xx_without_their_name(
+    served: Any, path: str, data: bytes, status: int, code: str
+) -> None:
     field = "video" if "video" in path else "image"
-    answer = served.ask("POST", path, files={field: ("../../etc/passwd", data)})
+    answer = served.request("POST", path, files={field: ("../../etc/passwd", data)})
     assert error(answer) == (status, code)
     assert "passwd" not in answer.text
 
@@ -123,32 +125,30 @@ def test_bad_files_get_a_clear_4xx(served: Any, path: str, data: bytes, status: 
         ("POST", "/predict_video", {"files": {"image": ("a.mp4", b"x")}}, 422, "bad_upload"),
     ],
 )
-def test_every_error_has_the_one_shape(
+def test_every_error_has_the_same_shape(
     served: Any, method: str, path: str, kwargs: dict[str, Any], status: int, code: str
 ) -> None:
-    assert error(served.ask(method, path, **kwargs)) == (status, code)
+    assert error(served.request(method, path, **kwargs)) == (status, code)
 
 
-def test_about_names_the_model(served: Any, tiny_bundle: Bundle) -> None:
-    found = About.model_validate_json(served.ask("GET", "/about").content)
+def test_about_describes_the_served_model(served: Any, tiny_bundle: Bundle) -> None:
+    found = About.model_validate_json(served.request("GET", "/about").content)
     assert (found.sha256, found.name, found.trained_on) == (tiny_bundle.sha256, "pretrained", "photographs")
     assert found.reason == "the model that ships with the code"
 
 
-def test_the_page_needs_no_other_address(served: Any) -> None:
-    assert served.ask("GET", "/").headers["location"] == "/ui/"
-    page = served.ask("GET", "/ui/")
+def test_the_page_refers_to_no_other_address(served: Any) -> None:
+    assert served.request("GET", "/").headers["location"] == "/ui/"
+    page = served.request("GET", "/ui/")
     assert page.headers["content-type"].startswith("text/html")
     assert "http" not in page.text
 
 
-def test_a_failure_inside_is_a_500_that_gives_nothing_away(
-    served: Any, red: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
+def test_an_internal_error_is_a_500_without_details(served: Any, red: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
         raise ZeroDivisionError("/secret/path")
 
-    monkeypatch.setattr(served.desk.crew, "submit", broken)
-    answer = served.ask("POST", "/predict_image", files={"image": ("a", red)})
+    monkeypatch.setattr(served.dispatcher.pool, "submit", failing)
+    answer = served.request("POST", "/predict_image", files={"image": ("a", red)})
     assert error(answer) == (500, "tool_failed")
     assert "secret" not in answer.text

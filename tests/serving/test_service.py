@@ -13,7 +13,7 @@ DECODING = {"cv2", "av", "openvino"}
 
 
 def run(code: str, *arguments: str) -> list[str]:
-    """The lines that some code prints in a fresh interpreter."""
+    """Run code in a new interpreter and return the lines it prints."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=240
     )
@@ -22,14 +22,14 @@ def run(code: str, *arguments: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_bentoml_serves_the_application_and_says_when_it_is_ready(tiny_bundle: Bundle) -> None:
-    """The whole of BentoML's application in one process, without a socket; and what that process has loaded."""
+def test_bentoml_serves_the_application_and_reports_when_it_is_ready(tiny_bundle: Bundle) -> None:
+    """BentoML's whole application in one process, without a socket; then the libraries that this process has loaded."""
     code = (
         "import sys, time, warnings; from types import SimpleNamespace; from pathlib import Path\n"
         "warnings.simplefilter('ignore')\n"
         "from deepfake_detector.serving.service import DeepfakeDetector\n"
         "from starlette.testclient import TestClient\n"
-        "info = SimpleNamespace(metadata={'kind': 'pretrained', 'said': 'it was told to', 'version': '7'})\n"
+        "info = SimpleNamespace(metadata={'name': 'pretrained', 'reason': 'it was requested', 'version': '7'})\n"
         "DeepfakeDetector.inner.model = SimpleNamespace(path_of=lambda _: Path(sys.argv[1]), info=info)\n"
         "with TestClient(DeepfakeDetector.to_asgi()) as client:\n"
         "    first = client.get('/readyz').status_code\n"
@@ -51,13 +51,15 @@ def test_bentoml_serves_the_application_and_says_when_it_is_ready(tiny_bundle: B
     ]
 
 
-def test_a_worker_loads_nothing_of_the_training(tiny_bundle: Bundle, clip: Path) -> None:
+def test_a_worker_loads_no_training_library(tiny_bundle: Bundle, clip: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from types import SimpleNamespace\n"
         "from deepfake_detector.serving import worker\nfrom deepfake_detector.serving.messages import Job\n"
-        "detector = worker._ready(Path(sys.argv[1]), SimpleNamespace(send_bytes=lambda _: None))\n"
+        "measurements = worker.Measurements()\n"
+        "connection = SimpleNamespace(send_bytes=lambda _: None)\n"
+        "detector = worker.load_detector(Path(sys.argv[1]), connection, measurements)\n"
         "file = os.open(sys.argv[2], os.O_RDONLY)\n"
-        "print(worker.answer(detector, Job(kind='video'), file)[0].verdict)\n"
+        "print(worker.process_job(detector, measurements, Job(kind='video'), file)[0].verdict)\n"
         f"print(sorted({TRAINING | {'bentoml'}!r} & set(sys.modules)))"
     )
     assert run(code, str(tiny_bundle.path), str(clip)) == ["fake", "[]"]

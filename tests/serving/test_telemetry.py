@@ -1,4 +1,4 @@
-"""What is kept of requests: log lines, metrics and the prediction log; never a picture, a name or a path."""
+"""Access log lines, metrics and the prediction log; none of them holds a picture, a file name or a path."""
 
 from __future__ import annotations
 
@@ -13,79 +13,79 @@ from numpy.typing import NDArray
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.serving import telemetry
-from deepfake_detector.serving.messages import Report
-from deepfake_detector.serving.telemetry import JsonLines, PredictionLog
+from deepfake_detector.serving.messages import JobReport
+from deepfake_detector.serving.telemetry import JsonFormatter, PredictionLog
 
 FILE = {"files": {"image": ("secret-name", encode_png(np.zeros((9, 9, 3), np.uint8)))}}
 
 
-def test_each_request_is_one_json_line_with_its_id_and_without_its_file(
+def test_each_request_logs_one_json_line_with_its_id_and_without_its_file_name(
     served: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "deepfake"):
-        served.ask("POST", "/predict_image", headers={"X-Request-ID": "one-1"}, **FILE)
-        served.ask("GET", "/secret-path%0A{}")
-    lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.name == "deepfake"]
-    wanted = {"event": "request", "level": "info", "method": "POST", "route": "/predict_image", "status": 200}
-    assert lines[0].items() >= (wanted | {"request_id": "one-1", "verdict": "inconclusive", "faces": 0}).items()
+        served.request("POST", "/predict_image", headers={"X-Request-ID": "one-1"}, **FILE)
+        served.request("GET", "/secret-path%0A{}")
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records if record.name == "deepfake"]
+    expected = {"event": "request", "level": "info", "method": "POST", "route": "/predict_image", "status": 200}
+    assert lines[0].items() >= (expected | {"request_id": "one-1", "verdict": "inconclusive", "faces": 0}).items()
     assert (lines[1]["route"], lines[1]["status"]) == ("other", 404)
     assert "secret" not in str(lines)
 
 
-def test_answers_and_errors_are_counted(served: Any, red_portrait: NDArray[np.uint8]) -> None:
+def test_requests_verdicts_errors_and_steps_are_counted(served: Any, red_portrait: NDArray[np.uint8]) -> None:
     def value(name: str, **labels: str) -> float:
-        return served.desk.metrics.registry.get_sample_value(f"deepfake_{name}", labels) or 0.0
+        return served.dispatcher.metrics.registry.get_sample_value(f"deepfake_{name}", labels) or 0.0
 
     before = value("verdicts_total", kind="image", verdict="fake")
-    served.ask("POST", "/predict_image", files={"image": ("a", encode_png(red_portrait))})
-    served.ask("POST", "/predict_image", files={"image": ("a", b"junk")})
+    served.request("POST", "/predict_image", files={"image": ("a", encode_png(red_portrait))})
+    served.request("POST", "/predict_image", files={"image": ("a", b"junk")})
     assert value("verdicts_total", kind="image", verdict="fake") == before + 1
     assert value("file_errors_total", kind="image", code="unreadable_image") >= 1
     assert value("requests_total", route="/predict_image", status="415") >= 1
     assert value("p_fake_bucket", kind="image", le="0.9") < value("p_fake_count", kind="image")
-    for step in ("wait", "decode", "find", "score"):
-        assert value("step_seconds_count", kind="image", step=step) >= 1
-    shown = served.ask("GET", "/metrics")
-    assert shown.headers["content-type"].startswith("text/plain")
-    assert "deepfake_workers_ready 2.0" in shown.text
-    assert "deepfake_line_places 0.0" in shown.text
-    assert "junk" not in shown.text
+    for step in ("queue", "decode", "find", "score"):
+        assert value("step_duration_seconds_count", kind="image", step=step) >= 1
+    scraped = served.request("GET", "/metrics")
+    assert scraped.headers["content-type"].startswith("text/plain")
+    assert "deepfake_workers_ready 2.0" in scraped.text
+    assert "deepfake_queue_slots_in_use 0.0" in scraped.text
+    assert "junk" not in scraped.text
 
 
-def test_the_prediction_log_keeps_scores_and_quality_and_nothing_else(
+def test_the_prediction_log_has_scores_and_quality_and_no_file_name(
     served: Any, red_portrait: NDArray[np.uint8], tiny_bundle: Bundle
 ) -> None:
     data = encode_png(red_portrait)
     files = {"image": ("secret-name", data)}
-    served.ask("POST", "/predict_image?explain=true", headers={"X-Request-ID": "log-1"}, files=files)
-    text = served.log.read_text()
+    served.request("POST", "/predict_image?explain=true", headers={"X-Request-ID": "log-1"}, files=files)
+    text = served.prediction_log.read_text()
     line = json.loads(text.splitlines()[-1])
-    assert (line["request_id"], line["model"], line["kind"]) == ("log-1", tiny_bundle.sha256, "image")
-    assert (line["verdict"], line["bytes"], line["faces"]) == ("fake", len(data), 1)
+    assert (line["request_id"], line["model_sha256"], line["kind"]) == ("log-1", tiny_bundle.sha256, "image")
+    assert (line["verdict"], line["file_bytes"], line["faces"]) == ("fake", len(data), 1)
     assert line["faces_p_fake"] == [line["p_fake"]]
     assert set(line["quality"]) == {"brightness", "contrast", "sharpness"}
     assert len(text.splitlines()[-1]) < 1000
     assert "secret" not in text
 
 
-def test_the_prediction_log_stays_small(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_prediction_log_is_rotated(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "LOG_BYTES", 2000)
-    kept = PredictionLog(tmp_path / "p.jsonl", "0" * 64)
+    log = PredictionLog(tmp_path / "p.jsonl", "0" * 64)
     for i in range(200):
-        kept.write(str(i), "image", Report(status=200, verdict="real", p_fake=0.1))
-    kept.close()
+        log.write(str(i), "image", JobReport(status=200, verdict="real", p_fake=0.1))
+    log.close()
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == ["p.jsonl", *(f"p.jsonl.{i}" for i in range(1, 6))]
     assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
     assert json.loads((tmp_path / "p.jsonl").read_text().splitlines()[-1])["request_id"] == "199"
 
 
-def test_a_traceback_stays_one_line() -> None:
+def test_a_traceback_is_logged_on_one_line() -> None:
     try:
         raise ZeroDivisionError
     except ZeroDivisionError as error:
-        known = (type(error), error, error.__traceback__)
-    record = logging.LogRecord("deepfake", logging.ERROR, "", 0, "it\nfailed", None, known)
-    line = JsonLines().format(record)
+        exc_info = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("deepfake", logging.ERROR, "", 0, "it\nfailed", None, exc_info)
+    line = JsonFormatter().format(record)
     assert "\n" not in line
     assert "ZeroDivisionError" in json.loads(line)["traceback"]

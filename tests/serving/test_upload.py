@@ -10,26 +10,32 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from deepfake_detector.errors import BadInput
-from deepfake_detector.serving import upload as body_module
-from deepfake_detector.serving.errors import refusal
-from deepfake_detector.serving.upload import ENVELOPE_BYTES, Body, Form, Upload, UploadRejected
+from deepfake_detector.serving import upload
+from deepfake_detector.serving.errors import BadUpload, ExternalReference, error_response
+from deepfake_detector.serving.upload import (
+    FORM_OVERHEAD_BYTES,
+    MultipartForm,
+    RequestBody,
+    UploadSpec,
+    reject_external_references,
+)
 
-UPLOAD = Upload("image", 100_000)
-SEVERAL = Upload("image", 100_000, 3, 150_000)
-BOUNDARY = {"content-type": "multipart/form-data; boundary=b"}
-WHOLE = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc\r\n--b--\r\n'
+ONE_FILE = UploadSpec("image", 100_000)
+THREE_FILES = UploadSpec("image", 100_000, 3, 150_000)
+MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
+COMPLETE = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc\r\n--b--\r\n'
 
 
-def ask(upload: Upload = UPLOAD, **request: Any) -> httpx.Response:
-    """The sizes of the files that arrive, or the refusal."""
+def post(spec: UploadSpec = ONE_FILE, **request: Any) -> httpx.Response:
+    """Return the sizes of the received files, or the error."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        body = Body(Request(scope, receive))
+        body = RequestBody(Request(scope, receive))
         try:
-            form = await body.form(upload)
+            form = await body.read_form(spec)
         except BadInput as error:
             await body.drain()
-            await refusal(error)(scope, receive, send)
+            await error_response(error)(scope, receive, send)
             return
         sizes = [file.seek(0, 2) for file in form.files]
         form.close()
@@ -47,58 +53,58 @@ def error(response: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 99_999, 100_000])
-def test_a_file_within_the_limit_arrives_whole(size: int) -> None:
-    assert ask(files={"image": ("a.jpg", b"x" * size)}).json() == [size]
+def test_a_file_within_the_limit_is_received(size: int) -> None:
+    assert post(files={"image": ("a.jpg", b"x" * size)}).json() == [size]
 
 
-def test_one_byte_more_is_too_large() -> None:
-    assert error(ask(files={"image": ("a.jpg", b"x" * 100_001)})) == (413, "too_large")
+def test_one_byte_over_the_limit_is_too_large() -> None:
+    assert error(post(files={"image": ("a.jpg", b"x" * 100_001)})) == (413, "too_large")
 
 
-def test_several_files_arrive_in_order_within_their_sum() -> None:
+def test_several_files_are_received_in_order_up_to_their_total_limit() -> None:
     files = [("image", ("a", b"x" * size)) for size in (10, 90_000, 0)]
-    assert ask(SEVERAL, files=files).json() == [10, 90_000, 0]
-    assert error(ask(SEVERAL, files=[*files, ("image", ("a", b""))])) == (422, "bad_upload")
-    big = [("image", ("a", b"x" * 100_000))] * 3
-    assert error(ask(SEVERAL, files=big)) == (413, "too_large")
+    assert post(THREE_FILES, files=files).json() == [10, 90_000, 0]
+    assert error(post(THREE_FILES, files=[*files, ("image", ("a", b""))])) == (422, "bad_upload")
+    large = [("image", ("a", b"x" * 100_000))] * 3
+    assert error(post(THREE_FILES, files=large)) == (413, "too_large")
 
 
-def test_a_chunked_body_without_a_length_is_counted_and_reading_stops() -> None:
-    sent = 0
+def test_a_chunked_body_is_counted_and_reading_stops_at_the_limit() -> None:
+    uploaded_bytes = 0
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal sent
-        yield WHOLE[: WHOLE.index(b"abc")]
+        nonlocal uploaded_bytes
+        yield COMPLETE[: COMPLETE.index(b"abc")]
         for _ in range(1000):
-            sent += 10_000
+            uploaded_bytes += 10_000
             yield b"x" * 10_000
 
-    assert error(ask(content=endless(), headers=BOUNDARY)) == (413, "too_large")
-    assert sent <= 100_000 + ENVELOPE_BYTES + body_module.DRAIN_BYTES + 20_000
+    assert error(post(content=endless(), headers=MULTIPART)) == (413, "too_large")
+    assert uploaded_bytes <= 100_000 + FORM_OVERHEAD_BYTES + upload.DRAIN_BYTES + 20_000
 
 
-def test_a_declared_length_over_the_limit_is_refused_unread() -> None:
-    sent = 0
+def test_a_declared_length_over_the_limit_is_rejected_unread() -> None:
+    chunks = 0
 
     async def large() -> AsyncIterator[bytes]:
-        nonlocal sent
-        sent += 1
-        yield WHOLE
+        nonlocal chunks
+        chunks += 1
+        yield COMPLETE
 
-    headers = BOUNDARY | {"content-length": str(body_module.DRAIN_BYTES + 1)}
-    assert error(ask(content=large(), headers=headers)) == (413, "too_large")
-    assert sent == 0
+    headers = MULTIPART | {"content-length": str(upload.DRAIN_BYTES + 1)}
+    assert error(post(content=large(), headers=headers)) == (413, "too_large")
+    assert chunks == 0
 
 
-def test_an_upload_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_module, "IDLE_S", 0.05)
-    monkeypatch.setattr(body_module, "DRAIN_S", 0.05)
+def test_a_stalled_upload_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "IDLE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(upload, "DRAIN_TIMEOUT_S", 0.05)
 
-    async def stuck() -> AsyncIterator[bytes]:
-        yield WHOLE[:40]
+    async def stalled() -> AsyncIterator[bytes]:
+        yield COMPLETE[:40]
         await asyncio.sleep(10)
 
-    assert error(ask(content=stuck(), headers=BOUNDARY)) == (408, "too_slow")
+    assert error(post(content=stalled(), headers=MULTIPART)) == (408, "too_slow")
 
 
 @pytest.mark.parametrize(
@@ -113,12 +119,12 @@ def test_an_upload_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch
         {},
     ],
 )
-def test_only_multipart_forms_are_read(request_: dict[str, Any]) -> None:
-    assert error(ask(**request_)) == (415, "unsupported_media_type")
+def test_only_multipart_forms_are_accepted(request_: dict[str, Any]) -> None:
+    assert error(post(**request_)) == (415, "unsupported_media_type")
 
 
-def test_an_address_in_the_place_of_a_file_is_refused_and_never_fetched() -> None:
-    response = ask(files={"image": (None, b"http://127.0.0.1/secret")})
+def test_an_address_instead_of_a_file_is_rejected_and_not_fetched() -> None:
+    response = post(files={"image": (None, b"http://127.0.0.1/secret")})
     assert error(response) == (422, "bad_upload")
     assert "addresses are not fetched" in response.json()["error"]["message"]
 
@@ -132,8 +138,8 @@ def test_an_address_in_the_place_of_a_file_is_refused_and_never_fetched() -> Non
         [("image", ("", b"x"))],
     ],
 )
-def test_anything_but_one_file_in_its_field_is_refused(files: list[Any]) -> None:
-    assert error(ask(files=files)) == (422, "bad_upload")
+def test_anything_but_one_file_in_the_expected_field_is_rejected(files: list[Any]) -> None:
+    assert error(post(files=files)) == (422, "bad_upload")
 
 
 @pytest.mark.parametrize(
@@ -142,38 +148,74 @@ def test_anything_but_one_file_in_its_field_is_refused(files: list[Any]) -> None
         b"garbage",
         b"",
         b"--b--\r\n",
-        WHOLE[: WHOLE.index(b"\r\n--b--")],
-        WHOLE[: WHOLE.index(b"--\r\n", 20)],
+        COMPLETE[: COMPLETE.index(b"\r\n--b--")],
+        COMPLETE[: COMPLETE.index(b"--\r\n", 20)],
         b"--b\r\nno header at all\r\n\r\nabc\r\n--b--\r\n",
         b"--b\r\n\r\nabc\r\n--b--\r\n",
     ],
 )
-def test_broken_forms_are_refused(body: bytes) -> None:
-    assert error(ask(content=body, headers=BOUNDARY)) == (422, "bad_upload")
+def test_malformed_forms_are_rejected(body: bytes) -> None:
+    assert error(post(content=body, headers=MULTIPART)) == (422, "bad_upload")
 
 
-def test_a_form_is_read_alike_however_it_is_cut() -> None:
-    bad = WHOLE.replace(b"image", b"other")
-    for cut in range(1, len(WHOLE)):
-        form = Form(BOUNDARY["content-type"], UPLOAD)
-        form.feed(WHOLE[:cut])
-        form.feed(WHOLE[cut:])
+def feed_in_two(content: bytes, cut: int) -> MultipartForm:
+    form = MultipartForm(MULTIPART["content-type"], ONE_FILE)
+    form.feed(content[:cut])
+    form.feed(content[cut:])
+    return form
+
+
+def test_a_form_is_parsed_the_same_however_it_is_chunked() -> None:
+    for cut in range(1, len(COMPLETE)):
+        form = feed_in_two(COMPLETE, cut)
         form.finish()
         form.files[0].seek(0)
         assert form.files[0].read() == b"abc"
         form.close()
-    for cut in range(1, len(bad)):
-        form = Form(BOUNDARY["content-type"], UPLOAD)
-        with pytest.raises(UploadRejected, match="has a field 'other'"):
-            form.feed(bad[:cut]) or form.feed(bad[cut:])
+    wrong_field = COMPLETE.replace(b"image", b"other")
+    for cut in range(1, len(wrong_field)):
+        with pytest.raises(BadUpload, match="has a field 'other'"):
+            feed_in_two(wrong_field, cut)
 
 
-def test_a_client_that_hangs_up_is_no_crash() -> None:
-    messages = [{"type": "http.request", "body": b"--b\r\n", "more_body": True}, {"type": "http.disconnect"}]
+def test_a_client_that_disconnects_is_a_bad_upload() -> None:
+    received: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"--b\r\n", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> dict[str, Any]:
-        return messages.pop(0)
+        return received.pop(0)
 
-    scope = {"type": "http", "headers": [(b"content-type", BOUNDARY["content-type"].encode())]}
-    with pytest.raises(UploadRejected, match="connection ended"):
-        asyncio.run(Body(Request(scope, receive)).form(UPLOAD))
+    scope = {"type": "http", "headers": [(b"content-type", MULTIPART["content-type"].encode())]}
+    with pytest.raises(BadUpload, match="connection ended"):
+        asyncio.run(RequestBody(Request(scope, receive)).read_form(ONE_FILE))
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"#EXTM3U\n#EXTINF:1,\n/etc/passwd", "HLS"),
+        (b"\xef\xbb\xbf\r\n #extm3u", "HLS"),
+        ("#EXTM3U\nhttp://a/".encode("utf-16"), "HLS"),
+        (b"ffconcat version 1.0\nfile /etc/passwd", "concat"),
+        (b"<MPD xmlns='urn:mpeg:dash:schema:mpd:2011'>", "DASH"),
+        (b"<?xml version='1.0'?>\n<!-- a -->\n<MPD>", "DASH"),
+        (b"<svg onload='x'>", "SVG"),
+        (b"<?xml version='1.0'?><!DOCTYPE svg><svg>", "SVG"),
+        (b"<!DOCTYPE html><p>", "XML"),
+        (b"v=0\r\no=- 0 0 IN IP4 10.0.0.1", "SDP"),
+        (b"http://127.0.0.1/a.mp4", "address"),
+        (b"[playlist]\nFile1=/etc/passwd", "playlist"),
+    ],
+)
+def test_formats_that_refer_to_other_files_are_rejected(head: bytes, name: str) -> None:
+    with pytest.raises(ExternalReference, match=name):
+        reject_external_references(head)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"\0\0\0\x18ftypmp42", b"GIF89a", b"text #EXTM3U"]
+)
+def test_all_other_content_is_left_to_the_decoders(head: bytes) -> None:
+    reject_external_references(head)

@@ -1,4 +1,4 @@
-"""The crew with real workers: they are confined, replaced when they die, and end with whoever started them."""
+"""Real worker processes: they are confined, replaced when they end, and end with the process that started them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -18,42 +19,42 @@ import pytest
 
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.serving import worker_pool as child_module
+from deepfake_detector.serving import worker_pool
 from deepfake_detector.serving.errors import NotReady, TooCostly
-from deepfake_detector.serving.messages import Done, Job
-from deepfake_detector.serving.worker_pool import Crew
+from deepfake_detector.serving.messages import Job, JobResult
+from deepfake_detector.serving.worker_pool import WorkerPool
 
 IMAGE = Job(kind="image")
 
 
-def submit(crew: Crew, data: bytes | None = None) -> Future[Done]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115  (the crew closes it)
+def submit(pool: WorkerPool, data: bytes | None = None) -> Future[JobResult]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (the pool closes it)
     file.write(encode_png(np.zeros((64, 64, 3), np.uint8)) if data is None else data)
     file.flush()
-    return crew.submit(IMAGE, file)
+    return pool.submit(IMAGE, file)
 
 
 def children_of(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(each) for each in found.read_text().split()] if found.exists() else []
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(each) for each in listing.read_text().split()] if listing.exists() else []
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return True
 
 
-def wait_until(what: Any, seconds: float = 150.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
+def wait_until(condition: Callable[[], object], timeout_s: float = 150.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_workers_may_write_nothing_and_not_grow_for_ever(served: Any) -> None:
-    for pid in served.desk.crew.pids:
+def test_workers_write_no_files_and_have_limited_memory_and_no_settings(served: Any) -> None:
+    for pid in served.dispatcher.pool.pids:
         limits = Path(f"/proc/{pid}/limits").read_text()
         found = {line[:26].strip(): line[26:].split()[0] for line in limits.splitlines()}
         assert (found["Max file size"], found["Max core file size"]) == ("0", "0")
@@ -64,75 +65,75 @@ def test_workers_may_write_nothing_and_not_grow_for_ever(served: Any) -> None:
         )
 
 
-def test_a_worker_that_is_killed_is_replaced_and_its_file_is_done_by_another(served: Any) -> None:
-    crew = served.desk.crew
-    deaths, before = served.desk.metrics.registry.get_sample_value, set(crew.pids)
-    counted = deaths("deepfake_worker_deaths_total")
-    waiting = [submit(crew) for _ in range(40)]
-    victim = crew.pids[0]
+def test_a_killed_worker_is_replaced_and_its_file_processed_by_another(served: Any) -> None:
+    pool = served.dispatcher.pool
+    value, before = served.dispatcher.metrics.registry.get_sample_value, set(pool.pids)
+    restarts = value("deepfake_worker_restarts_total")
+    futures = [submit(pool) for _ in range(40)]
+    victim = pool.pids[0]
     os.kill(victim, signal.SIGKILL)
-    assert {work.result(150).report.status for work in waiting} == {200}
-    wait_until(lambda: crew.ready == 2 and victim not in crew.pids)
-    assert len(before & set(crew.pids)) == 1
-    assert deaths("deepfake_worker_deaths_total") == counted + 1
+    assert {future.result(150).report.status for future in futures} == {200}
+    wait_until(lambda: pool.ready == 2 and victim not in pool.pids)
+    assert len(before & set(pool.pids)) == 1
+    assert value("deepfake_worker_restarts_total") == restarts + 1
 
 
-def test_a_file_that_ends_two_workers_is_given_up_with_a_clear_word(
+def test_a_file_that_ends_two_workers_is_rejected(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kills, run = {"left": 2}, worker_pool.WorkerProcess.run
+
+    def killing_run(self: worker_pool.WorkerProcess, job: Job, file: Any) -> JobResult:
+        if kills["left"]:
+            kills["left"] -= 1
+            os.kill(self.pid, signal.SIGKILL)
+        return run(self, job, file)
+
+    monkeypatch.setattr(worker_pool.WorkerProcess, "run", killing_run)
+    with pytest.raises(TooCostly, match="ended two workers"):
+        submit(served.dispatcher.pool).result(300)
+    assert submit(served.dispatcher.pool).result(150).report.status == 200
+
+
+def test_a_file_that_takes_too_long_is_rejected_and_its_worker_replaced(
     served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deadly, real = {"left": 2}, child_module.Child.do
-
-    def do(self: child_module.Child, job: Job, file: Any) -> Done:
-        if deadly["left"]:
-            deadly["left"] -= 1
-            os.kill(self.pid, signal.SIGKILL)
-        return real(self, job, file)
-
-    monkeypatch.setattr(child_module.Child, "do", do)
-    with pytest.raises(TooCostly, match="ended two workers"):
-        submit(served.desk.crew).result(300)
-    assert submit(served.desk.crew).result(150).report.status == 200
-
-
-def test_a_file_that_takes_too_long_loses_its_worker(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(child_module.JOB_S, "image", 0.2)
-    for pid in served.desk.crew.pids:
+    monkeypatch.setitem(worker_pool.JOB_TIMEOUT_S, "image", 0.2)
+    for pid in served.dispatcher.pool.pids:
         os.kill(pid, signal.SIGSTOP)
     with pytest.raises(TooCostly, match=r"took more than"):
-        submit(served.desk.crew).result(150)
+        submit(served.dispatcher.pool).result(150)
     monkeypatch.undo()
-    for pid in served.desk.crew.pids:
+    for pid in served.dispatcher.pool.pids:
         with suppress(ProcessLookupError):  # the one that was ended may still be in the list
             os.kill(pid, signal.SIGCONT)
     served.wait_ready(2)
 
 
-def test_what_nobody_waits_for_is_not_done(served: Any) -> None:
-    waiting = [submit(served.desk.crew) for _ in range(20)]
-    assert waiting[-1].cancel()
-    assert all(work.result(150).report.status == 200 for work in waiting[:-1])
+def test_a_cancelled_job_is_not_run(served: Any) -> None:
+    futures = [submit(served.dispatcher.pool) for _ in range(20)]
+    assert futures[-1].cancel()
+    assert all(future.result(150).report.status == 200 for future in futures[:-1])
 
 
-def test_a_model_that_fails_its_self_test_never_gets_ready(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    crew = Crew(tmp_path / "no-bundle", 1)
-    crew.start()
+def test_a_pool_whose_model_cannot_load_is_never_ready(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pool = WorkerPool(tmp_path / "no-bundle", 1)
+    pool.start()
     try:
         wait_until(lambda: "a worker did not start" in caplog.text)
-        assert crew.ready == 0
-        work = submit(crew)
+        assert pool.ready == 0
+        future = submit(pool)
     finally:
-        crew.stop()
+        pool.stop()
     with pytest.raises(NotReady):
-        work.result(1)
+        future.result(1)
     with pytest.raises(NotReady):
-        submit(crew).result(1)
+        submit(pool).result(1)
 
 
-def test_the_workers_end_when_the_process_that_started_them_is_killed(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_workers_end_when_the_process_that_started_them_is_killed(tiny_bundle: Bundle, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from deepfake_detector.serving.worker_pool import Crew\n"
-        "crew = Crew(Path(sys.argv[1]), 1); crew.start()\n"
-        "while not crew.ready: time.sleep(0.02)\n"
+        "import sys, time; from pathlib import Path; from deepfake_detector.serving.worker_pool import WorkerPool\n"
+        "pool = WorkerPool(Path(sys.argv[1]), 1); pool.start()\n"
+        "while not pool.ready: time.sleep(0.02)\n"
         "Path(sys.argv[2]).write_text('ready'); time.sleep(600)"
     )
     flag = tmp_path / "flag"
@@ -149,7 +150,7 @@ def test_the_workers_end_when_the_process_that_started_them_is_killed(tiny_bundl
         ]
         process.kill()
         process.wait(10)
-        wait_until(lambda: gone(worker), 10)
+        wait_until(lambda: has_ended(worker), 10)
     finally:
         process.kill()
         process.wait(10)

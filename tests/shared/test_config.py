@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepfake_detector.config import read_settings
+from deepfake_detector.config import RENAMED_KEYS, read_settings
 from deepfake_detector.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def test_the_repositorys_own_settings_are_valid() -> None:
     [("train", "epochs", 0), ("train", "epochs", "8"), ("prepare", "side_px", 130), ("prepare", "reencode", 100),
      ("download", "held_out_share", 0.5), ("validate", "brightness", [10, 300]),
      ("validate", "severity", {"metadata": "maybe"}), ("validate", "severity", {"metadata": "stop"}),
-     ("evaluate", "flag_false_positives", 1.5), ("train", "epoch", 8)],
+     ("evaluate", "flag_false_positive_rate", 1.5), ("train", "epoch", 8)],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named_by_its_full_path(
     tmp_path: Path, content: dict, section: str, key: str, value: object
@@ -62,7 +62,7 @@ def test_missing_file_and_bad_yaml(tmp_path: Path) -> None:
 
 
 def source(**changed: object) -> dict:
-    return {"name": "faces", "kind": "archive", "place": "faces.zip", "fake_kind": "swap"} | changed
+    return {"name": "faces", "kind": "archive", "location": "faces.zip", "fake_kind": "swap"} | changed
 
 
 def test_sources_are_read_in_order_and_the_checksum_is_optional(tmp_path: Path, content: dict) -> None:
@@ -83,9 +83,9 @@ def test_sources_are_read_in_order_and_the_checksum_is_optional(tmp_path: Path, 
         ([source(name="../up")], r"download\.sources\.0\.name"),
         ([source(kind="web")], r"download\.sources\.0\.kind"),
         ([source(fake_kind="drawn")], r"download\.sources\.0\.fake_kind"),
-        ([source(place="")], "source faces: `place`"),
-        ([source(kind="sample")], "source faces: `place`"),
-        ([source(kind="sample", place=""), source(name="b", kind="sample", place="")], "only once"),
+        ([source(location="")], "source faces: `location`"),
+        ([source(kind="sample")], "source faces: `location`"),
+        ([source(kind="sample", location=""), source(name="b", kind="sample", location="")], "only once"),
     ],
 )
 def test_sources_that_cannot_be(tmp_path: Path, content: dict, sources: list, said: str) -> None:
@@ -95,13 +95,13 @@ def test_sources_that_cannot_be(tmp_path: Path, content: dict, sources: list, sa
 
 
 def test_a_source_is_changed_from_the_command_line_as_dvc_does_it(tmp_path: Path, content: dict) -> None:
-    """`dvc exp run -S download.sources.0.kind=archive -S download.sources.0.place=/data/my-faces.zip`."""
+    """`dvc exp run -S download.sources.0.kind=archive -S download.sources.0.location=/data/my-faces.zip`."""
     from dvc.utils.hydra import apply_overrides
 
     path = written(tmp_path, content)
-    apply_overrides(path, ["download.sources.0.kind=archive", "download.sources.0.place=/data/my-faces.zip"])
+    apply_overrides(path, ["download.sources.0.kind=archive", "download.sources.0.location=/data/my-faces.zip"])
     (changed,) = read_settings(path).download.sources
-    assert (changed.name, changed.kind, changed.place) == ("faces", "archive", "/data/my-faces.zip")
+    assert (changed.name, changed.kind, changed.location) == ("faces", "archive", "/data/my-faces.zip")
 
 
 def test_every_choosable_severity_must_be_chosen(tmp_path: Path, content: dict) -> None:
@@ -113,9 +113,58 @@ def test_every_choosable_severity_must_be_chosen(tmp_path: Path, content: dict) 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("learning_rate", [0.01, 0.001]), ("dropout", [0.0, 1.0]), ("batch_size", []), ("batch_size", [0]),
-     ("blend", [0.0, 0.95]), ("warmup_epochs", [0.5, 2]), ("patience", [1, 2])],
+     ("self_blend", [0.0, 0.95]), ("warmup_epochs", [0.5, 2]), ("patience", [1, 2])],
 )  # fmt: skip
 def test_a_range_that_train_could_not_take_is_refused(tmp_path: Path, content: dict, key: str, value: object) -> None:
     content["tune"][key] = value
     with pytest.raises(SettingsError, match=rf"tune\.{key}"):
         read_settings(written(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [("train", "blend", 0.25, "train.blend is now called train.self_blend"),
+     ("train", "patchwork", 0.25, "train.patchwork is now called train.cutmix"),
+     ("train", "augment", "traffic", "train.augment: traffic is now called corruptions"),
+     ("evaluate", "calibrate_on", "traffic", "evaluate.calibrate_on: traffic is now called corruptions"),
+     ("evaluate", "flag_false_positives", 0.01, "is now called evaluate.flag_false_positive_rate"),
+     ("tune", "blend", [0.0, 0.5], "tune.blend is now called tune.self_blend")],
+)  # fmt: skip
+def test_a_setting_of_version_0_1_is_refused_with_its_new_name(
+    tmp_path: Path, content: dict, section: str, key: str, value: object, message: str
+) -> None:
+    content[section][key] = value
+    with pytest.raises(SettingsError, match=message):
+        read_settings(written(tmp_path, content))
+
+
+def test_a_renamed_key_of_a_source_is_named_with_its_position(tmp_path: Path, content: dict) -> None:
+    old = source()
+    old["place"] = old.pop("location")
+    content["download"]["sources"] = [source(), old]
+    with pytest.raises(
+        SettingsError, match=r"download\.sources\.1\.place is now called download\.sources\.1\.location"
+    ):
+        read_settings(written(tmp_path, content))
+
+
+def test_every_new_name_exists(content: dict) -> None:
+    """Else a refusal would name a setting that is refused too."""
+    for new in RENAMED_KEYS.values():
+        value = content
+        for part in new.replace("*", "0").split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+
+
+@pytest.mark.parametrize("text", ["train: {epochs: .inf}", "train: 2026-11-29", "train: &a [*a]", "a: 1\na: 2"])
+def test_odd_yaml_is_refused_and_not_a_crash(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError):
+        read_settings(tmp_path / "params.yaml")
+
+
+def test_numbers_are_read_as_dvc_writes_them(tmp_path: Path, content: dict) -> None:
+    """`dvc exp run -S train.weight_decay=1e-05` writes no dot, which YAML 1.1 would read as text."""
+    text = yaml.safe_dump(content | {"train": content["train"] | {"weight_decay": "PLACEHOLDER"}})
+    (tmp_path / "params.yaml").write_text(text.replace("PLACEHOLDER", "1e-05"), encoding="utf-8")
+    assert read_settings(tmp_path / "params.yaml").train.weight_decay == 1e-05

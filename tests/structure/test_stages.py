@@ -10,8 +10,8 @@ from deepfake_detector.config import read_settings
 from deepfake_detector.paths import Workspace
 
 ROOT = Path(__file__).parents[2]
-ROAD = ["download", "validate", "prepare", "train", "evaluate", "register", "package"]
-OFF_THE_ROAD = ["tune"]  # commands with settings and a report of their own, which DVC does not run
+STAGE_NAMES = ["download", "validate", "prepare", "train", "evaluate", "register", "package"]
+COMMANDS = ["tune"]  # with settings and a report of their own, not run by DVC
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
@@ -24,12 +24,12 @@ def outputs(stage: str) -> set[str]:
     return paths(STAGES[stage].get("outs", [])) | paths(STAGES[stage].get("metrics", []))
 
 
-def test_the_road_has_seven_stages_in_order() -> None:
-    assert list(STAGES) == ROAD
+def test_the_pipeline_has_seven_stages_in_order() -> None:
+    assert list(STAGES) == STAGE_NAMES
 
 
-@pytest.mark.parametrize("stage", ROAD)
-def test_one_name_five_places(stage: str) -> None:
+@pytest.mark.parametrize("stage", STAGE_NAMES)
+def test_a_stage_has_one_name_in_five_places(stage: str) -> None:
     assert (ROOT / "pipelines" / f"{stage}.py").is_file()
     assert STAGES[stage]["cmd"] == f"python -m pipelines.{stage}"
     assert hasattr(read_settings(ROOT / "params.yaml"), stage)
@@ -37,22 +37,24 @@ def test_one_name_five_places(stage: str) -> None:
     assert (ROOT / "tests" / "pipelines" / f"test_{stage}.py").is_file()
 
 
-@pytest.mark.parametrize("command", OFF_THE_ROAD)
-def test_one_name_four_places_off_the_road(command: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_one_name_in_four_places(command: str) -> None:
     assert (ROOT / "pipelines" / f"{command}.py").is_file()
     assert hasattr(read_settings(ROOT / "params.yaml"), command)
     assert Workspace(ROOT).report(command).name == f"{command}.json"
     assert (ROOT / "tests" / "pipelines" / f"test_{command}.py").is_file()
-    assert not any(command in paths(stage.get("params", [])) for stage in STAGES.values())  # else the road runs anew
+    assert not any(
+        command in paths(stage.get("params", [])) for stage in STAGES.values()
+    )  # else every stage would run again
 
 
 def test_every_section_of_params_has_its_stage_or_command() -> None:
-    assert list(PARAMS) == ROAD + OFF_THE_ROAD
+    assert list(PARAMS) == STAGE_NAMES + COMMANDS
 
 
-@pytest.mark.parametrize("stage", ROAD)
+@pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_dependencies_exist_or_are_made_by_an_earlier_stage(stage: str) -> None:
-    made = {path for earlier in ROAD[: ROAD.index(stage)] for path in outputs(earlier)}
+    made = {path for earlier in STAGE_NAMES[: STAGE_NAMES.index(stage)] for path in outputs(earlier)}
     for dependency in paths(STAGES[stage].get("deps", [])):
         dependency = dependency.replace("${prepare.drop}", PARAMS["prepare"]["drop"])
         assert dependency in made or (ROOT / dependency).exists(), dependency
@@ -96,14 +98,14 @@ def test_the_allow_list_names_only_what_exists() -> None:
 
 def test_workspace_and_dvc_name_the_same_paths() -> None:
     workspace = Workspace(ROOT)
-    made = {path for stage in ROAD for path in outputs(stage)}
+    made = {path for stage in STAGE_NAMES for path in outputs(stage)}
     ours = [workspace.raw, workspace.manifest, workspace.shards, workspace.trained, workspace.bundle]
     for path in [*ours, workspace.data_docs, workspace.figures("train"), workspace.figures("evaluate")]:
         assert str(path.relative_to(ROOT)) in made
 
 
 def test_no_output_lies_outside_the_repository() -> None:
-    assert all(not path.startswith(("/", "..")) for stage in ROAD for path in outputs(stage))
+    assert all(not path.startswith(("/", "..")) for stage in STAGE_NAMES for path in outputs(stage))
 
 
 def test_every_number_in_params_has_its_reason() -> None:

@@ -66,5 +66,6 @@ def test_they_may_do_no_more_than_they_must(path: Path) -> None:
 
 def test_one_retraining_at_a_time_on_a_schedule_or_by_hand() -> None:
     content = read(ROOT / ".github" / "workflows" / "retrain.yml")
-    assert set(content[True]) == {"schedule", "workflow_dispatch"}  # YAML 1.1 reads `on` as true
+    triggers = {str(key): value for key, value in content.items()}["True"]  # YAML 1.1 reads `on` as true
+    assert set(triggers) == {"schedule", "workflow_dispatch"}
     assert content["concurrency"]["group"] == "retrain"

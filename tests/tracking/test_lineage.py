@@ -1,4 +1,4 @@
-"""Lineage tags with and without git, DVC and neighbours."""
+"""Lineage tags with and without git, DVC and an enclosing checkout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detector.tracking.lineage import NOT_GIT, read_git, read_lineage
+from deepfake_detector.tracking.lineage import NOT_GIT, actor, read_git, read_lineage
 
 LOCK = """
 schema: '2.0'
@@ -22,8 +22,8 @@ stages:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A commit with one file, on the branch `work`; the user's own git settings stay out of it."""
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A commit with one file, on the branch `work`, isolated from the user's git settings."""
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -41,46 +41,46 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_clean_checkout(checkout: Path) -> None:
-    commit = git(checkout, "rev-parse", "HEAD")
+def test_a_clean_checkout(repository: Path) -> None:
+    commit = git(repository, "rev-parse", "HEAD")
     expected = {"git_commit": commit, "git_branch": "work", "git_dirty": "false", "mlflow.source.git.commit": commit}
-    assert read_git(checkout) == expected
+    assert read_git(repository) == expected
 
 
 @pytest.mark.parametrize(
     ("path", "dirty"),
     [("code.py", "true"), ("new.py", "true"), ("dvc.lock", "false"), ("reports/train.json", "false")],
 )
-def test_only_what_the_road_writes_itself_leaves_it_clean(checkout: Path, path: str, dirty: str) -> None:
-    (checkout / path).parent.mkdir(exist_ok=True)
-    (checkout / path).write_text("two = 2\n")
-    assert read_git(checkout)["git_dirty"] == dirty
+def test_only_outputs_of_the_pipeline_leave_it_clean(repository: Path, path: str, dirty: str) -> None:
+    (repository / path).parent.mkdir(exist_ok=True)
+    (repository / path).write_text("two = 2\n")
+    assert read_git(repository)["git_dirty"] == dirty
 
 
-def test_a_detached_head(checkout: Path) -> None:
-    git(checkout, "checkout", "-q", "--detach")
-    assert read_git(checkout)["git_branch"] == "detached"
+def test_a_detached_head(repository: Path) -> None:
+    git(repository, "checkout", "-q", "--detach")
+    assert read_git(repository)["git_branch"] == "detached"
 
 
-def test_no_commit_yet(tmp_path: Path, checkout: Path) -> None:
+def test_no_commit_yet(tmp_path: Path, repository: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     git(empty, "init", "-q")
     assert read_git(empty) == {"git_commit": "no commit yet"}
 
 
-def test_a_downloaded_archive_inside_another_checkout_does_not_borrow_its_commit(checkout: Path) -> None:
-    inner = checkout / "unpacked"
+def test_an_archive_unpacked_in_another_checkout_does_not_get_its_commit(repository: Path) -> None:
+    inner = repository / "unpacked"
     inner.mkdir()
     assert read_git(inner) == {"git_commit": NOT_GIT}
 
 
-def test_without_git_installed(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_git_installed(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert read_git(checkout) == {"git_commit": NOT_GIT}
+    assert read_git(repository) == {"git_commit": NOT_GIT}
 
 
-def test_files_data_libraries_and_weights(tmp_path: Path) -> None:
+def test_tags_of_files_data_libraries_and_weights(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text(LOCK)
     (tmp_path / "params.yaml").write_text("train: {}\n")
     tags = read_lineage(tmp_path, "w" * 64)
@@ -94,10 +94,21 @@ def test_files_data_libraries_and_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", [None, "", "stages: [", "stages: 3", "stages: {a: {outs: [{hash: md5}]}}"])
-def test_no_or_a_broken_lock_is_not_an_error(tmp_path: Path, lock: str | None) -> None:
+def test_a_missing_or_invalid_lock_is_no_error(tmp_path: Path, lock: str | None) -> None:
     if lock is not None:
         (tmp_path / "dvc.lock").write_text(lock)
     tags = read_lineage(tmp_path)
     assert not any(tag.startswith("dvc:") for tag in tags)
     assert "weights_sha256" not in tags
     assert all(isinstance(value, str) for value in tags.values())
+
+
+@pytest.mark.parametrize("on_github", [True, False])
+def test_the_actor_is_an_account_and_its_machine_or_a_workflow_run(
+    monkeypatch: pytest.MonkeyPatch, on_github: bool
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", str(on_github).lower())
+    monkeypatch.setenv("GITHUB_ACTOR", "ada")
+    monkeypatch.setenv("GITHUB_RUN_ID", "7")
+    monkeypatch.setenv("LOGNAME", "grace")
+    assert actor() == "ada (GitHub run 7)" if on_github else actor().startswith("grace@")

@@ -1,4 +1,4 @@
-"""Artifact addresses of a local store: relative on paper, a folder in use, MLflow's own client for a server."""
+"""Artifact URIs of a local store: relative in the database, mapped to a folder; a server has MLflow's own client."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deepfake_detector.errors import BadInput, ModelNotFound, ToolFailed
 from deepfake_detector.tracking.store import (
-    fetch,
+    fetch_artifact,
     local_database,
     local_folder,
     open_client,
@@ -32,40 +31,40 @@ from deepfake_detector.tracking.store import (
         ("postgresql://host/name", None),
     ],
 )
-def test_which_stores_are_a_file(uri: str, database: Path | None) -> None:
+def test_only_sqlite_uris_have_a_database_file(uri: str, database: Path | None) -> None:
     assert local_database(uri) == database
 
 
-def test_a_relative_address_means_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_store_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert local_database(tracking_uri()) == tmp_path / "mlflow.db"
 
 
-def test_folder_of_an_address() -> None:
+def test_a_uri_of_a_sqlite_store_is_mapped_to_a_folder() -> None:
     found = local_folder("mlflow-artifacts:/a/b", "sqlite:////somewhere/mlflow.db")
     assert found == Path("/somewhere/mlartifacts/a/b")
 
 
 @pytest.mark.parametrize(
-    ("address", "uri"),
+    ("artifact_uri", "uri"),
     [
         ("mlflow-artifacts:/a", "http://127.0.0.1:5000"),
         ("mlflow-artifacts://host/a", "sqlite:////somewhere/mlflow.db"),
         ("s3://bucket/a", "sqlite:////somewhere/mlflow.db"),
     ],
 )
-def test_addresses_that_are_no_folder_here(address: str, uri: str) -> None:
-    assert local_folder(address, uri) is None
+def test_other_uris_have_no_local_folder(artifact_uri: str, uri: str) -> None:
+    assert local_folder(artifact_uri, uri) is None
 
 
-@pytest.mark.parametrize("address", ["mlflow-artifacts:/../secret", "mlflow-artifacts:/a/../../secret"])
-def test_an_address_cannot_climb_out(address: str) -> None:
+@pytest.mark.parametrize("artifact_uri", ["mlflow-artifacts:/../secret", "mlflow-artifacts:/a/../../secret"])
+def test_a_uri_cannot_leave_the_artifact_folder(artifact_uri: str) -> None:
     with pytest.raises(BadInput, match="leaves /somewhere/mlartifacts"):
-        local_folder(address, "sqlite:////somewhere/mlflow.db")
+        local_folder(artifact_uri, "sqlite:////somewhere/mlflow.db")
 
 
-def test_mlflow_finds_our_repository_for_files_and_its_own_for_servers(tmp_path: Path, libraries: None) -> None:
+def test_mlflow_uses_our_repository_for_sqlite_and_its_own_for_servers(tmp_path: Path, libraries: None) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
     from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
@@ -78,7 +77,7 @@ def test_mlflow_finds_our_repository_for_files_and_its_own_for_servers(tmp_path:
 
 
 def test_the_entry_point_loads_whichever_is_imported_first() -> None:
-    """This module is imported by MLflow's own import: importing ours first must not end in a half-made module."""
+    """MLflow's import imports this module: importing ours first must not fail on a partially initialised module."""
     code = (
         "import warnings; warnings.simplefilter('error'); import deepfake_detector.tracking.store as s; import sys;"
         "assert 'mlflow' not in sys.modules; import mlflow;"
@@ -89,37 +88,38 @@ def test_the_entry_point_loads_whichever_is_imported_first() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=environment)
 
 
-def test_no_absolute_path_gets_into_a_new_store(road: Any) -> None:
+def test_a_new_store_has_no_absolute_path(store_folder: Path) -> None:
     client = open_client()
-    run = client.create_run(open_experiment(client, "road"))
+    run = client.create_run(open_experiment(client, "experiment"))
     client.log_text(run.info.run_id, "hello", "a/b.txt")
-    assert run.info.artifact_uri.startswith("mlflow-artifacts:/road/")
-    root = road.workspace.root
-    with sqlite3.connect(root / "mlflow.db") as connection:
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:/experiment/")
+    with sqlite3.connect(store_folder / "mlflow.db") as connection:
         dump = "\n".join(connection.iterdump())
     assert "mlflow-artifacts:/0" in dump  # MLflow's Default experiment too
-    assert str(root) not in dump
-    assert (root / "mlartifacts" / "road" / run.info.run_id / "artifacts" / "a" / "b.txt").read_text() == "hello"
-    assert not (root / "mlruns").exists()
-    with fetch(f"{run.info.artifact_uri}/a/b.txt") as path:
+    assert str(store_folder) not in dump
+    assert (
+        store_folder / "mlartifacts" / "experiment" / run.info.run_id / "artifacts" / "a" / "b.txt"
+    ).read_text() == "hello"
+    assert not (store_folder / "mlruns").exists()
+    with fetch_artifact(f"{run.info.artifact_uri}/a/b.txt") as path:
         assert path.read_text() == "hello"
 
 
-def test_what_the_store_does_not_hold(road: Any) -> None:
-    with pytest.raises(ModelNotFound, match="not in the store"), fetch("mlflow-artifacts:/road/none"):
+def test_a_missing_artifact_is_an_error(store_folder: Path) -> None:
+    with pytest.raises(ModelNotFound, match="not in the store"), fetch_artifact("mlflow-artifacts:/experiment/none"):
         pass
 
 
-def test_a_deleted_experiment_says_how_to_bring_it_back(road: Any) -> None:
+def test_the_error_for_a_deleted_experiment_names_the_restore_command(store_folder: Path) -> None:
     client = open_client()
-    number = open_experiment(client, "road")
-    assert open_experiment(client, "road") == number
-    client.delete_experiment(number)
-    with pytest.raises(BadInput, match=f"restore -x {number}"):
-        open_experiment(client, "road")
+    experiment_id = open_experiment(client, "experiment")
+    assert open_experiment(client, "experiment") == experiment_id
+    client.delete_experiment(experiment_id)
+    with pytest.raises(BadInput, match=f"restore -x {experiment_id}"):
+        open_experiment(client, "experiment")
 
 
-def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, libraries: None) -> None:
+def test_a_server_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch, libraries: None) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ToolFailed, match="does not answer"):

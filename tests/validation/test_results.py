@@ -1,23 +1,26 @@
-"""The table on the terminal: a line per answer, with its verdict, and one line that counts them."""
+"""The summary on the terminal: a line per result with its status, and the counts; and the rejection of the data."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
-from deepfake_detector.validation.leak_probes import Probe
-from deepfake_detector.validation.results import Check, print_summary, verdict_of
+from deepfake_detector.errors import DataRejected
+from deepfake_detector.validation.leak_probes import LeakProbe
+from deepfake_detector.validation.results import CheckResult, Result, print_summary, raise_if_stopped, status_of
 
 CHECKS = [
-    Check("readable", "stop", True, "why", "0 of 36 break it"),
-    Check("sharpness", "warn", False, "why", "2 of 36 break it", ("a.jpg",), 2),
-    Check("labels", "stop", False, "why", "1 of 36 break it, for example [2]"),
+    CheckResult("readable", "stop", True, "why", "0 of 36 fail"),
+    CheckResult("sharpness", "warn", False, "why", "2 of 36 fail", 36, 2, ("a.jpg",), 2),
+    CheckResult("labels", "stop", False, "why", "1 of 36 fail, for example [2]"),
 ]
 PROBES = [
-    Probe("metadata", 0.512, 0.48, 0.54, 0.6, "stop", True, "calm", 72),
-    Probe("thumbnail", 0.934, 0.92, 0.95, 0.85, "warn", False, "a thumbnail alone tells", 72),
-    Probe("border", None, None, None, 0.6, "warn", True, "not measured: too few", 8),
+    LeakProbe("metadata", 0.512, 0.48, 0.54, 0.6, "stop", True, "low", 72),
+    LeakProbe("thumbnail", 0.934, 0.92, 0.95, 0.85, "warn", False, "a thumbnail alone separates", 72),
+    LeakProbe("border", None, None, None, 0.6, "warn", True, "not measured: too few", 8),
 ]
 
 
@@ -27,23 +30,39 @@ def printed(width: int = 120) -> list[str]:
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
-def test_verdicts() -> None:
-    assert [verdict_of(answer) for answer in [*CHECKS, *PROBES]] == [
+def test_the_status_follows_from_result_and_severity() -> None:
+    results: list[Result] = [*CHECKS, *PROBES]
+    assert [status_of(result) for result in results] == [
         "passed", "warned", "stopped", "passed", "warned", "passed",
     ]  # fmt: skip
 
 
-def test_each_answer_has_a_line_and_the_last_line_counts() -> None:
+def test_each_result_has_a_line_and_the_last_line_counts() -> None:
     lines = printed()
     assert len(lines) == 8
-    assert lines[3].split(maxsplit=2) == ["stopped", "labels", "1 of 36 break it, for example [2]"]  # no markup
+    assert lines[3].split(maxsplit=2) == ["stopped", "labels", "1 of 36 fail, for example [2]"]  # no markup
     assert "probe metadata" in lines[4]
     assert "AUC 0.512" in lines[4]
-    assert "a thumbnail alone tells" in lines[5]
+    assert "a thumbnail alone separates" in lines[5]
     assert "not measured: too few" in lines[6]
     assert lines[-1] == "3 passed, 2 warned, 1 stopped"
 
 
 def test_a_narrow_terminal_cuts_nothing_off() -> None:
     text = "".join(part for line in printed(48) for part in line.split())
-    assert "1of36breakit,forexample[2]" in text
+    assert "1of36fail,forexample[2]" in text
+
+
+def test_a_failed_check_of_severity_stop_rejects_the_data_with_its_reason_and_files() -> None:
+    raise_if_stopped(CHECKS[:2], PROBES)
+    more = replace(CHECKS[2], files=("a.jpg", "b.jpg"), files_total=7)
+    stopped = replace(PROBES[1], severity="stop")
+    with pytest.raises(DataRejected) as caught:
+        raise_if_stopped([*CHECKS[:2], more], [stopped])
+    assert caught.value.message.splitlines()[1:] == [
+        "  labels: 1 of 36 fail, for example [2]; why",
+        "      a.jpg",
+        "      b.jpg",
+        "      and 5 more",
+        "  probe thumbnail: a thumbnail alone separates",
+    ]

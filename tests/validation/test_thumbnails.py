@@ -1,13 +1,15 @@
-"""Thumbnails: which pixels of the picture end up where."""
+"""Thumbnails: the area that each pixel stands for, the order, and faulty archives."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from deepfake_detector.datasets.archive import ROOT, pack
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
 from deepfake_detector.errors import ArchiveRejected, UnreadableImage
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.validation.thumbnails import border, centre, read_thumbnails, thumbnail
@@ -23,7 +25,7 @@ def test_a_pixel_is_the_mean_of_its_area() -> None:
     assert np.abs(small - means).max() < 1  # rounded twice, by rows and by columns
 
 
-def test_other_shapes_are_squeezed() -> None:
+def test_other_shapes_are_distorted() -> None:
     wide = np.zeros((50, 400, 3), np.uint8)
     wide[:, 200:] = 255
     small = thumbnail(wide)
@@ -33,8 +35,12 @@ def test_other_shapes_are_squeezed() -> None:
 
 
 def test_border_and_centre_share_no_pixel() -> None:
-    places = np.arange(1024, dtype=np.int64).reshape(1, 32, 32)
-    frame, middle = set(border(places)[0].tolist()), set(centre(places)[0].tolist())
+    rows, columns = (np.asarray(axis[None], np.uint8) for axis in np.indices((32, 32)))
+
+    def pixels(part: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> set[int]:
+        return set((32 * part(rows)[0].astype(int) + part(columns)[0]).tolist())
+
+    frame, middle = pixels(border), pixels(centre)
     assert (len(frame), len(middle)) == (448, 400)
     assert not frame & middle
     assert {0, 31, 3 * 32 + 3, 1023} <= frame
@@ -42,20 +48,20 @@ def test_border_and_centre_share_no_pixel() -> None:
     assert {6 * 32 + 6, 16 * 32 + 16, 25 * 32 + 25} <= middle
 
 
-def test_thumbnails_come_in_the_order_asked_for(tmp_path: Path) -> None:
-    files = {f"{ROOT}/train/real/{n:03}.png": np.full((40, 40, 3), n, np.uint8) for n in range(100)}
-    pack(tmp_path / "faces.zip", ((path, encode_png(rgb)) for path, rgb in files.items()))
+def test_thumbnails_are_in_the_order_of_the_paths(tmp_path: Path) -> None:
+    files = {f"{KAGGLE_ROOT}/train/real/{n:03}.png": np.full((40, 40, 3), n, np.uint8) for n in range(100)}
+    write_zip(tmp_path / "faces.zip", ((path, encode_png(rgb)) for path, rgb in files.items()))
     order = np.random.default_rng(0).permutation(100)[:60]
-    small = read_thumbnails(tmp_path / "faces.zip", [f"{ROOT}/train/real/{n:03}.png" for n in order], LIMIT)
+    small = read_thumbnails(tmp_path / "faces.zip", [f"{KAGGLE_ROOT}/train/real/{n:03}.png" for n in order], LIMIT)
     assert small.dtype == np.uint8
     assert small[:, 16, 16].tolist() == order.tolist()
     assert read_thumbnails(tmp_path / "faces.zip", [], LIMIT).shape == (0, 32, 32)
 
 
-def test_an_archive_that_does_not_fit_is_named(tmp_path: Path) -> None:
-    there = f"{ROOT}/train/real/1.png"
-    pack(tmp_path / "faces.zip", [(there, b"no picture")])
+def test_a_missing_and_an_unreadable_picture_are_refused(tmp_path: Path) -> None:
+    path = f"{KAGGLE_ROOT}/train/real/1.png"
+    write_zip(tmp_path / "faces.zip", [(path, b"no picture")])
     with pytest.raises(ArchiveRejected, match=r"real/2\.png is not in faces\.zip"):
-        read_thumbnails(tmp_path / "faces.zip", [there.replace("1.png", "2.png")], LIMIT)
+        read_thumbnails(tmp_path / "faces.zip", [path.replace("1.png", "2.png")], LIMIT)
     with pytest.raises(UnreadableImage):
-        read_thumbnails(tmp_path / "faces.zip", [there], LIMIT)
+        read_thumbnails(tmp_path / "faces.zip", [path], LIMIT)

@@ -1,1 +1,1 @@
-"""Words on the command line -> library calls; one module per command, heavy imports inside the functions."""
+"""Command-line arguments -> library calls; one module per command, heavy imports inside the functions."""

@@ -1,4 +1,4 @@
-"""The model that was chosen -> lines for people: why it, on what it was trained, how it was judged."""
+"""`deepfake about`: the selected model -> its training data, test metrics and provenance, as lines or JSON."""
 
 from __future__ import annotations
 
@@ -10,51 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepfake_detector.cli.options import Model
-from deepfake_detector.inference.decision import DRAWN_WARNING, WORDS
-from deepfake_detector.inference.model_selection import Choice
-from deepfake_detector.model.bundle import Contract
+from deepfake_detector.inference.decision import DRAWN_SAMPLE_WARNING, KIND_NAMES
 
 if TYPE_CHECKING:
-    from deepfake_detector.inference.model_selection import Choice
+    from deepfake_detector.inference.model_selection import SelectedModel
+    from deepfake_detector.model.bundle import Contract
 
-WIDTH = 12
-
-
-def describe(choice: Choice) -> str:
-    """A line per fact, and at the end the warning that a model of drawings needs."""
-    bundle, contract = choice.bundle, choice.bundle.contract
-    marks = contract.thresholds
-    lines = {
-        "answers": f"{choice.name} ({bundle.path})",
-        "why": choice.reason,
-        "trained on": f"{contract.trained_on}: {contract.train_images:,} faces of {_sources(contract.data_sha256)}",
-        "network": f"{contract.network}, crops of {contract.side_px} px, faces from {contract.min_face_px} px",
-        "tells apart": " and ".join(["real faces", *(WORDS.get(kind, kind) for kind in contract.kinds)]),
-        "judged on": f"{contract.test_images:,} test pictures: {_figures(contract)}",
-        "marks": f"real up to {marks.clear:.3f}, fake from {marks.flag:.3f}, strict {marks.strict:.3f}",
-        "run": contract.run_id,
-        "sha256": bundle.sha256,
-    }
-    said = [f"{name:{WIDTH}}{value}" for name, value in lines.items()]
-    return "\n".join([*said, *([f"\nMind: {DRAWN_WARNING}."] if contract.trained_on == "drawn sample" else [])])
-
-
-def _sources(digests: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} (sha256 {digest[:12]})" for name, digest in sorted(digests.items())) or "unnamed sources"
-
-
-def _figures(contract: Contract) -> str:
-    """Each figure with its 95 % interval, if it has one."""
-    found = contract.test_metrics
-    told = {name for name in found for end in ("_low", "_high") if name.endswith(end) and name[: -len(end)] in found}
-    told |= {"images"}  # before the figures
-    return ", ".join(_figure(name, found) for name in found if name not in told) or "nothing is known"
-
-
-def _figure(name: str, found: Mapping[str, float]) -> str:
-    value = f"{name.replace('_', ' ')} {found[name]:.3f}"
-    low, high = found.get(f"{name}_low"), found.get(f"{name}_high")
-    return value if low is None or high is None else f"{value} [{low:.3f}, {high:.3f}]"
+LABEL_WIDTH = 12
 
 
 def about(
@@ -63,37 +25,74 @@ def about(
     ] = False,
     model: Model = None,
 ) -> None:
-    """Say which model answers and why, on what it was trained, how it was judged, and where it came from.
+    """Show which model is used and why, its training data, its test metrics, and its provenance.
 
     \b
     Examples:
-      deepfake about                      the model that answers by default
+      deepfake about                      the default model
       deepfake about --model champion     the registry's champion
       deepfake about --json               for programs
     """
-    from deepfake_detector.inference.model_selection import choose
+    from deepfake_detector.inference.model_selection import select_model
+    from deepfake_detector.registry.provenance import format_provenance
 
-    choice = choose(model)
+    selected = select_model(model)
     if as_json:
-        print(json.dumps(_facts(choice), indent=2))
-        return
-    from deepfake_detector.registry.provenance import origin_words
-
-    pass
-
-    print(f"{describe(choice)}\n\n{origin_words(_origin(choice))}")
+        print(json.dumps(_facts(selected), indent=2))
+    else:
+        print(f"{describe_model(selected)}\n\n{format_provenance(_provenance(selected))}")
 
 
-def _facts(choice: Choice) -> dict[str, Any]:
-    bundle = choice.bundle
-    named = {"name": choice.name, "reason": choice.reason, "bundle": str(bundle.path), "sha256": bundle.sha256}
-    return named | bundle.contract.model_dump(mode="json") | {"origin": _origin(choice)}
+def describe_model(selected: SelectedModel) -> str:
+    """One line per fact, and a warning below them for a model of the drawn sample."""
+    bundle, contract = selected.bundle, selected.bundle.contract
+    thresholds = contract.thresholds
+    facts = {
+        "model": f"{selected.name} ({bundle.path})",
+        "reason": selected.reason,
+        "trained on": f"{contract.trained_on}: {contract.train_images:,} faces of {_sources(contract.data_sha256)}",
+        "network": f"{contract.network}, crops of {contract.side_px} px, faces from {contract.min_face_px} px",
+        "classes": ", ".join(["a real face", *(KIND_NAMES.get(kind, kind) for kind in contract.kinds)]),
+        "tested on": f"{contract.test_images:,} pictures: {_metrics(contract)}",
+        "thresholds": f"real up to {thresholds.clear:.3f}, fake from {thresholds.flag:.3f}, "
+        f"strict {thresholds.strict:.3f}",
+        "run": contract.run_id,
+        "sha256": bundle.sha256,
+    }
+    lines = [f"{label:{LABEL_WIDTH}}{value}" for label, value in facts.items()]
+    if contract.trained_on == "drawn sample":
+        lines.append(f"\nWarning: {DRAWN_SAMPLE_WARNING}.")
+    return "\n".join(lines)
 
 
-def _origin(choice: Choice) -> dict[str, Any]:
-    """From the registry of the folder one stands in, else of the checkout that this code lies in."""
-    from deepfake_detector.inference.model_selection import CHECKOUT
-    from deepfake_detector.registry.provenance import read_origin
+def _sources(digests: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} (sha256 {digest[:12]})" for name, digest in sorted(digests.items())) or "unnamed sources"
 
-    roots = [root for root in (Path.cwd(), CHECKOUT) if (root / "mlflow.db").is_file()]
-    return read_origin(choice.bundle, [*roots, Path.cwd()][0])
+
+def _metrics(contract: Contract) -> str:
+    """Each metric, with its 95 % interval if it has one."""
+    values = contract.test_metrics
+    bounds = {f"{name}{end}" for name in values for end in ("_low", "_high")}
+    names = [name for name in values if name not in bounds and name != "images"]
+    return ", ".join(_metric(name, values) for name in names) or "no metrics"
+
+
+def _metric(name: str, values: Mapping[str, float]) -> str:
+    text = f"{name.replace('_', ' ')} {values[name]:.3f}"
+    low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
+    return text if low is None or high is None else f"{text} [{low:.3f}, {high:.3f}]"
+
+
+def _facts(selected: SelectedModel) -> dict[str, Any]:
+    bundle = selected.bundle
+    facts = {"name": selected.name, "reason": selected.reason, "bundle": str(bundle.path), "sha256": bundle.sha256}
+    return facts | bundle.contract.model_dump(mode="json") | {"origin": _provenance(selected)}
+
+
+def _provenance(selected: SelectedModel) -> dict[str, Any]:
+    """From the registry in the working directory, else in the checkout that contains this code."""
+    from deepfake_detector.inference.model_selection import CHECKOUT_ROOT
+    from deepfake_detector.registry.provenance import read_provenance
+
+    roots = [root for root in (Path.cwd(), CHECKOUT_ROOT) if (root / "mlflow.db").is_file()]
+    return read_provenance(selected.bundle, [*roots, Path.cwd()][0])

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FOLDER",
-        help="champion, pretrained, or a bundle's folder. Without it: the champion if it was trained on photographs, "
+        help="champion, pretrained, or a bundle's folder. Default: the champion if it was trained on photographs, "
         "else pretrained, else the champion.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""A version and a reason -> another champion, if the gate agrees or is overruled."""
+"""A version and a reason -> another champion, if the gate agrees or is overruled; the table of runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from deepfake_detector.registry.model_registry import Shelf
-    from deepfake_detector.registry.run_table import Row
+    from deepfake_detector.registry.model_registry import RegistrySnapshot
+    from deepfake_detector.registry.run_table import RunRow
 
-Why = Annotated[str, typer.Option("--why", help="Reason, for the history; who reads it knows nothing else.")]
+COLUMNS = {  # -> metric; in a wide terminal with its interval
+    "accuracy": "test_accuracy",
+    "AUC": "test_auc",
+    "ECE": "test_ece",
+    "robust": "grid/all/accuracy",
+}
+WIDE_COLUMNS = ("parameters", "train s")
+WIDE, PIPE_WIDTH = 140, 180  # characters
+
+Why = Annotated[str, typer.Option("--why", help="Reason, for the history.")]
 Force = Annotated[bool, typer.Option("--force", help="Overrule the gate.")]
 
 
@@ -23,79 +32,66 @@ def promote(
 ) -> None:
     """Make a version the champion: the model that is packaged and served."""
     from deepfake_detector.config import read_settings
-    from deepfake_detector.evaluation.rescoring import TestPictures
+    from deepfake_detector.evaluation.rescoring import EngineRescorer
     from deepfake_detector.paths import Workspace
     from deepfake_detector.registry.promotion import promote as promote_version
-    from deepfake_detector.registry.report import hand_over
+    from deepfake_detector.registry.report import publish_champion
 
     workspace = Workspace().enter()
     settings = read_settings(workspace.params)
-    pictures = TestPictures(workspace, settings)
-    shelf = promote_version(version, why, force, settings.register, pictures)
-    print(hand_over(shelf, workspace))
+    rescorer = EngineRescorer(workspace, settings)
+    snapshot = promote_version(version, why, force, settings.register, rescorer)
+    print(publish_champion(snapshot, workspace))
 
 
 def rollback(why: Why, force: Force = False) -> None:
-    """Bring the champion before the present one back; twice goes back two."""
+    """Make the champion before the present one champion again; a second rollback goes back one more."""
     from deepfake_detector.config import read_settings
     from deepfake_detector.paths import Workspace
     from deepfake_detector.registry.promotion import roll_back
-    from deepfake_detector.registry.report import hand_over
+    from deepfake_detector.registry.report import publish_champion
 
     workspace = Workspace().enter()
-    shelf = roll_back(why, force, read_settings(workspace.params).register)
-    print(hand_over(shelf, workspace))
-
-
-# Column -> the metric in it; those with an interval show it.
-COLUMNS = {
-    "accuracy": "test_accuracy",
-    "AUC": "test_auc",
-    "ECE": "test_ece",
-    "degraded": "grid/all/accuracy",
-}
-DETAILS = ("weights", "seconds")
-WIDE, PIPE_WIDTH = 140, 180  # characters
+    snapshot = roll_back(why, force, read_settings(workspace.params).register)
+    print(publish_champion(snapshot, workspace))
 
 
 def runs(
     by: Annotated[str, typer.Option(help="Metric to sort by, as MLflow calls it.")] = "test_auc",
-    lowest: Annotated[bool, typer.Option("--lowest", help="The lowest is the best, as for test_ece.")] = False,
+    lowest: Annotated[bool, typer.Option("--lowest", help="Lowest first, as for test_ece.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 15,
-    moves: Annotated[bool, typer.Option("--moves", help="Every change of champion, with reason.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: every run, and all moves.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Also list every change of the aliases.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: all runs, aliases and their history.")] = False,
 ) -> None:
     """Show the best runs of this checkout's experiment, or of the server that MLFLOW_TRACKING_URI names."""
     from deepfake_detector.config import read_settings
     from deepfake_detector.paths import Workspace
-    from deepfake_detector.registry.model_registry import read_shelf
-    from deepfake_detector.registry.run_table import best_first, read_rows
+    from deepfake_detector.registry.model_registry import read_registry
+    from deepfake_detector.registry.run_table import read_runs, sort_runs
 
     workspace = Workspace().enter()
     settings = read_settings(workspace.params).register
-    shelf = read_shelf(settings.model_name)
-    found = read_rows(settings.experiment)
-    rated, rest = best_first((row for row in found if not row.is_child), by, lowest)
+    snapshot, rows = read_registry(settings.model_name), read_runs(settings.experiment)
+    ranked, rest = sort_runs((row for row in rows if not row.is_child), by, lowest)
     if as_json:
-        rows = [_json(row, shelf) for row in (*rated, *rest)]
-        told = {"runs": rows, "aliases": dict(shelf.aliases), "moves": [vars(move) for move in shelf.moves]}
-        print(json.dumps(told, indent=2))
+        print(json.dumps(_as_json([*ranked, *rest], snapshot), indent=2))
         return
-    _print(rated[:limit], shelf)
-    print(_footer(min(limit, len(rated)), len(rated), len(rest), len(found), by))
-    if moves:
-        print("\n".join(["", "moves:", *(f"  {move}" for move in shelf.moves)]) if shelf.moves else "\nno moves yet")
+    _print_table(ranked[:limit], snapshot)
+    print(_footer(min(limit, len(ranked)), len(ranked), len(rest), len(rows), by))
+    if history:
+        changes = [f"  {change}" for change in snapshot.history]
+        print("\n".join(["", "changes of the aliases:", *changes]) if changes else "\nno changes of the aliases yet")
 
 
-def _footer(shown: int, rated: int, rest: int, found: int, by: str) -> str:
-    told = [f"{shown} of {rated} runs with {by}"]
-    told += [f"{rest} without (unfinished, or not judged)"] if rest else []
-    told += [f"{found - rated - rest} trials of other runs"] if found > rated + rest else []
-    return "; ".join(told)
+def _footer(shown: int, ranked: int, rest: int, rows: int, metric: str) -> str:
+    parts = [f"{shown} of {ranked} runs with {metric}"]
+    parts += [f"{rest} without it (unfinished, or not evaluated)"] if rest else []
+    parts += [f"{rows - ranked - rest} trials of other runs"] if rows > ranked + rest else []
+    return "; ".join(parts)
 
 
-def _print(rows: list[Row], shelf: Shelf) -> None:
-    """In a narrow terminal without intervals and what can be looked up by the id; a pipe takes all."""
+def _print_table(rows: list[RunRow], snapshot: RegistrySnapshot) -> None:
+    """Print the table; a narrow terminal gets no intervals and no WIDE_COLUMNS."""
     from rich.console import Console
     from rich.table import Table
 
@@ -104,30 +100,37 @@ def _print(rows: list[Row], shelf: Shelf) -> None:
     table, wide = Table(show_edge=False), console.width >= WIDE
     table.add_column("run", overflow="fold", min_width=24)
     table.add_column("version", no_wrap=True)
-    for name in (*COLUMNS, *(DETAILS if wide else ()), "when", "id"):
+    for name in (*COLUMNS, *(WIDE_COLUMNS if wide else ()), "started", "run id"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, shelf, wide))
+        table.add_row(*_cells(row, snapshot, wide))
     console.print(table)
 
 
-def _cells(row: Row, shelf: Shelf, wide: bool) -> list[str]:
+def _cells(row: RunRow, snapshot: RegistrySnapshot, wide: bool) -> list[str]:
     from rich.markup import escape
 
-    from deepfake_detector.registry.run_table import standing_of
+    from deepfake_detector.registry.run_table import version_label
 
-    standing = escape(standing_of(row, shelf))
-    named = f"[bold green]{standing}[/]" if "champion" in standing else standing
-    figures = [_figure(row, metric, wide) for metric in COLUMNS.values()]
-    return [escape(row.name), named, *figures, *(_details(row) if wide else ()), _age(row.started_ms), row.run_id[:8]]
+    label = escape(version_label(row, snapshot))
+    label = f"[bold green]{label}[/]" if "champion" in label else label
+    metrics = [_metric_cell(row, metric, wide) for metric in COLUMNS.values()]
+    return [
+        escape(row.name),
+        label,
+        *metrics,
+        *(_wide_cells(row) if wide else ()),
+        _age(row.started_ms),
+        row.run_id[:8],
+    ]
 
 
-def _details(row: Row) -> tuple[str, str]:
-    weights, seconds = row.params.get("parameters", ""), row.metrics.get("train_seconds")
-    return f"{int(weights):,}" if weights.isdigit() else "-", "-" if seconds is None else f"{seconds:.0f}"
+def _wide_cells(row: RunRow) -> tuple[str, str]:
+    parameters, seconds = row.params.get("parameters", ""), row.metrics.get("train_seconds")
+    return f"{int(parameters):,}" if parameters.isdigit() else "-", "-" if seconds is None else f"{seconds:.0f}"
 
 
-def _figure(row: Row, metric: str, wide: bool) -> str:
+def _metric_cell(row: RunRow, metric: str, wide: bool) -> str:
     value = row.metrics.get(metric)
     if value is None:
         return "-"
@@ -144,9 +147,21 @@ def _age(started_ms: int) -> str:
     return f"{minutes} min ago"
 
 
-def _json(row: Row, shelf: Shelf) -> dict[str, Any]:
-    from deepfake_detector.registry.run_table import standing_of
+def _as_json(rows: list[RunRow], snapshot: RegistrySnapshot) -> dict[str, Any]:
+    from deepfake_detector.registry.run_table import version_label
 
-    facts = {"params": dict(row.params), "metrics": dict(row.metrics), "tags": dict(row.tags)}
-    about = {"run_id": row.run_id, "name": row.name, "status": row.status, "started_ms": row.started_ms}
-    return about | {"version": standing_of(row, shelf)} | facts
+    runs = [
+        {
+            "run_id": row.run_id,
+            "name": row.name,
+            "status": row.status,
+            "started_ms": row.started_ms,
+            "version": version_label(row, snapshot),
+            "params": dict(row.params),
+            "metrics": dict(row.metrics),
+            "tags": dict(row.tags),
+        }
+        for row in rows
+    ]
+    changes = [vars(change) for change in snapshot.history]
+    return {"runs": runs, "aliases": dict(snapshot.aliases), "alias_changes": changes}

@@ -1,4 +1,4 @@
-"""A file beside pictures -> whether it is a CSV that says which picture is real, as Kaggle's are; its rows."""
+"""CSV files beside images, as Kaggle's data set has them -> the label that they give each image."""
 
 from __future__ import annotations
 
@@ -9,43 +9,45 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from deepfake_detector.datasets.archive import LABELS, SPLITS, TABLE, Volume
+from deepfake_detector.datasets.archive import LABELS, LABELS_FILE, SPLITS, SafeZip
 
-_COLUMNS = frozenset({"path", "label_str"})  # Kaggle's lists have more
+LABEL_COLUMNS = frozenset({"path", "label_str"})  # Kaggle's files have more
 
 
-def is_list(name: str, data: bytes) -> bool:
-    """Whether a file is such a list, by its name and first line; our own table is none, as it witnesses nothing.
+def is_label_csv(name: str, data: bytes) -> bool:
+    """Whether a file is a CSV with labels, by its name and first line.
+
+    `LABELS_FILE` is none: the labels come from it, so it cannot confirm them.
 
     Args:
         name: of the file, with or without folders.
         data: the file, or its first line.
     """
     path = PurePosixPath(name)
-    if path.suffix.lower() != ".csv" or path.name == TABLE:
+    if path.suffix.lower() != ".csv" or path.name == LABELS_FILE:
         return False
-    return set(rows_of(data).fieldnames or ()) >= _COLUMNS
+    return set(csv_rows(data).fieldnames or ()) >= LABEL_COLUMNS
 
 
-def rows_of(data: bytes) -> csv.DictReader[str]:
-    """The rows of a CSV file; bytes that are no UTF-8 are replaced."""
+def csv_rows(data: bytes) -> csv.DictReader[str]:
+    """The rows of a CSV file; bytes that are not UTF-8 are replaced."""
     return csv.DictReader(io.StringIO(data.decode("utf-8-sig", "replace")))
 
 
-def listed_labels(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: int) -> pd.Series:
-    """What the archives' own lists say of each picture.
+def labels_from_csv(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: int) -> pd.Series:
+    """The label that the archives' own CSV files give each image.
 
-    Kaggle's train.csv, valid.csv and test.csv name every picture with `path` and `label_str`. Folders and lists are
-    two witnesses: whoever renames a folder by mistake seldom rewrites the list. Pictures are matched by split and file
-    name, not by folder, so that one which lies under the other label is found.
+    Kaggle's train.csv, valid.csv and test.csv name every image with `path` and `label_str`. They are independent of
+    the folders: an image moved to another folder by mistake keeps its label in the CSV. Images are matched by split
+    and file name, without the label's folder, so that such an image is found.
 
     Args:
         manifest: as `build_manifest` gives it.
         archive: a zip, or a folder with one zip per source.
-        max_unpacked_bytes: see `Volume`.
+        max_unpacked_bytes: see `SafeZip`.
 
     Returns:
-        (n,) 1 fake, 0 real, NaN where no list names the picture, or lists give it both labels.
+        (n,) 1 fake, 0 real, NaN where no CSV names the image, or CSV files give it both labels.
 
     Raises:
         ArchiveRejected: the archive is damaged or unsafe.
@@ -53,26 +55,26 @@ def listed_labels(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: int
     files = {file.stem: file for file in sorted(archive.glob("*.zip"))} if archive.is_dir() else {"": archive}
     labels = np.full(len(manifest), np.nan)
     for source, file in files.items():
-        listed = _listed(Volume(file, max_unpacked_bytes))
+        csv_labels = _csv_labels(SafeZip(file, max_unpacked_bytes))
         of_source = (manifest["source"] == source).to_numpy()
         rows = manifest[of_source]
         keys = zip(rows["split"], rows["path"].str.rpartition("/")[2], strict=True)
-        labels[of_source] = [listed.get(key, np.nan) for key in keys]
+        labels[of_source] = [csv_labels.get(key, np.nan) for key in keys]
     return pd.Series(labels, index=manifest.index)
 
 
-def _listed(volume: Volume) -> dict[tuple[str, str], float]:
-    """(split, file name) -> label; NaN where two are given."""
-    listed: dict[tuple[str, str], float] = {}
-    if TABLE in volume.names:
-        return listed  # our own list: the labels come from it, so it witnesses nothing
-    for name in volume.names:
-        data = volume.read(name) if name.lower().endswith(".csv") else b""
-        for row in rows_of(data) if is_list(name, data) else ():
+def _csv_labels(opened: SafeZip) -> dict[tuple[str, str], float]:
+    """(split, file name) -> label; NaN where both are given."""
+    labels: dict[tuple[str, str], float] = {}
+    if LABELS_FILE in opened.names:
+        return labels
+    for name in opened.names:
+        data = opened.read(name) if name.lower().endswith(".csv") else b""
+        for row in csv_rows(data) if is_label_csv(name, data) else ():
             path, label = PurePosixPath(row["path"] or ""), row["label_str"] or ""
             split = next((part for part in path.parts if part in SPLITS), "")
             if split and label in LABELS:
-                before = listed.setdefault((split, path.name), float(LABELS[label]))
-                if before != LABELS[label]:
-                    listed[split, path.name] = np.nan
-    return listed
+                first = labels.setdefault((split, path.name), float(LABELS[label]))
+                if first != LABELS[label]:
+                    labels[split, path.name] = np.nan
+    return labels

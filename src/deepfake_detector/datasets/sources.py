@@ -1,4 +1,4 @@
-"""Download settings -> one verified zip per source, whatever its kind: drawn, on disk, from Kaggle, or labelled."""
+"""Settings of stage download -> one verified zip per source: drawn, copied, packed or downloaded from Kaggle."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deepfake_detector.config import Download, Source
-from deepfake_detector.datasets.archive import ROOT, Archive, Volume, find_pictures, pack
-from deepfake_detector.datasets.folder import pack_folder, pack_labelled
-from deepfake_detector.datasets.label_csv import is_list
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, SafeZip, find_entries, write_zip
+from deepfake_detector.datasets.label_csv import is_label_csv
+from deepfake_detector.datasets.packing import pack_folder, pack_labelled
 from deepfake_detector.datasets.synthetic_faces.sample import write_sample
 from deepfake_detector.errors import ArchiveRejected, CredentialsMissing, ToolFailed
 from deepfake_detector.io import atomic_write, sha256_of_file
 
-_PIECE_BYTES = 4 * 2**20
+_CHUNK_BYTES = 4 * 2**20
+_LOGIN_HINT = (
+    "create a token at https://www.kaggle.com/settings (API), then either put it into ~/.kaggle/access_token or the "
+    "variable KAGGLE_API_TOKEN; or put kaggle.json into ~/.kaggle/, or set KAGGLE_USERNAME and KAGGLE_KEY; "
+    "or download the zip in a browser and use kind: archive; or use kind: sample, which needs no login"
+)
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What the archive of one source is.
+class FetchedSource:
+    """The archive of one source.
 
     Attributes:
-        counts: pictures, `counts[split][label]`.
-        unlabelled: pictures of a labelled source that its CSV does not name; they are left out.
+        counts: images, `counts[split][label]`.
+        unlabelled: images of a labelled source that its CSV does not name; they are left out.
     """
 
     name: str
@@ -39,12 +44,12 @@ class Fetched:
     unlabelled: int
 
 
-def fetch_all(settings: Download, to: Path) -> tuple[Fetched, ...]:
-    """Bring every source; what else lies in the folder, from sources that are no longer named, goes.
+def fetch_all(settings: Download, to: Path) -> tuple[FetchedSource, ...]:
+    """Fetch every source, and delete the zips of sources that the settings no longer name.
 
     Args:
         settings: the section `download` of params.yaml.
-        to: the folder that gets one zip per source.
+        to: the folder for one zip per source.
 
     Raises:
         ArchiveRejected, CredentialsMissing, ToolFailed: see `fetch`.
@@ -55,147 +60,139 @@ def fetch_all(settings: Download, to: Path) -> tuple[Fetched, ...]:
     return fetched
 
 
-def fetch(source: Source, settings: Download, to: Path) -> Fetched:
-    """Bring one source to `to`, which appears only when whole and checked.
+def fetch(source: Source, settings: Download, to: Path) -> FetchedSource:
+    """Write the verified zip of one source; an error leaves an existing zip as it is.
 
     Args:
-        source: what to bring.
-        settings: limits, and how many pictures to draw.
+        source: what to fetch.
+        settings: limits, and how many images to draw.
         to: the zip to write.
 
     Raises:
         ArchiveRejected: missing, damaged, unsafe, of another checksum, or in no known layout.
-        CredentialsMissing: Kaggle was asked for and no login was found; raised before the network is touched.
+        CredentialsMissing: no Kaggle login was found; raised before the network is used.
         ToolFailed: Kaggle could not be reached or did not answer.
     """
-    bring = _BRINGING[source.kind]
-    with atomic_write(to) as fresh:
-        unlabelled = bring(source, settings, fresh)
-        with Archive(fresh, settings.max_unpacked_bytes, f"source {source.name}") as archive:
+    writers: dict[str, Callable[[Source, Download, Path], int]] = {
+        "sample": _draw_sample,
+        "archive": _copy_archive,
+        "kaggle": _download_from_kaggle,
+        "labelled": _pack_labelled,
+    }
+    with atomic_write(to) as temporary:
+        unlabelled = writers[source.kind](source, settings, temporary)
+        with Archive(temporary, settings.max_unpacked_bytes, f"source {source.name}") as archive:
             counts = archive.counts()
-        digest, size = sha256_of_file(fresh), fresh.stat().st_size
-        return Fetched(source.name, source.kind, source.fake_kind, digest, size, counts, unlabelled)
+        digest, size = sha256_of_file(temporary), temporary.stat().st_size
+        return FetchedSource(source.name, source.kind, source.fake_kind, digest, size, counts, unlabelled)
 
 
-def _draw(_: Source, settings: Download, to: Path) -> int:
+def _draw_sample(_: Source, settings: Download, to: Path) -> int:
     write_sample(settings.sample, to)
     return 0
 
 
-def _copy(source: Source, settings: Download, to: Path) -> int:
-    place = _existing(source)
-    if place.is_dir():
-        _refuse_checksum(source, "a folder has no checksum")
-        pack_folder(place, to, settings.max_unpacked_bytes)
+def _copy_archive(source: Source, settings: Download, to: Path) -> int:
+    location = _existing_location(source)
+    if location.is_dir():
+        _reject_checksum(source, "a folder has no checksum")
+        pack_folder(location, to, settings.max_unpacked_bytes)
         return 0
-    digest = _copy_file(place, to)
-    _normalise(to, place.name, settings.max_unpacked_bytes)
-    _compare(source, place, digest, to)
+    digest = _copy_file(location, to)
+    _move_to_kaggle_root(to, location.name, settings.max_unpacked_bytes)
+    _check_digest(source, location, digest, to)
     return 0
 
 
-def _copy_labelled(source: Source, settings: Download, to: Path) -> int:
-    place = _existing(source)
-    if place.is_dir():
-        _refuse_checksum(source, "a folder has no checksum")
-    unlabelled = pack_labelled(place, to, settings.held_out_share, settings.max_unpacked_bytes)
+def _pack_labelled(source: Source, settings: Download, to: Path) -> int:
+    location = _existing_location(source)
+    if location.is_dir():
+        _reject_checksum(source, "a folder has no checksum")
+    unlabelled = pack_labelled(location, to, settings.held_out_share, settings.max_unpacked_bytes)
     if source.sha256:
-        _compare(source, place, sha256_of_file(place), to)
+        _check_digest(source, location, sha256_of_file(location), to)
     return unlabelled
 
 
-def _existing(source: Source) -> Path:
-    place = Path(source.place).expanduser()
-    if not place.exists():
-        raise ArchiveRejected(
-            f"source {source.name}: `place` is {source.place!r}, and nothing lies there",
-            "set it in params.yaml, under download.sources, to a zip or folder",
-        )
-    return place
-
-
-def _refuse_checksum(source: Source, reason: str) -> None:
-    if source.sha256:
-        raise ArchiveRejected(
-            f"source {source.name}: `sha256` is set, but {reason}", 'set it to "", or name a zip as `place`'
-        )
-
-
-def _compare(source: Source, place: Path, digest: str, packed: Path) -> None:
-    """The file's own digest or that of what it was packed to, as cards tell it: either pins its pictures."""
-    wanted = source.sha256.lower()
-    if wanted and wanted != digest and wanted != sha256_of_file(packed):
-        raise ArchiveRejected(
-            f"{place.name} has SHA-256 {digest}, source {source.name} in params.yaml says {source.sha256}",
-            "take the right file, or write the new checksum into params.yaml",
-        )
-
-
-def _copy_file(source: Path, to: Path) -> str:
-    """Copy in pieces; returns the SHA-256 of what was read."""
-    digest = hashlib.sha256()
-    with (
-        source.open("rb") as old,
-        to.open("wb") as new,
-        tqdm(total=source.stat().st_size, desc="copying", unit="B", unit_scale=True) as bar,
-    ):
-        while piece := old.read(_PIECE_BYTES):
-            digest.update(piece)
-            new.write(piece)
-            bar.update(len(piece))
-    return digest.hexdigest()
-
-
-def _normalise(path: Path, name: str, limit_bytes: int) -> None:
-    """Pack a zip anew whose pictures lie under another folder than the Kaggle set's; its lists of labels come along."""
-    volume = Volume(path, limit_bytes, name)
-    root, entries = find_pictures(volume.names, name)
-    if root == ROOT:
-        return
-    tables = ((file, volume.read(file)) for file in volume.names if file.lower().endswith(".csv"))
-    with atomic_write(path) as fresh:
-        names = ((f"{ROOT}/{entry.inner}", volume.read(entry.path)) for entry in entries)
-        pictures = tqdm(names, total=len(entries), desc="packing", unit="img")
-        pack(fresh, chain(((file, data) for file, data in tables if is_list(file, data)), pictures))
-
-
-def _kaggle(source: Source, settings: Download, to: Path) -> int:
-    import kagglehub  # here, not above: it is slow to import and most runs do not need it
+def _download_from_kaggle(source: Source, settings: Download, to: Path) -> int:
+    import kagglehub  # here, because it is slow to import and most runs do not need it
     from kagglehub.config import get_kaggle_credentials
 
     try:
         login = get_kaggle_credentials()
     except ValueError as error:
-        raise CredentialsMissing(f"the Kaggle login cannot be read: {error}", _HOW_TO_LOG_IN) from error
+        raise CredentialsMissing(f"the Kaggle login cannot be read: {error}", _LOGIN_HINT) from error
     if login is None:
-        raise CredentialsMissing(f"no Kaggle login was found, and {source.place} needs one", _HOW_TO_LOG_IN)
-    _refuse_checksum(source, "Kaggle's data is pinned by the version in `place`")
+        raise CredentialsMissing(f"no Kaggle login was found, and {source.location} needs one", _LOGIN_HINT)
+    _reject_checksum(source, "Kaggle's data are pinned by the version in `location`")
     try:
-        folder = Path(kagglehub.dataset_download(source.place))
+        folder = Path(kagglehub.dataset_download(source.location))
     except Exception as error:  # requests, kagglehub and kagglesdk each raise their own kinds
-        raise _kaggle_failed(source.place, error) from error
+        raise _kaggle_error(source.location, error) from error
     pack_folder(folder, to, settings.max_unpacked_bytes)
     return 0
 
 
-def _kaggle_failed(handle: str, error: Exception) -> CredentialsMissing | ToolFailed:
+def _kaggle_error(handle: str, error: Exception) -> CredentialsMissing | ToolFailed:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return CredentialsMissing(f"Kaggle refused the login for {handle} (HTTP {status})", _HOW_TO_LOG_IN)
+        return CredentialsMissing(f"Kaggle refused the login for {handle} (HTTP {status})", _LOGIN_HINT)
     return ToolFailed(
         f"{handle} could not be downloaded from Kaggle: {type(error).__name__}: {error}",
-        "check the network and `place`; or download the zip by hand and use kind: archive",
+        "check the network and `location`; or download the zip in a browser and use kind: archive",
     )
 
 
-_HOW_TO_LOG_IN = (
-    "create a token at https://www.kaggle.com/settings (API), then either put it into ~/.kaggle/access_token or the "
-    "variable KAGGLE_API_TOKEN; or put kaggle.json into ~/.kaggle/, or set KAGGLE_USERNAME and KAGGLE_KEY; "
-    "or download the zip by hand and use kind: archive; or use kind: sample, which needs no login"
-)
-_BRINGING: dict[str, Callable[[Source, Download, Path], int]] = {
-    "sample": _draw,
-    "archive": _copy,
-    "kaggle": _kaggle,
-    "labelled": _copy_labelled,
-}
+def _existing_location(source: Source) -> Path:
+    location = Path(source.location).expanduser()
+    if not location.exists():
+        raise ArchiveRejected(
+            f"source {source.name}: `location` is {source.location!r}, which does not exist",
+            "set it in params.yaml, under download.sources, to a zip or folder",
+        )
+    return location
+
+
+def _reject_checksum(source: Source, reason: str) -> None:
+    if source.sha256:
+        raise ArchiveRejected(
+            f"source {source.name}: `sha256` is set, but {reason}", 'set it to "", or name a zip as `location`'
+        )
+
+
+def _check_digest(source: Source, location: Path, digest: str, packed: Path) -> None:
+    """Accept the digest of the file or that of the zip packed from it, which cards state: either pins the images."""
+    expected = source.sha256.lower()
+    if expected and expected != digest and expected != sha256_of_file(packed):
+        raise ArchiveRejected(
+            f"{location.name} has SHA-256 {digest}, source {source.name} in params.yaml says {source.sha256}",
+            "use the right file, or write the new checksum into params.yaml",
+        )
+
+
+def _copy_file(file: Path, to: Path) -> str:
+    """Copy a file; returns the SHA-256 of the copied bytes."""
+    digest = hashlib.sha256()
+    with (
+        file.open("rb") as old,
+        to.open("wb") as new,
+        tqdm(total=file.stat().st_size, desc="copying", unit="B", unit_scale=True) as bar,
+    ):
+        while chunk := old.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            new.write(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()
+
+
+def _move_to_kaggle_root(path: Path, name: str, max_unpacked_bytes: int) -> None:
+    """Rewrite a zip whose images lie under another folder than `KAGGLE_ROOT`; its CSV files with labels are kept."""
+    opened = SafeZip(path, max_unpacked_bytes, name)
+    root, entries = find_entries(opened.names, name)
+    if root == KAGGLE_ROOT:
+        return
+    csv_files = ((file, opened.read(file)) for file in opened.names if file.lower().endswith(".csv"))
+    with atomic_write(path) as temporary:
+        images = ((f"{KAGGLE_ROOT}/{entry.kaggle_path}", opened.read(entry.path)) for entry in entries)
+        progress = tqdm(images, total=len(entries), desc="packing", unit="img")
+        write_zip(temporary, chain(((file, data) for file, data in csv_files if is_label_csv(file, data)), progress))

@@ -1,4 +1,4 @@
-"""Name of a condition -> what it does to a whole picture, uint8 RGB (height, width, 3): DETECTION's robustness grid."""
+"""Name of a condition -> the corruption that it applies to a whole picture, uint8 RGB (height, width, 3)."""
 
 from __future__ import annotations
 
@@ -12,74 +12,74 @@ from numpy.typing import NDArray
 from deepfake_detector.media import corruptions
 
 Pixels = NDArray[np.uint8]
-Change = Callable[[Pixels, np.random.Generator], Pixels]
-SECOND_GRID_PX = 4  # half a JPEG block: the worst place for a second one
+Corruption = Callable[[Pixels, np.random.Generator], Pixels]
+SECOND_GRID_PX = 4  # half a JPEG block: the worst offset of a second block grid
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One way in which pictures reach a detector.
+    """One way in which a picture is corrupted or cropped before it is scored.
 
     Attributes:
         family: conditions that differ in `level` alone.
-        margin: factor on the side of the square that is cut out.
+        margin: factor on the side of the crop.
     """
 
     name: str
     family: str
     level: float
-    change: Change
+    corrupt: Corruption
     margin: float = 1.0
 
     def __call__(self, rgb: Pixels, path: str, seed: int) -> Pixels:
-        """Degrade a picture; what is random depends on the seed, the condition and the picture's path alone."""
-        return self.change(rgb, np.random.default_rng([seed, zlib.crc32(f"{self.name} {path}".encode())]))
+        """Corrupt a picture; random parts depend on the seed, the condition and the picture's path alone."""
+        return self.corrupt(rgb, np.random.default_rng([seed, zlib.crc32(f"{self.name} {path}".encode())]))
 
 
-def _jpeg(quality: int) -> Change:
+def _jpeg(quality: int) -> Corruption:
     return lambda rgb, _: corruptions.jpeg(rgb, quality)
 
 
-def _webp(quality: int) -> Change:
+def _webp(quality: int) -> Corruption:
     return lambda rgb, _: corruptions.webp(rgb, quality)
 
 
-def _resize(factor: float) -> Change:
-    return lambda rgb, _: corruptions.shrink_and_enlarge(rgb, factor)
+def _resize(factor: float) -> Corruption:
+    return lambda rgb, _: corruptions.downscale(rgb, factor)
 
 
-def _blur(sigma_px: float) -> Change:
+def _blur(sigma_px: float) -> Corruption:
     return lambda rgb, _: corruptions.blur(rgb, sigma_px)
 
 
-def _noise(sigma: float) -> Change:
-    return lambda rgb, random: corruptions.noise(rgb, sigma, random)
+def _noise(sigma: float) -> Corruption:
+    return lambda rgb, rng: corruptions.noise(rgb, sigma, rng)
 
 
-def _h264(crf: int) -> Change:
+def _h264(crf: int) -> Corruption:
     return lambda rgb, _: corruptions.h264(rgb, crf)
 
 
-def _untouched(rgb: Pixels, _: np.random.Generator) -> Pixels:
+def _identity(rgb: Pixels, _: np.random.Generator) -> Pixels:
     return rgb
 
 
 def _double_jpeg(rgb: Pixels, _: np.random.Generator) -> Pixels:
-    """Saved, cut by half a block at the top and the left, saved again."""
+    """JPEG 75, cropped by half a block at the top and the left, then JPEG 90."""
     return corruptions.jpeg(corruptions.jpeg(rgb, 75)[SECOND_GRID_PX:, SECOND_GRID_PX:], 90)
 
 
-CLEAN = Condition("clean", "clean", 0, _untouched)
+CLEAN = Condition("clean", "clean", 0, _identity)
 GRID = (
     CLEAN,
     *(Condition(f"JPEG {q}", "JPEG quality", q, _jpeg(q)) for q in (95, 85, 75, 60, 50, 40, 30)),
     *(Condition(f"WebP {q}", "WebP quality", q, _webp(q)) for q in (80, 50)),
-    *(Condition(f"resize {f:g}", "resized and back", f, _resize(f)) for f in (0.75, 0.5, 0.25)),
+    *(Condition(f"resize {f:g}", "downscaling factor", f, _resize(f)) for f in (0.75, 0.5, 0.25)),
     *(Condition(f"blur {s:g}", "blur, sigma in px", s, _blur(s)) for s in (0.5, 1, 2)),
     *(Condition(f"noise {s}", "noise, sigma in grey levels", s, _noise(s)) for s in (2, 5, 10)),
-    Condition("JPEG 75 then 90", "saved twice", 75, _double_jpeg),
-    *(Condition(f"margin {m:g}", "crop margin", m, _untouched, m) for m in (0.9, 1.1)),
+    Condition("JPEG 75 then 90", "double JPEG", 75, _double_jpeg),
+    *(Condition(f"margin {m:g}", "crop margin", m, _identity, m) for m in (0.9, 1.1)),
     *(Condition(f"H.264 crf {c}", "H.264 crf", c, _h264(c)) for c in (18, 28, 40)),
 )
-RESAVED = Condition("JPEG 90", "probe", 90, _jpeg(90))  # a probe's, no part of the grid
-ALL = {condition.name: condition for condition in (*GRID, RESAVED)}
+RECOMPRESSED = Condition("JPEG 90", "probe", 90, _jpeg(90))  # for the recompression probe; not part of the grid
+CONDITIONS = {condition.name: condition for condition in (*GRID, RECOMPRESSED)}

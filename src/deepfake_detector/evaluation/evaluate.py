@@ -1,9 +1,8 @@
-"""A calibrated network and the test pictures -> everything that `evaluate` finds out about it."""
+"""Predictions and scores of whole test pictures -> everything that the stage `evaluate` measures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,139 +10,126 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deepfake_detector.config import Evaluate, Settings
-from deepfake_detector.evaluation.corruption_evaluation import Road, choose, pictures_to_judge, score_road, walk, wishes
-from deepfake_detector.evaluation.corruption_grid import CLEAN, RESAVED
-from deepfake_detector.evaluation.faithfulness import Explanation
-from deepfake_detector.evaluation.honesty_probes import (
-    Probe,
-    check_explanation,
-    probe_crops,
-    probe_false_alarms,
-    probe_resaving,
+from deepfake_detector.evaluation.corruption_evaluation import (
+    GridScores,
+    conditions_per_picture,
+    sample_pictures,
+    scorable_pictures,
+    score_grid,
 )
-from deepfake_detector.evaluation.metrics import measure, measure_band
-from deepfake_detector.evaluation.predictions import Judgement
-from deepfake_detector.evaluation.reproduce import exp_run
-from deepfake_detector.evaluation.results import Findings, judge_goals
-from deepfake_detector.evaluation.robustness import Outcome, measure_grid, measure_outcomes
-from deepfake_detector.evaluation.slices import compression, face_size, measure_slices
+from deepfake_detector.evaluation.corruption_grid import CLEAN, RECOMPRESSED
+from deepfake_detector.evaluation.faithfulness import Faithfulness, heatmap_faithfulness
+from deepfake_detector.evaluation.grid_crops import CropSpec, crop_grid
+from deepfake_detector.evaluation.honesty_probes import (
+    HonestyProbe,
+    probe_crops,
+    probe_false_positive_rates,
+    probe_recompression,
+)
+from deepfake_detector.evaluation.metrics import classification_metrics, threshold_metrics
+from deepfake_detector.evaluation.predictions import Predictions
+from deepfake_detector.evaluation.reproduce import reproduction_commands
+from deepfake_detector.evaluation.results import EvaluationResults, compare_with_targets
+from deepfake_detector.evaluation.robustness import measure_conditions, measure_grid
+from deepfake_detector.evaluation.slices import compression_bin, face_size_bin, measure_slices
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.shards import Held
+from deepfake_detector.preparation.shards import HeldOutSplit
 from deepfake_detector.validation.manifest import read_manifest
 
 
-@dataclass(frozen=True, eq=False)
-class Gone:
-    """What came of sending the test pictures down the serving road."""
-
-    scored: pd.DataFrame  # a row per picture and condition
-    facts: pd.DataFrame  # a row per picture
-    chosen: frozenset[str]  # paths of those that were degraded
-
-    @property
-    def graded(self) -> pd.DataFrame:
-        """Rows of the robustness grid: the chosen pictures in all conditions but a probe's."""
-        return self.scored[self.scored["path"].isin(self.chosen) & (self.scored["condition"] != RESAVED.name)]
-
-    def of(self, condition: str) -> pd.DataFrame:
-        """Rows of one condition, by path."""
-        return self.scored[self.scored["condition"] == condition].set_index("path")
-
-
-def send(workspace: Workspace, settings: Settings, judgement: Judgement) -> Gone:
-    """Walk every test picture as it is, and `evaluate.grid_images` of each source in all conditions."""
-    contract, how = judgement.contract, settings.evaluate
+def score_pictures(workspace: Workspace, settings: Settings, predictions: Predictions) -> GridScores:
+    """Score every clean test picture end to end, and `evaluate.grid_images` of each source under all conditions."""
+    contract, options = predictions.contract, settings.evaluate
     index = pd.read_parquet(workspace.shards / "index.parquet")
-    pictures = pictures_to_judge(read_manifest(workspace.manifest), index)
-    chosen = choose(pictures, how.grid_images, how.seed)
-    road = Road(contract.side_px, contract.min_face_px, contract.crop_scale, how.seed)
-    wanted = wishes(pictures, chosen)
-    walked = walk(workspace.raw, settings.download.max_unpacked_bytes, road, wanted)
-    progress = tqdm(walked, total=len(wanted), desc="evaluate", unit="picture", mininterval=1)
-    scored, facts = score_road(progress, judgement.score)
-    return Gone(scored, facts, chosen)
+    pictures = scorable_pictures(read_manifest(workspace.manifest), index)
+    sampled = sample_pictures(pictures, options.grid_images, options.seed)
+    spec = CropSpec(contract.side_px, contract.min_face_px, contract.crop_scale, options.seed)
+    conditions = conditions_per_picture(pictures, sampled)
+    crops = crop_grid(workspace.raw, settings.download.max_unpacked_bytes, spec, conditions)
+    progress = tqdm(crops, total=len(conditions), desc="evaluate", unit="picture", mininterval=1)
+    scores, properties = score_grid(progress, predictions.score)
+    return GridScores(scores, properties, sampled)
 
 
-def find_out(settings: Settings, judgement: Judgement, gone: Gone) -> Findings:
-    """Measure everything there is to measure.
+def evaluate(settings: Settings, predictions: Predictions, grid_scores: GridScores) -> EvaluationResults:
+    """Compute all metrics, probes and targets.
 
     Args:
         settings: params.yaml.
-        judgement: the calibrated network and its answers to crops.
-        gone: its answers to whole pictures.
+        predictions: the calibrated network and its logits of the crops.
+        grid_scores: its scores of whole pictures.
     """
-    how, contract, held = settings.evaluate, judgement.contract, judgement.test.crops
-    p_test, p_sent = judgement.p(judgement.test.logits), judgement.p(judgement.test.sent_logits)
-    grid = measure_grid(gone.graded, contract.thresholds.flag, how.bootstrap)
-    slices = measure_slices(p_test, held.labels, facets(held, gone), contract.thresholds.flag)
-    kinds, parameters = settings.download.fake_kinds, judgement.parameters
-    return Findings(
-        parameters=parameters,
-        test=measure(p_test, held.labels, how.bootstrap, how.calibration_bins),
-        valid=measure(judgement.p(judgement.valid.logits), judgement.valid.crops.labels, how.bootstrap,
-                      how.calibration_bins),
-        sent=measure(p_sent, held.labels, how.bootstrap, how.calibration_bins),
-        calibrated=judgement.compared(how.calibration_bins, how.bootstrap),
-        calibrated_on=judgement.calibrated_on,
-        fake_share=judgement.fake_share,
-        balance={
-            kind: (weight, offset)
-            for kind, weight, offset in zip(
-                contract.kinds, judgement.balance.weights, judgement.balance.offsets, strict=True
-            )
-        },
-        band=measure_band(p_test, held.labels, contract.thresholds),
-        sent_band=measure_band(p_sent, held.labels, contract.thresholds),
+    options, contract, test = settings.evaluate, predictions.contract, predictions.test
+    labels, thresholds = test.crops.labels, contract.thresholds
+    p_test, p_corrupted = predictions.p_fake(test.logits), predictions.p_fake(test.corrupted_logits)
+    p_valid, valid_labels = predictions.p_fake(predictions.valid.logits), predictions.valid.crops.labels
+    grid = measure_grid(grid_scores.grid, thresholds.flag, options.bootstrap)
+    slices = measure_slices(p_test, labels, picture_facets(test.crops, grid_scores), thresholds.flag)
+    scaling = zip(predictions.vector_scaling.weights, predictions.vector_scaling.offsets, strict=True)
+    return EvaluationResults(
+        parameters=predictions.parameters,
+        test=classification_metrics(p_test, labels, options.bootstrap, options.calibration_bins),
+        valid=classification_metrics(p_valid, valid_labels, options.bootstrap, options.calibration_bins),
+        corrupted=classification_metrics(p_corrupted, labels, options.bootstrap, options.calibration_bins),
+        calibration=predictions.compare_calibration(options.calibration_bins, options.bootstrap),
+        calibrated_on=predictions.calibrated_on,
+        fake_share=predictions.fake_share,
+        vector_scaling=dict(zip(contract.kinds, scaling, strict=True)),
+        at_thresholds=threshold_metrics(p_test, labels, thresholds),
+        at_thresholds_corrupted=threshold_metrics(p_corrupted, labels, thresholds),
         slices=tuple(slices),
-        served=_served(gone, contract.thresholds.flag),
+        end_to_end=measure_conditions(
+            grid_scores.scores[grid_scores.scores["condition"] == CLEAN.name], thresholds.flag
+        ),
         grid=grid,
-        probes=(*_probes(how, judgement, gone, p_test), *probe_false_alarms(slices, how.max_false_alarms)),
-        explanation=_explanation(how, judgement),
-        goals=tuple(judge_goals(slices, grid, kinds, parameters)),
+        probes=(
+            *_probes(options, predictions, grid_scores, p_test),
+            *probe_false_positive_rates(slices, options.max_false_positive_rate),
+        ),
+        faithfulness=_faithfulness(options, predictions),
+        targets=tuple(compare_with_targets(slices, grid, settings.download.fake_kinds, predictions.parameters)),
         terms={source.name: source.terms for source in settings.download.sources if source.terms},
         reencode=settings.prepare.reencode,
-        again=exp_run(settings, contract.data_sha256, judgement.git_commit),
+        reproduction=reproduction_commands(settings, contract.data_sha256, predictions.git_commit),
     )  # fmt: skip
 
 
-def some_of(held: Held, rows: NDArray[np.int64]) -> Held:
-    """Rows of a split."""
-    return Held(
-        crops=held.crops[rows],
-        labels=held.labels[rows],
-        paths=[held.paths[i] for i in rows],
-        sources=[held.sources[i] for i in rows],
-        landmarks_px=held.landmarks_px[rows],
-        kinds=[held.kinds[i] for i in rows],
-    )
-
-
-def _served(gone: Gone, flag: float) -> tuple[Outcome, ...]:
-    return measure_outcomes(gone.scored[gone.scored["condition"] == CLEAN.name], flag)
-
-
-def facets(held: Held, gone: Gone) -> dict[str, Sequence[str]]:
-    """What kinds of pictures there are -> (n,) the kind of each crop's picture."""
-    facts = gone.facts.set_index("path").loc[held.paths]
+def picture_facets(split: HeldOutSplit, grid_scores: GridScores) -> dict[str, Sequence[str]]:
+    """Property -> (n,) its value for the picture of each crop."""
+    properties = grid_scores.pictures.set_index("path").loc[split.paths]
     return {
-        "source": held.sources,
-        "face size": [face_size(px) for px in facts["face_px"]],
-        "compression": [compression(quality) for quality in facts["jpeg_quality"]],
+        "source": split.sources,
+        "face size": [face_size_bin(px) for px in properties["face_px"]],
+        "compression": [compression_bin(quality) for quality in properties["jpeg_quality"]],
     }
 
 
-def _probes(how: Evaluate, judgement: Judgement, gone: Gone, p_test: NDArray[np.float64]) -> list[Probe]:
-    clean, resaved = gone.of(CLEAN.name), gone.of(RESAVED.name)
-    both = resaved.index[resaved["p_fake"].notna() & clean.loc[resaved.index, "p_fake"].notna()]
-    before, after = (table.loc[both, "p_fake"].to_numpy(np.float64) for table in (clean, resaved))
+def select_rows(split: HeldOutSplit, rows: NDArray[np.int64]) -> HeldOutSplit:
+    """Some rows of a split."""
+    return HeldOutSplit(
+        crops=split.crops[rows],
+        labels=split.labels[rows],
+        paths=[split.paths[i] for i in rows],
+        sources=[split.sources[i] for i in rows],
+        landmarks_px=split.landmarks_px[rows],
+        kinds=[split.kinds[i] for i in rows],
+    )
+
+
+def _probes(
+    options: Evaluate, predictions: Predictions, grid_scores: GridScores, p_test: NDArray[np.float64]
+) -> list[HonestyProbe]:
+    clean, recompressed = grid_scores.under(CLEAN.name), grid_scores.under(RECOMPRESSED.name)
+    both = recompressed.index[recompressed["p_fake"].notna() & clean.loc[recompressed.index, "p_fake"].notna()]
+    before, after = (table.loc[both, "p_fake"].to_numpy(np.float64) for table in (clean, recompressed))
     labels = clean.loc[both, "label"].to_numpy(np.int64)
-    held = judgement.test.crops
-    rows = np.flatnonzero([path in gone.chosen for path in held.paths])
-    saved = probe_resaving(before, after, labels, how.max_resaving_gain)
-    return [saved, *probe_crops(some_of(held, rows), p_test[rows], judgement.score, how)]
+    crops = predictions.test.crops
+    rows = np.flatnonzero([path in grid_scores.sampled for path in crops.paths])
+    recompression = probe_recompression(before, after, labels, options.max_recompression_gain)
+    return [recompression, *probe_crops(select_rows(crops, rows), p_test[rows], predictions.score, options)]
 
 
-def _explanation(how: Evaluate, judgement: Judgement) -> Explanation | None:
-    test = judgement.test
-    rows = np.random.default_rng(how.seed).permutation(len(test.logits))[: how.explain_images]
-    return check_explanation(test.crops.crops[rows], test.maps[rows], judgement.score, how.seed)
+def _faithfulness(options: Evaluate, predictions: Predictions) -> Faithfulness | None:
+    test = predictions.test
+    rows = np.random.default_rng(options.seed).permutation(len(test.logits))[: options.explain_images]
+    return heatmap_faithfulness(test.crops.crops[rows], test.maps[rows], predictions.score, options.seed)

@@ -1,4 +1,4 @@
-"""Table of predictions (CSV) -> one model's scores on the test pictures (n,), and the slices that these fall into."""
+"""Table of predictions (CSV) -> one model's scores of the test pictures (n,), with the slices they belong to."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-NOT_SLICES = ("path", "label", "p_fake")  # of a table's columns; every other one says what a picture is
-MAX_KINDS = 12  # a column of more values is a figure of each picture, not a kind of pictures
+NOT_FACETS = ("path", "label", "p_fake")  # every other column is a property that defines slices
+MAX_VALUES = 12  # a column with more values identifies pictures, not slices
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """How one model judged one set of test pictures.
+class PredictionTable:
+    """One model's scores of one set of test pictures.
 
     Attributes:
-        paths: (n,) names, sorted, so that two models' scores stand side by side.
+        paths: (n,) sorted, so that two models' scores can be compared row by row.
         labels: (n,), 1 = fake.
         p_fake: (n,), 0..1, calibrated.
-        flag: the model's own threshold; at or above it an answer is "fake".
+        flag: the model's own threshold; at or above it the answer is "fake".
         test_digest: of the test pictures.
         slices: name -> (n,) bool, for example `source: faces`.
     """
@@ -35,56 +35,56 @@ class Scores:
     slices: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """(n,): whether the answer at `flag` is true."""
+    def correct(self) -> NDArray[np.bool_]:
+        """(n,): whether the prediction at `flag` is right."""
         return np.asarray((self.p_fake >= self.flag) == (self.labels == 1))
 
-    def only(self, paths: Sequence[str]) -> Scores:
-        """The same scores of some of the pictures."""
-        wanted = set(paths)
-        kept = np.array([path in wanted for path in self.paths], dtype=bool)
+    def select(self, paths: Sequence[str]) -> PredictionTable:
+        """The rows of some of the pictures."""
+        selected = set(paths)
+        kept = np.array([path in selected for path in self.paths], dtype=bool)
         return replace(
             self,
-            paths=tuple(path for path in self.paths if path in wanted),
+            paths=tuple(path for path in self.paths if path in selected),
             labels=self.labels[kept],
             p_fake=self.p_fake[kept],
-            slices={name: members[kept] for name, members in self.slices.items()},
+            slices={name: mask[kept] for name, mask in self.slices.items()},
         )
 
 
-def read_scores(predictions: Path, test_digest: str, flag: float) -> Scores:
-    """Read a table with the columns path, label (1 = fake), p_fake, and one per kind of slice.
+def read_predictions(path: Path, test_digest: str, flag: float) -> PredictionTable:
+    """Read a table with the columns path, label (1 = fake), p_fake, and one per property of the pictures.
 
     Args:
-        predictions: the table; without a column `source` the source is the first part of a path, as in all reports.
+        path: of the CSV; without a column `source` the source is the first part of a picture's path.
         test_digest: of the test pictures.
         flag: threshold of the model that gave the scores.
     """
-    with predictions.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
     paths = tuple(row["path"] for row in rows)
-    columns = [name for name in (rows[0] if rows else {}) if name not in NOT_SLICES]
-    kinds = {name: [row[name] for row in rows] for name in columns}
-    return Scores(
+    columns = [name for name in (rows[0] if rows else {}) if name not in NOT_FACETS]
+    facets = {name: [row[name] for row in rows] for name in columns}
+    return PredictionTable(
         paths=paths,
         labels=np.array([int(row["label"]) for row in rows], dtype=np.int64),
         p_fake=np.array([float(row["p_fake"]) for row in rows], dtype=np.float64),
         flag=flag,
         test_digest=test_digest,
-        slices=slices_of({"source": sources_of(paths)} | kinds),
+        slices=slice_masks({"source": sources_from_paths(paths)} | facets),
     )
 
 
-def sources_of(paths: Sequence[str]) -> list[str]:
+def sources_from_paths(paths: Sequence[str]) -> list[str]:
     """(n,): the source that a picture's path begins with; "" for a bare file name."""
     return [path.partition("/")[0] if "/" in path else "" for path in paths]
 
 
-def slices_of(kinds: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.bool_]]:
-    """`face size` -> (n,) values becomes `face size: small` -> (n,) bool; an empty value belongs nowhere."""
+def slice_masks(facets: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.bool_]]:
+    """`face size` -> (n,) values becomes `face size: small` -> (n,) bool; an empty value belongs to no slice."""
     return {
-        f"{kind}: {value}": np.array([other == value for other in values], dtype=bool)
-        for kind, values in kinds.items()
-        if len(set(values) - {""}) <= MAX_KINDS
+        f"{facet}: {value}": np.array([other == value for other in values], dtype=bool)
+        for facet, values in facets.items()
+        if len(set(values) - {""}) <= MAX_VALUES
         for value in sorted(set(values) - {""})
     }

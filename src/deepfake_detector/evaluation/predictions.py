@@ -1,4 +1,4 @@
-"""What `evaluate` finds out from the crops: logits of the served graph -> calibration, figures, contract."""
+"""Trained network and held-out crops -> calibrated predictions of the served graph, the contract, the sealed bundle."""
 
 from __future__ import annotations
 
@@ -15,190 +15,213 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from deepfake_detector.config import Settings
+from deepfake_detector.config import Evaluate, Settings
 from deepfake_detector.evaluation.card import model_card
-from deepfake_detector.evaluation.degraded_crops import sent_whole
-from deepfake_detector.evaluation.metrics import Calibrated, compare, measure
-from deepfake_detector.evaluation.results import Findings
+from deepfake_detector.evaluation.corrupted_crops import corrupt_split
+from deepfake_detector.evaluation.metrics import CalibrationComparison, classification_metrics, compare_calibration
+from deepfake_detector.evaluation.results import EvaluationResults
 from deepfake_detector.inference.engine import Engine
-from deepfake_detector.model.bundle import FORMAT_VERSION, Bundle, Contract, Thresholds, write_bundle
-from deepfake_detector.model.calibration import Balance, fit_balance, fit_scale, fit_thresholds, probabilities
-from deepfake_detector.model.export import export_graph, load_trained, rescaled, weights_sha256
+from deepfake_detector.model.bundle import FORMAT_VERSION, Bundle, Contract, Thresholds, probabilities, write_bundle
+from deepfake_detector.model.calibration import (
+    VectorScaling,
+    fit_platt_scaling,
+    fit_thresholds,
+    fit_vector_scaling,
+)
+from deepfake_detector.model.export import export_onnx, load_trained, weights_sha256, with_vector_scaling
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.shards import Held, Shards
+from deepfake_detector.preparation.shards import HeldOutSplit, Shards
 
 REFERENCE_CROPS = 8
-# Of the validation pictures, beside those as they are: a third of what is sent stays untouched, so that a calibration
-# on one draw would still be one for untouched pictures.
+# Corrupted draws of the validation pictures, beside the clean ones: random corruption leaves a third unchanged, so with
+# a single draw most of the calibration crops would be clean.
 CALIBRATION_DRAWS = 3
 _UNCALIBRATED = Thresholds(clear=0.5, flag=0.5, strict=0.5)
 Floats = NDArray[np.float64]
+CalibratedOn = Literal["clean", "corruptions"]
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """A held-out split and what the graph says of it: as it is, and of its pictures as websites would leave them."""
+class SplitScores:
+    """A held-out split and the graph's logits, of the clean crops and after random corruption of the pictures."""
 
-    crops: Held
-    kinds: Floats  # (n, k), logits of the kinds of fakes
-    sent_kinds: Floats  # (n, k)
-    maps: NDArray[np.float32]  # (n, h, w) of the crops as they are
+    crops: HeldOutSplit
+    kinds: Floats  # (n, k), a logit per kind of fake
+    corrupted_kinds: Floats  # (n, k)
+    maps: NDArray[np.float32]  # (n, h, w) of the clean crops
 
     @property
     def logits(self) -> Floats:
         """(n,) of being a fake of any kind."""
-        return _any_fake(self.kinds)
+        return _fake_logits(self.kinds)
 
     @property
-    def sent_logits(self) -> Floats:
-        """The same of the pictures as websites and phones would leave them."""
-        return _any_fake(self.sent_kinds)
+    def corrupted_logits(self) -> Floats:
+        """(n,) of the corrupted pictures."""
+        return _fake_logits(self.corrupted_kinds)
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
-    """A calibrated network and its answers to both held-out splits."""
+class Predictions:
+    """A calibrated network and its logits of both held-out splits."""
 
     contract: Contract
     engine: Engine = field(repr=False)
-    valid: Scored
-    test: Scored
-    balance: Balance  # of the kinds, and the scale's offset: part of the graph
+    valid: SplitScores
+    test: SplitScores
+    vector_scaling: VectorScaling  # per kind, with the offset of Platt scaling: part of the graph
     temperature: float  # part of the contract
-    calibrated_on: Literal["clean", "traffic"]
+    calibrated_on: CalibratedOn
     fake_share: float  # of the crops it was calibrated on
     history: pd.DataFrame
     parameters: int
-    git_commit: str  # of the training's code; "" where a training of old did not write it down
+    git_commit: str  # of the training's code; "" if the training did not record it
 
-    def p(self, logits: Floats) -> Floats:
+    def p_fake(self, logits: Floats) -> Floats:
         """Calibrated probabilities (n,) of logits (n,)."""
         return probabilities(logits, self.contract.temperature)
 
-    def before(self, kinds: Floats) -> Floats:
-        """Probabilities (n,) as the network itself would say them, of logits (n, k) of the graph."""
-        return probabilities(_any_fake(self.balance.undone(kinds)), 1.0)
+    def uncalibrated(self, kinds: Floats) -> Floats:
+        """Probabilities (n,) of the network itself, of the graph's logits (n, k)."""
+        return probabilities(_fake_logits(self.vector_scaling.inverse(kinds)), 1.0)
 
     def score(self, crops: NDArray[np.uint8]) -> Floats:
         """Calibrated probabilities (n,) of crops (n, side, side, 3)."""
-        return self.p(self.engine.score(crops).logits.astype(np.float64))
+        return self.p_fake(self.engine.score(crops).logits.astype(np.float64))
 
-    def compared(self, bins: int, resamples: int) -> tuple[Calibrated, ...]:
-        """Errors of the probabilities before and after calibration, of every set there is."""
-        sets = (("validation", self.valid), ("test", self.test))
+    def compare_calibration(self, bins: int, resamples: int) -> tuple[CalibrationComparison, ...]:
+        """Errors of the probabilities before and after calibration, for both splits, clean and corrupted."""
         return tuple(
-            compare(
-                f"{name}, {how}", self.before(kinds), self.p(_any_fake(kinds)), scored.crops.labels, bins, resamples
+            compare_calibration(
+                f"{name}, {view}",
+                self.uncalibrated(kinds),
+                self.p_fake(_fake_logits(kinds)),
+                split.crops.labels,
+                bins,
+                resamples,
             )
-            for name, scored in sets
-            for how, kinds in (("as it is", scored.kinds), ("as traffic leaves it", scored.sent_kinds))
+            for name, split in (("validation", self.valid), ("test", self.test))
+            for view, kinds in (("clean", split.kinds), ("corrupted", split.corrupted_kinds))
         )
 
     def report(self) -> dict[str, Any]:
         """Its part of reports/evaluate.json."""
-        thresholds = self.contract.thresholds.model_dump()
-        balance = {
-            f"{what}_{kind}": value
-            for what, values in (("weight", self.balance.weights), ("offset", self.balance.offsets))
+        scaling = {
+            f"{name}_{kind}": value
+            for name, values in (("weight", self.vector_scaling.weights), ("offset", self.vector_scaling.offsets))
             for kind, value in zip(self.contract.kinds, values, strict=True)
         }
-        calibration = {"temperature": self.temperature, "fake_share": self.fake_share} | balance | thresholds
+        calibration = {"temperature": self.temperature, "fake_share": self.fake_share, "on": self.calibrated_on}
         return {
             "test_digest": self.test.crops.sha256,
-            "calibration": calibration | {"on": self.calibrated_on},
+            "calibration": calibration | scaling | self.contract.thresholds.model_dump(),
             "weights_sha256": self.contract.weights_sha256,
         }
 
 
-def judge(workspace: Workspace, settings: Settings, shards: Shards, scratch: Path) -> Judgement:
-    """Score both held-out splits with the graph that will serve, and calibrate on the validation split alone.
+def predict_splits(workspace: Workspace, settings: Settings, shards: Shards, scratch: Path) -> Predictions:
+    """Score both held-out splits with the graph that will be served, and calibrate on the validation split alone.
 
     Args:
         workspace: holds the trained model and the reports of earlier stages.
         settings: params.yaml.
         shards: the crops.
-        scratch: a folder for the graph and its reference outputs; `seal` takes them from there.
+        scratch: a folder for the graph and its reference outputs, which `seal_bundle` takes from there.
     """
-    how = settings.evaluate
+    options = settings.evaluate
     trained = json.loads(workspace.report("train").read_text(encoding="utf-8"))
-    model, valid = load_trained(workspace.trained / "model.keras"), shards.arrays("valid")
-    draft = _contract(settings, shards, model, trained)
-    on = _calibrated_on(how.calibrate_on, trained["params"]["augment"])
-    sent, *more = sent_whole(workspace, settings, valid, CALIBRATION_DRAWS if on == "traffic" else 1)
-    engine = _engine(model, valid, draft, scratch, how.mirrored)
-    raw = _scored(engine, valid, sent)
-    worn = [raw.sent_kinds, *(engine.score(crops).kinds.astype(np.float64) for crops in more)]
-    seen = np.concatenate([raw.kinds, *(worn if on == "traffic" else [])])
-    classes = np.resize(_classes(valid, draft.kinds), len(seen))
-    labels = (classes > 0).astype(np.int64)
-    balance = fit_balance(seen, classes)
-    scale = fit_scale(_any_fake(balance.of(seen)), labels)
-    balance = Balance(balance.weights, tuple(offset + scale.offset for offset in balance.offsets))
-    engine = _engine(rescaled(model, balance.weights, balance.offsets), valid, draft, scratch, how.mirrored)
-    held = shards.arrays("test")
-    test = _scored(engine, held, sent_whole(workspace, settings, held)[0])
-    p_test = probabilities(test.logits, scale.temperature)
-    figures = measure(p_test, test.crops.labels, how.bootstrap, how.calibration_bins)
-    found = {
-        "temperature": scale.temperature,
-        "thresholds": fit_thresholds(probabilities(_any_fake(balance.of(seen)), scale.temperature), labels, how),
-        "test_images": figures.images,
-        "test_metrics": figures.flat(),
-    }
-    return Judgement(
-        contract=draft.model_copy(update=found),
+    model, valid_crops = load_trained(workspace.trained / "model.keras"), shards.arrays("valid")
+    draft = _draft_contract(settings, shards, model, trained)
+    on = _calibrated_on(options.calibrate_on, trained["params"]["augment"])
+    corrupted = corrupt_split(workspace, settings, valid_crops, CALIBRATION_DRAWS if on == "corruptions" else 1)
+    engine = _export_engine(model, valid_crops, draft, scratch, options.mirrored)
+    valid = _score_split(engine, valid_crops, corrupted[0])
+    kinds = [valid.kinds]
+    if on == "corruptions":
+        kinds += [valid.corrupted_kinds, *(_kinds(engine, crops) for crops in corrupted[1:])]
+    scaling, temperature, thresholds, fake_share = _calibrate(np.concatenate(kinds), valid_crops, draft.kinds, options)
+    scaled = with_vector_scaling(model, scaling.weights, scaling.offsets)
+    engine = _export_engine(scaled, valid_crops, draft, scratch, options.mirrored)
+    test_crops = shards.arrays("test")
+    test = _score_split(engine, test_crops, corrupt_split(workspace, settings, test_crops)[0])
+    p_test = probabilities(test.logits, temperature)
+    metrics = classification_metrics(p_test, test_crops.labels, options.bootstrap, options.calibration_bins)
+    measured = {"temperature": temperature, "thresholds": thresholds, "test_images": metrics.images,
+                "test_metrics": metrics.flat()}  # fmt: skip
+    return Predictions(
+        contract=draft.model_copy(update=measured),
         engine=engine,
-        valid=replace(raw, kinds=balance.of(raw.kinds), sent_kinds=balance.of(raw.sent_kinds)),
+        valid=replace(
+            valid, kinds=scaling.apply(valid.kinds), corrupted_kinds=scaling.apply(valid.corrupted_kinds)
+        ),
         test=test,
-        balance=balance,
-        temperature=scale.temperature,
+        vector_scaling=scaling,
+        temperature=temperature,
         calibrated_on=on,
-        fake_share=float(labels.mean()),
+        fake_share=fake_share,
         history=pd.read_csv(workspace.figures("train") / "history.csv"),
         parameters=model.count_params(),
         git_commit=trained.get("git_commit", ""),
-    )
+    )  # fmt: skip
 
 
-def seal(workspace: Workspace, judgement: Judgement, found: Findings, scratch: Path) -> Bundle:
-    """Put graph, contract and card together into models/bundle."""
+def seal_bundle(workspace: Workspace, predictions: Predictions, results: EvaluationResults, scratch: Path) -> Bundle:
+    """Write graph, contract, reference outputs and card into models/bundle."""
     shutil.rmtree(scratch / "draft")
-    card = model_card(judgement.contract, found)
+    card = model_card(predictions.contract, results)
     return write_bundle(
-        workspace.bundle, scratch / "detector.onnx", judgement.contract, scratch / "reference.npz", card
+        workspace.bundle, scratch / "detector.onnx", predictions.contract, scratch / "reference.npz", card
     )
 
 
-def _engine(model: keras.Model, valid: Held, draft: Contract, scratch: Path, mirrored: bool) -> Engine:
-    """The engine of this network's graph, which it leaves in `scratch` with the reference outputs."""
+def _calibrate(
+    kinds: Floats, valid: HeldOutSplit, names: Sequence[str], options: Evaluate
+) -> tuple[VectorScaling, float, Thresholds, float]:
+    """Vector scaling, temperature, thresholds and share of fakes of logits (m, k), m a multiple of the split's size."""
+    classes = np.resize(_classes(valid, names), len(kinds))
+    labels = (classes > 0).astype(np.int64)
+    scaling = fit_vector_scaling(kinds, classes)
+    platt = fit_platt_scaling(_fake_logits(scaling.apply(kinds)), labels)
+    scaling = VectorScaling(scaling.weights, tuple(offset + platt.offset for offset in scaling.offsets))
+    p_fake = probabilities(_fake_logits(scaling.apply(kinds)), platt.temperature)
+    return scaling, platt.temperature, fit_thresholds(p_fake, labels, options), float(labels.mean())
+
+
+def _export_engine(model: keras.Model, valid: HeldOutSplit, draft: Contract, scratch: Path, mirrored: bool) -> Engine:
+    """The engine of this network's graph; graph and reference outputs stay in `scratch`."""
     graph, reference = scratch / "detector.onnx", scratch / "reference.npz"
-    export_graph(model, valid.crops[:REFERENCE_CROPS], graph, reference, mirrored)
+    export_onnx(model, valid.crops[:REFERENCE_CROPS], graph, reference, mirrored)
     return Engine(write_bundle(scratch / "draft", graph, draft, reference, ""))
 
 
-def _scored(engine: Engine, split: Held, sent: NDArray[np.uint8]) -> Scored:
-    scores, after = engine.score(split.crops), engine.score(sent)
-    return Scored(split, scores.kinds.astype(np.float64), after.kinds.astype(np.float64), scores.logit_map)
+def _score_split(engine: Engine, split: HeldOutSplit, corrupted: NDArray[np.uint8]) -> SplitScores:
+    clean = engine.score(split.crops)
+    return SplitScores(split, clean.kinds.astype(np.float64), _kinds(engine, corrupted), clean.logit_map)
 
 
-def _any_fake(kinds: Floats) -> Floats:
+def _kinds(engine: Engine, crops: NDArray[np.uint8]) -> Floats:
+    return engine.score(crops).kinds.astype(np.float64)
+
+
+def _fake_logits(kinds: Floats) -> Floats:
+    """(n,) logits of being a fake of any kind, of logits (n, k) of the kinds."""
     return np.asarray(logsumexp(kinds, axis=1), np.float64)
 
 
-def _classes(split: Held, kinds: Sequence[str]) -> NDArray[np.int64]:
-    """(n,), 0 = real, 1.. = the kinds; where only one is told, all fakes are of it."""
+def _classes(split: HeldOutSplit, kinds: Sequence[str]) -> NDArray[np.int64]:
+    """(n,), 0 = real, 1.. = the kinds; with a single kind all fakes are of it."""
     codes = [kinds.index(kind) if kind in kinds else 0 for kind in split.kinds]
     return np.where(split.labels == 0, 0, 1 + np.array(codes))
 
 
-def _calibrated_on(wish: str, augment: str) -> Literal["clean", "traffic"]:
+def _calibrated_on(setting: str, augment: str) -> CalibratedOn:
     """`as_trained` follows the training: a network that never saw JPEG or blur has no useful threshold on them."""
-    if wish == "as_trained":
-        return "traffic" if augment == "traffic" else "clean"
-    return "traffic" if wish == "traffic" else "clean"
+    if setting == "as_trained":
+        return "corruptions" if augment == "corruptions" else "clean"
+    return "corruptions" if setting == "corruptions" else "clean"
 
 
-def _contract(settings: Settings, shards: Shards, model: keras.Model, trained: Mapping[str, Any]) -> Contract:
+def _draft_contract(settings: Settings, shards: Shards, model: keras.Model, trained: Mapping[str, Any]) -> Contract:
     return Contract(
         format_version=FORMAT_VERSION,
         network=model.name,
@@ -220,5 +243,5 @@ def _contract(settings: Settings, shards: Shards, model: keras.Model, trained: M
 
 
 def _trained_on(kinds: Mapping[str, str]) -> Literal["drawn sample", "photographs"]:
-    """One source that is not the sample makes it a model of photographs, whatever the sources are called."""
+    """Photographs, unless the drawn sample is the only source, whatever the sources are called."""
     return "drawn sample" if set(kinds.values()) == {"sample"} else "photographs"

@@ -1,7 +1,7 @@
-"""Bundle + the test pictures of this checkout -> its scores on them (n,), and how long one crop takes.
+"""Bundle + the test pictures of this checkout -> its scores of them (n,), and the latency of one crop (ms).
 
-Here the registry, the engine and the data meet, which otherwise know nothing of each other: the gate must see two
-models on the same pictures, and MLflow keeps none.
+The gate compares two models on the same pictures, and MLflow keeps no pictures: only here do the registry's bundles,
+the engine and the data meet.
 """
 
 from __future__ import annotations
@@ -16,95 +16,100 @@ from numpy.typing import NDArray
 
 from deepfake_detector.config import Settings
 from deepfake_detector.errors import BadInput, ModelNotFound
-from deepfake_detector.evaluation.prediction_table import Scores, slices_of
+from deepfake_detector.evaluation.prediction_table import PredictionTable, slice_masks
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.paths import Workspace
 
 if TYPE_CHECKING:
-    from deepfake_detector.preparation.shards import Held, Shards
+    from deepfake_detector.preparation.shards import HeldOutSplit, Shards
 
-TIMED_CROPS, WARM_CROPS = 30, 5
+TIMED_RUNS, WARM_UP_RUNS = 30, 5
 
 
-class TestPictures:
-    """The test split of a workspace; read only when it is asked for, as TensorFlow takes 10 s to load.
+class EngineRescorer:
+    """Scores bundles on the test split of a workspace, which is read only when needed: TensorFlow takes 10 s to load.
 
     Args:
-        workspace: with data/shards, and data/raw for models whose crops are cut otherwise.
+        workspace: with data/shards, and data/raw for models with another crop size or scale.
         settings: params.yaml.
     """
 
-    __test__ = False  # for pytest, whose classes are called so too
-
     def __init__(self, workspace: Workspace, settings: Settings) -> None:
         self._workspace, self._settings = workspace, settings
-        self._held: Held | None = None
+        self._split: HeldOutSplit | None = None
 
     def latency_ms(self, bundle: Bundle) -> float:
-        """Median time of one crop in the engine that serves, on this machine."""
+        """Median time of one crop in the serving engine, on this machine.
+
+        Raises:
+            BundleCorrupt, ToolFailed: the engine cannot use the bundle.
+        """
         from deepfake_detector.inference.engine import Engine
 
         engine = Engine(bundle)
         with np.load(bundle.reference) as reference:
             crop = reference["crops"][:1]
-        taken_s = []
-        for _ in range(WARM_CROPS + TIMED_CROPS):
-            started_s = time.perf_counter()
+        times_s = []
+        for _ in range(WARM_UP_RUNS + TIMED_RUNS):
+            start_s = time.perf_counter()
             engine.score(crop)
-            taken_s.append(time.perf_counter() - started_s)
-        return 1000 * statistics.median(taken_s[WARM_CROPS:])
+            times_s.append(time.perf_counter() - start_s)
+        return 1000 * statistics.median(times_s[WARM_UP_RUNS:])
 
-    def scores(self, bundle: Bundle) -> Scores:
-        """Score a bundle on all test pictures; where its crops are cut otherwise, they are cut anew from data/raw.
+    def scores(self, bundle: Bundle) -> PredictionTable:
+        """Score all test pictures; if the bundle has another crop size or scale, they are cropped again from data/raw.
 
         Raises:
             ModelNotFound: no crops, or no archives, in this checkout.
-            BadInput: no test picture shows a face that this bundle judges.
+            BadInput: no test picture has a face that this bundle can score.
         """
         from deepfake_detector.inference.engine import Engine
 
-        held, shards = self._test_split()
-        crops, paths = held.crops, held.paths
+        split, shards = self._test_split()
+        crops, paths = split.crops, split.paths
         settings, contract = self._settings.prepare, bundle.contract
         if (contract.side_px, contract.crop_scale) != (shards.side_px, settings.crop_scale):
-            crops, paths = self._cut_anew(held, contract.side_px, contract.crop_scale)
-        known = dict(zip(held.paths, zip(held.labels.tolist(), held.sources, strict=True), strict=True))
+            crops, paths = self._crop_again(split, contract.side_px, contract.crop_scale)
+        known = dict(zip(split.paths, zip(split.labels.tolist(), split.sources, strict=True), strict=True))
         order = sorted(range(len(paths)), key=paths.__getitem__)
         engine = Engine(bundle)
         p_fake = engine.p_fake(engine.score(crops).logits)
         names = [paths[i] for i in order]
-        return Scores(
+        return PredictionTable(
             paths=tuple(names),
             labels=np.array([known[name][0] for name in names], dtype=np.int64),
             p_fake=p_fake[order],
             flag=contract.thresholds.flag,
-            test_digest=held.sha256,
-            slices=slices_of({"source": [known[name][1] for name in names]}),
+            test_digest=split.sha256,
+            slices=slice_masks({"source": [known[name][1] for name in names]}),
         )
 
-    def _test_split(self) -> tuple[Held, Shards]:
+    def _test_split(self) -> tuple[HeldOutSplit, Shards]:
         from deepfake_detector.preparation.shards import Shards
 
         if not (self._workspace.shards / "shards.json").is_file():
             raise ModelNotFound(f"no test pictures at {self._workspace.shards}", "`dvc repro prepare`, or `dvc pull`")
         shards = Shards.open(self._workspace.shards)
-        if self._held is None:
-            self._held = shards.arrays("test")
-        return self._held, shards
+        if self._split is None:
+            self._split = shards.arrays("test")
+        return self._split, shards
 
-    def _cut_anew(self, held: Held, side_px: int, crop_scale: float) -> tuple[NDArray[np.uint8], list[str]]:
-        from deepfake_detector.preparation.crops import cut_crops
-        from deepfake_detector.preparation.selection import wanted
+    def _crop_again(self, split: HeldOutSplit, side_px: int, crop_scale: float) -> tuple[NDArray[np.uint8], list[str]]:
+        from deepfake_detector.preparation.crops import crop_images
+        from deepfake_detector.preparation.selection import crop_requests
         from deepfake_detector.validation.manifest import read_manifest
 
         if not (self._workspace.raw.is_dir() and self._workspace.manifest.is_file()):
             raise ModelNotFound(f"no archives at {self._workspace.raw}", "`dvc repro validate`, or `dvc pull`")
         manifest = read_manifest(self._workspace.manifest)
-        tested = manifest[manifest["path"].isin(held.paths)]
-        how = replace(self._settings.prepare, side_px=side_px, crop_scale=crop_scale)
-        pictures = wanted(tested, {}, as_they_are=not how.reencode)
-        crops = cut_crops(self._workspace.raw, pictures, how, self._settings.download.max_unpacked_bytes)
+        rows = manifest[manifest["path"].isin(split.paths)]
+        prepare = replace(self._settings.prepare, side_px=side_px, crop_scale=crop_scale)
+        requests = crop_requests(rows, {}, reuse_faces=not prepare.reencode)
+        crops = crop_images(self._workspace.raw, requests, prepare, self._settings.download.max_unpacked_bytes)
         kept = {crop.entry.path: crop.pixels for crop in crops if crop.pixels is not None}
         if not kept:
-            raise BadInput(f"none of {len(tested)} test pictures gives a crop of {side_px} px", "look at them")
+            raise BadInput(
+                f"none of {len(rows)} test pictures gives a crop of {side_px} px",
+                f"lower `prepare.min_face_px` ({prepare.min_face_px}) in params.yaml, or use larger pictures",
+            )
         return np.stack(list(kept.values())), list(kept)

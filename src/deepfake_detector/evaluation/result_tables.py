@@ -1,4 +1,4 @@
-"""Scores (n,) and figures -> CSV for `dvc plots`, long tables as CSV and JSON, and the few figures of `dvc metrics`."""
+"""Scores (n,) and results -> CSV for `dvc plots`, long tables as CSV and JSON, and the few numbers of `dvc metrics`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from deepfake_detector.evaluation.metrics import reliability
-from deepfake_detector.evaluation.results import Findings
-from deepfake_detector.evaluation.robustness import ALL
+from deepfake_detector.evaluation.metrics import reliability_curve
+from deepfake_detector.evaluation.results import EvaluationResults
+from deepfake_detector.evaluation.robustness import ALL_SOURCES
 
 
-def write_tables(
+def write_prediction_tables(
     folder: Path,
     paths: Sequence[str],
     labels: NDArray[np.int64],
@@ -32,66 +32,64 @@ def write_tables(
         paths: (n,) of the pictures inside the archive.
         labels: (n,), 1 = fake.
         p_fake: (n,).
-        bins: of the reliability table.
-        facets: what is told apart -> (n,) the kind of each picture: columns of predictions.csv, read by the registry.
+        bins: of the reliability curve.
+        facets: property -> (n,) its value for each picture; columns of predictions.csv, which the registry reads.
     """
     predictions = pd.DataFrame({"path": paths, "label": labels, "p_fake": p_fake, **facets}).sort_values("path")
-    false_positives, true_positives, _ = roc_curve(labels, p_fake)
+    false_positive_rate, true_positive_rate, _ = roc_curve(labels, p_fake)
+    curve = reliability_curve(p_fake, labels, bins)
     names = np.array(["real", "fake"])
     tables = {
         "predictions": predictions,
-        "confusion": pd.DataFrame({"truth": names[labels], "answer": names[(p_fake >= 0.5).astype(int)]}),
-        "roc": pd.DataFrame({"false_positive_rate": false_positives, "true_positive_rate": true_positives}),
-        "calibration": pd.DataFrame(reliability(p_fake, labels, bins), columns=["p_fake", "share_of_fakes", "images"]),
+        "confusion": pd.DataFrame({"actual": names[labels], "predicted": names[(p_fake >= 0.5).astype(int)]}),
+        "roc": pd.DataFrame({"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate}),
+        "calibration": pd.DataFrame(curve, columns=["p_fake", "share_of_fakes", "images"]),
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
 
 
-def write_findings(folder: Path, found: Findings, scored: pd.DataFrame) -> None:
-    """Write what the metrics file has no room for.
+def write_result_tables(folder: Path, results: EvaluationResults, grid_scores: pd.DataFrame) -> None:
+    """Write the results that are too long for reports/evaluate.json.
 
-    robustness.csv (a row per condition and source), degraded.csv (a row per picture and condition), slices.json,
-    probes.json, calibrated.json, and if there is one explanation.json.
+    robustness.csv (a row per condition and source), robustness_plot.csv, grid_scores.csv (a row per picture and
+    condition), slices.json, probes.json, calibration.json, targets.json, and with heatmaps faithfulness.json.
 
     Args:
         folder: where the tables go; it must exist.
-        found: everything.
-        scored: the rows behind the grid.
+        results: everything.
+        grid_scores: the rows behind the grid.
     """
-    pd.DataFrame([outcome.as_row() for outcome in found.grid.outcomes]).to_csv(folder / "robustness.csv", index=False)
-    overall = found.grid.of(ALL)
-    shares = {"condition": [o.condition for o in overall], "accuracy": [o.accuracy.value for o in overall]}
-    pd.DataFrame(shares).to_csv(folder / "robustness_plot.csv", index=False)
-    scored[["condition", "path", "label", "p_fake"]].to_csv(folder / "degraded.csv", index=False)
+    rows = [condition.as_row() for condition in results.grid.conditions]
+    pd.DataFrame(rows).to_csv(folder / "robustness.csv", index=False)
+    overall = results.grid.of_source(ALL_SOURCES)
+    plot = {"condition": [c.condition for c in overall], "accuracy": [c.accuracy.value for c in overall]}
+    pd.DataFrame(plot).to_csv(folder / "robustness_plot.csv", index=False)
+    grid_scores[["condition", "path", "label", "p_fake"]].to_csv(folder / "grid_scores.csv", index=False)
     tables: dict[str, Any] = {
-        "slices": [each.as_dict() for each in found.slices],
-        "probes": [probe.as_dict() for probe in found.probes],
-        "calibrated": [each.as_dict() for each in found.calibrated],
-        "goals": [vars(goal) for goal in found.goals],
+        "slices": [each.as_dict() for each in results.slices],
+        "probes": [probe.as_dict() for probe in results.probes],
+        "calibration": [each.as_dict() for each in results.calibration],
+        "targets": [vars(target) for target in results.targets],
     }
-    if found.explanation:
-        tables["explanation"] = found.explanation.as_dict()
+    if results.faithfulness:
+        tables["faithfulness"] = results.faithfulness.as_dict()
     for name, content in tables.items():
-        _write_json(folder / f"{name}.json", content)
-
-
-def _write_json(path: Path, content: Sequence[Any] | Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def key_metrics(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What two models are compared by first: `dvc metrics show` makes a column of every number it is given.
+    """The numbers by which two models are compared first: `dvc metrics show` makes a column of each.
 
     Args:
-        report: what reports/evaluate.json holds.
+        report: the content of reports/evaluate.json.
     """
-    test, answered = report["test"], report["answered"]
-    few = {name: test[name]["value"] for name in ("accuracy", "auc", "ece") if name in test}
-    few["worn"] = report["grid"][ALL]["accuracy"]["value"]  # mean accuracy over all kinds of wear
-    few["coverage"] = answered["coverage"]["value"]  # answered, not "inconclusive"
-    few["false_alarms"] = answered["false_alarms"]["value"]  # real faces called fake at `flag`
-    return few | {
-        source: {name: figures[name]["value"] for name in ("accuracy", "auc") if name in figures}
-        for source, figures in report["per_source"].items()
+    test, at_thresholds = report["test"], report["at_thresholds"]
+    metrics = {name: test[name]["value"] for name in ("accuracy", "auc", "ece") if name in test}
+    metrics["robust_accuracy"] = report["grid"][ALL_SOURCES]["accuracy"]["value"]  # mean over all corruptions
+    metrics["coverage"] = at_thresholds["coverage"]["value"]
+    metrics["false_positive_rate"] = at_thresholds["false_positive_rate"]["value"]
+    return metrics | {
+        source: {name: values[name]["value"] for name in ("accuracy", "auc") if name in values}
+        for source, values in report["per_source"].items()
     }

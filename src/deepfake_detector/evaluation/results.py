@@ -1,4 +1,4 @@
-"""Measured figures -> the goals of this project, met or missed, by how far."""
+"""Everything that `evaluate` measures -> one value, its part of reports/evaluate.json, and targets met or missed."""
 
 from __future__ import annotations
 
@@ -6,127 +6,141 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from deepfake_detector.evaluation.faithfulness import Explanation
-from deepfake_detector.evaluation.honesty_probes import Probe
-from deepfake_detector.evaluation.metrics import Band, Calibrated, Figures
-from deepfake_detector.evaluation.robustness import ALL, Grid, Outcome
-from deepfake_detector.evaluation.slices import Slice
+from deepfake_detector.evaluation.faithfulness import Faithfulness
+from deepfake_detector.evaluation.honesty_probes import HonestyProbe
+from deepfake_detector.evaluation.metrics import CalibrationComparison, ClassificationMetrics, ThresholdMetrics
+from deepfake_detector.evaluation.robustness import ALL_SOURCES, ConditionMetrics, GridMetrics
+from deepfake_detector.evaluation.slices import SliceMetrics
 from deepfake_detector.stats import Estimate
 
-# Of sources whose fakes are wholly generated, and of sources of face swaps, which no small detector tells apart well.
-ACCURACY, AUC, SWAP_AUC, GRID_ACCURACY, ECE, FALSE_ALARMS, PARAMETERS = 0.95, 0.99, 0.75, 0.88, 0.03, 0.05, 1_500_000
+# For sources of wholly generated fakes, and for sources of face swaps, which no small detector separates well.
+MIN_ACCURACY, MIN_AUC, MIN_SWAP_AUC, MIN_ROBUST_ACCURACY = 0.95, 0.99, 0.75, 0.88
+MAX_ECE, MAX_FALSE_POSITIVE_RATE, MAX_PARAMETERS = 0.03, 0.05, 1_500_000
 
 
 @dataclass(frozen=True)
-class Goal:
-    """One wish and what came of it."""
+class Target:
+    """One target of this project and what was measured.
 
+    Attributes:
+        code: identifies the metric: accuracy, auc, robust_accuracy, ece, false_positive_rate, parameters.
+        name: source and metric, for people.
+        required, measured: for people.
+    """
+
+    code: str
     name: str
-    wanted: str
-    found: str
+    required: str
+    measured: str
     met: bool
 
 
-def judge_goals(slices: Sequence[Slice], grid: Grid, fake_kinds: Mapping[str, str], parameters: int) -> list[Goal]:
-    """Compare what was measured with what was wished for.
+def compare_with_targets(
+    slices: Sequence[SliceMetrics], grid: GridMetrics, fake_kinds: Mapping[str, str], parameters: int
+) -> list[Target]:
+    """Compare the metrics of each source with the targets.
 
     Args:
-        slices: of the test pictures; those by source are asked.
-        grid: the robustness grid.
+        slices: of the test pictures; only those by source are used.
+        grid: the corruption grid.
         fake_kinds: source -> synthetic or swap.
         parameters: of the network.
     """
     sources = [each for each in slices if each.facet == "source"]
-    goals = [goal for each in sources for goal in _of_a_source(each, grid, fake_kinds.get(each.name, "synthetic"))]
-    alarms = [each.false_alarms.value for each in sources if each.false_alarms]
-    if alarms:
-        middle = sum(alarms) / len(alarms)
-        goals.append(Goal("false alarms at `flag`, mean of the sources", f"at most {FALSE_ALARMS:.0%}",
-                          f"{middle:.1%}", middle <= FALSE_ALARMS))  # fmt: skip
-    small = parameters < PARAMETERS
-    return [*goals, Goal("parameters", f"under {PARAMETERS:,}", f"{parameters:,}", small)]
+    targets = [target for each in sources for target in _of_source(each, grid, fake_kinds.get(each.name, "synthetic"))]
+    rates = [each.false_positive_rate.value for each in sources if each.false_positive_rate]
+    if rates:
+        mean = sum(rates) / len(rates)
+        targets.append(Target(
+            "false_positive_rate", "false positive rate at `flag`, mean of the sources",
+            f"at most {MAX_FALSE_POSITIVE_RATE:.0%}", f"{mean:.1%}", mean <= MAX_FALSE_POSITIVE_RATE,
+        ))  # fmt: skip
+    small = parameters < MAX_PARAMETERS
+    return [*targets, Target("parameters", "parameters", f"under {MAX_PARAMETERS:,}", f"{parameters:,}", small)]
 
 
-def _of_a_source(each: Slice, grid: Grid, kind: str) -> list[Goal]:
+def _of_source(each: SliceMetrics, grid: GridMetrics, kind: str) -> list[Target]:
     if kind == "swap":
-        return [_goal(f"{each.name}: AUC", each.auc, SWAP_AUC, "at least")] if each.auc else []
-    mean = grid.means.get(each.name, grid.means[ALL])
-    found: list[tuple[str, Estimate | None, float, Literal["at least", "at most"]]] = [
-        ("accuracy", each.accuracy, ACCURACY, "at least"),
-        ("AUC", each.auc, AUC, "at least"),
-        ("mean accuracy over the robustness grid", mean.accuracy, GRID_ACCURACY, "at least"),
-        ("calibration error (ECE)", each.ece, ECE, "at most"),
+        return [_target("auc", f"{each.name}: AUC", each.auc, MIN_SWAP_AUC, "at least")] if each.auc else []
+    mean = grid.means.get(each.name, grid.means[ALL_SOURCES])
+    rows: list[tuple[str, str, Estimate | None, float, Literal["at least", "at most"]]] = [
+        ("accuracy", "accuracy", each.accuracy, MIN_ACCURACY, "at least"),
+        ("auc", "AUC", each.auc, MIN_AUC, "at least"),
+        ("robust_accuracy", "mean accuracy over the corruption grid", mean.accuracy, MIN_ROBUST_ACCURACY, "at least"),
+        ("ece", "calibration error (ECE)", each.ece, MAX_ECE, "at most"),
     ]
-    return [_goal(f"{each.name}: {name}", value, limit, way) for name, value, limit, way in found if value]
+    return [_target(code, f"{each.name}: {name}", value, limit, bound) for code, name, value, limit, bound in rows
+            if value]  # fmt: skip
 
 
-def _goal(name: str, found: Estimate, limit: float, way: Literal["at least", "at most"]) -> Goal:
-    met = found.value >= limit if way == "at least" else found.value <= limit
-    return Goal(name, f"{way} {limit:g}", str(found), met)
+def _target(code: str, name: str, value: Estimate, limit: float, bound: Literal["at least", "at most"]) -> Target:
+    met = value.value >= limit if bound == "at least" else value.value <= limit
+    return Target(code, name, f"{bound} {limit:g}", str(value), met)
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class EvaluationResults:
     """What was measured, on test pictures unless named otherwise.
 
     Attributes:
         parameters: of the network.
-        test, valid: of the crops as they are.
-        sent: of the test crops as websites and phones would leave them.
-        calibrated_on: clean or traffic: the validation crops that set temperature and thresholds.
+        test, valid: metrics of the crops as they are.
+        corrupted: of the test crops after random corruption of the whole pictures.
+        calibration: errors before and after calibration, per set of pictures.
+        calibrated_on: clean or corruptions: the validation crops that set temperature and thresholds.
         fake_share: of those crops.
-        balance: kind of fake -> what the calibration multiplies its logit by, and adds to it; part of the graph.
-        band, sent_band: what the thresholds do to `test` and `sent`.
-        served: all test pictures sent whole down the serving road, per source and for all.
-        grid: some of them degraded in many ways.
-        explanation: None where maps have one cell.
+        vector_scaling: kind of fake -> weight and offset of its logit; part of the graph.
+        at_thresholds, at_thresholds_corrupted: metrics of `test` and `corrupted` at the three thresholds.
+        end_to_end: all test pictures, decoded, detected, cropped and scored as in serving; per source and for all.
+        grid: a sample of them under all corruptions.
+        faithfulness: of the heatmaps; None where maps have one cell.
         terms: source -> its terms of use, where they are known.
-        reencode: JPEG quality that every picture was saved with before it was cut; 0: none.
-        again: the commands that make the same model again.
+        reencode: JPEG quality with which every picture was recompressed before cropping; 0: none.
+        reproduction: the commands that train the same model again.
     """
 
     parameters: int
-    test: Figures
-    valid: Figures
-    sent: Figures
-    calibrated: tuple[Calibrated, ...]
+    test: ClassificationMetrics
+    valid: ClassificationMetrics
+    corrupted: ClassificationMetrics
+    calibration: tuple[CalibrationComparison, ...]
     calibrated_on: str
     fake_share: float
-    balance: Mapping[str, tuple[float, float]]
-    band: Band
-    sent_band: Band
-    slices: tuple[Slice, ...]
-    served: tuple[Outcome, ...]
-    grid: Grid
-    probes: tuple[Probe, ...]
-    explanation: Explanation | None
-    goals: tuple[Goal, ...]
+    vector_scaling: Mapping[str, tuple[float, float]]
+    at_thresholds: ThresholdMetrics
+    at_thresholds_corrupted: ThresholdMetrics
+    slices: tuple[SliceMetrics, ...]
+    end_to_end: tuple[ConditionMetrics, ...]
+    grid: GridMetrics
+    probes: tuple[HonestyProbe, ...]
+    faithfulness: Faithfulness | None
+    targets: tuple[Target, ...]
     terms: Mapping[str, str]
     reencode: int
-    again: str
+    reproduction: str
 
     @property
-    def alarms(self) -> list[Probe]:
-        """Probes that raised one."""
-        return [probe for probe in self.probes if probe.alarm]
+    def failed_probes(self) -> list[HonestyProbe]:
+        """In their order."""
+        return [probe for probe in self.probes if not probe.passed]
 
-    def of_facet(self, facet: str) -> list[Slice]:
-        """Slices by what they have in common."""
+    def of_facet(self, facet: str) -> list[SliceMetrics]:
+        """Slices of one property of the pictures."""
         return [each for each in self.slices if each.facet == facet]
 
     def headline(self) -> dict[str, Any]:
-        """The numbers of the metrics file; the long tables lie beside the figures."""
-        served = next(outcome for outcome in self.served if outcome.source == ALL)
+        """The numbers of reports/evaluate.json; the long tables lie beside the figures."""
+        whole = next(each for each in self.end_to_end if each.source == ALL_SOURCES)
         return {
             "test": self.test.as_dict(),
             "valid": self.valid.as_dict(),
-            "sent": self.sent.as_dict(),
-            "answered": asdict(self.band),
-            "answered_sent": asdict(self.sent_band),
+            "corrupted": self.corrupted.as_dict(),
+            "at_thresholds": asdict(self.at_thresholds),
+            "at_thresholds_corrupted": asdict(self.at_thresholds_corrupted),
             "per_source": {each.name: each.headline() for each in self.of_facet("source")},
-            "served": {"images": served.images, "coverage": vars(served.coverage), "accuracy": vars(served.accuracy)},
+            "end_to_end": {"images": whole.images, "coverage": vars(whole.coverage), "accuracy": vars(whole.accuracy)},
             "grid": {name: asdict(mean) for name, mean in self.grid.means.items()},
-            "explanation": self.explanation.headline() if self.explanation else {"crops": 0},
-            "probes": {"asked": len(self.probes), "alarms": len(self.alarms)},
-            "goals": {"set": len(self.goals), "met": sum(goal.met for goal in self.goals)},
+            "faithfulness": self.faithfulness.headline() if self.faithfulness else {"crops": 0},
+            "probes": {"count": len(self.probes), "failed": len(self.failed_probes)},
+            "targets": {"count": len(self.targets), "met": sum(target.met for target in self.targets)},
         }

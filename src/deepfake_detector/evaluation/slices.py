@@ -1,4 +1,4 @@
-"""Probabilities (n,), labels (n,) and what is known of each picture -> figures of every kind of picture by itself."""
+"""Probabilities (n,), labels (n,) and properties of the pictures -> metrics of each slice of the pictures by itself."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from deepfake_detector.evaluation.metrics import calibration_interval
-from deepfake_detector.stats import Estimate, Floats, Labels, auc, share, share_of
+from deepfake_detector.evaluation.metrics import estimate_calibration_error
+from deepfake_detector.stats import (
+    Estimate,
+    Floats,
+    Labels,
+    estimate_auc,
+    estimate_proportion,
+    estimate_proportion_of,
+)
 
-TINY = 30  # pictures of a class below which a share is known to +-18 points at best
+SMALL_SAMPLE = 30  # pictures of a class; with fewer, a share is known to +-18 points at best
 SMALL_FACE_PX, LARGE_FACE_PX = 96, 160  # shorter side of the box
 RESAMPLES, BINS = 300, 15
 
 
 @dataclass(frozen=True)
-class Slice:
-    """How well one model does on one kind of pictures, at p_fake >= 0.5 unless named otherwise.
+class SliceMetrics:
+    """Metrics of one slice, at p_fake >= 0.5 unless named otherwise.
 
     Attributes:
-        facet: what the pictures have in common: source, face size, compression.
-        auc, caught, false_alarms: None where a class is missing; `caught` and `false_alarms` are the shares of fakes
-            and of real ones at or above the threshold `flag`.
+        facet: the property that defines the slice: source, face size, compression.
+        name: the property's value.
+        auc, true_positive_rate, false_positive_rate: None where a class is missing; the rates are shares of the fakes
+            and of the real ones at or above the threshold `flag`.
     """
 
     facet: str
@@ -32,8 +40,8 @@ class Slice:
     accuracy: Estimate
     ece: Estimate
     auc: Estimate | None
-    caught: Estimate | None
-    false_alarms: Estimate | None
+    true_positive_rate: Estimate | None
+    false_positive_rate: Estimate | None
 
     @property
     def images(self) -> int:
@@ -41,39 +49,41 @@ class Slice:
         return self.reals + self.fakes
 
     @property
-    def tiny(self) -> bool:
-        """Too few pictures of a class for its figures to mean much."""
-        return min(self.reals, self.fakes) < TINY
+    def small_sample(self) -> bool:
+        """Whether one class has too few pictures for its metrics to mean much."""
+        return min(self.reals, self.fakes) < SMALL_SAMPLE
 
     def as_dict(self) -> dict[str, object]:
-        """For a JSON report; what is not known is left out."""
-        kept = {name: value for name, value in asdict(self).items() if value is not None}
-        return kept | {"images": self.images, "tiny": self.tiny}
+        """For a JSON report; unknown metrics are left out."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return known | {"images": self.images, "small_sample": self.small_sample}
 
     def headline(self) -> dict[str, object]:
-        """The few numbers that a metrics file shows."""
+        """The few numbers for reports/evaluate.json."""
         return {key: value for key, value in self.as_dict().items() if key in ("images", "accuracy", "auc", "ece")}
 
 
-def measure_slices(p_fake: Floats, labels: Labels, facets: Mapping[str, Sequence[str]], flag: float) -> list[Slice]:
-    """Figures of each kind of picture by itself: a good sum may hide a kind that the model fails on.
+def measure_slices(
+    p_fake: Floats, labels: Labels, facets: Mapping[str, Sequence[str]], flag: float
+) -> list[SliceMetrics]:
+    """Metrics of each slice: a good mean can hide a slice on which the model fails.
 
     Args:
         p_fake: (n,) calibrated probabilities.
         labels: (n,).
-        facets: what is told apart -> (n,) the name of each picture's kind; "" for one of which it is not known.
-        flag: threshold of `caught` and `false_alarms`.
+        facets: property -> (n,) its value for each picture; "" where it is unknown.
+        flag: threshold of the true and false positive rate.
     """
     found = []
-    for facet, kinds in facets.items():
-        names = np.asarray(kinds)
-        for name in sorted(set(kinds) - {""}):
-            found.append(_slice(facet, name, p_fake[names == name], labels[names == name], flag))
+    for facet, values in facets.items():
+        names = np.asarray(values)
+        for name in sorted(set(values) - {""}):
+            found.append(_measure_slice(facet, name, p_fake[names == name], labels[names == name], flag))
     return found
 
 
-def face_size(side_px: float) -> str:
-    """The kind of a picture by the shorter side of its largest face's box; "" if it shows none."""
+def face_size_bin(side_px: float) -> str:
+    """The slice of a picture by the shorter side of its largest face's box; "" without a face."""
     if side_px <= 0:
         return ""
     if side_px < SMALL_FACE_PX:
@@ -81,8 +91,8 @@ def face_size(side_px: float) -> str:
     return f"large, over {LARGE_FACE_PX} px" if side_px > LARGE_FACE_PX else f"{SMALL_FACE_PX} to {LARGE_FACE_PX} px"
 
 
-def compression(jpeg_quality: int) -> str:
-    """The kind of a picture by the JPEG quality that its quantization table stands for; 0: not a JPEG."""
+def compression_bin(jpeg_quality: int) -> str:
+    """The slice of a picture by the JPEG quality of its quantization table; 0: not a JPEG."""
     if jpeg_quality <= 0:
         return "not a JPEG"
     for least, name in ((90, "90 and more"), (75, "75 to 89"), (50, "50 to 74")):
@@ -91,16 +101,16 @@ def compression(jpeg_quality: int) -> str:
     return "JPEG under 50"
 
 
-def _slice(facet: str, name: str, p_fake: Floats, labels: Labels, flag: float) -> Slice:
+def _measure_slice(facet: str, name: str, p_fake: Floats, labels: Labels, flag: float) -> SliceMetrics:
     fakes, reals = p_fake[labels == 1], p_fake[labels == 0]
-    return Slice(
+    return SliceMetrics(
         facet=facet,
         name=name,
         reals=len(reals),
         fakes=len(fakes),
-        accuracy=share(int(((p_fake >= 0.5) == labels).sum()), len(labels)),
-        ece=calibration_interval(p_fake, labels, BINS, RESAMPLES),
-        auc=auc(p_fake, labels),
-        caught=share_of(fakes >= flag),
-        false_alarms=share_of(reals >= flag),
+        accuracy=estimate_proportion(int(((p_fake >= 0.5) == labels).sum()), len(labels)),
+        ece=estimate_calibration_error(p_fake, labels, BINS, RESAMPLES),
+        auc=estimate_auc(p_fake, labels),
+        true_positive_rate=estimate_proportion_of(fakes >= flag),
+        false_positive_rate=estimate_proportion_of(reals >= flag),
     )

@@ -1,4 +1,4 @@
-"""An encoded picture or video -> the Content Credentials (C2PA) it carries, checked offline."""
+"""An image or video file -> the Content Credentials (C2PA) in it, verified without network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 from deepfake_detector.inference.verdict import ContentCredentials, CredentialState
 from deepfake_detector.media.file_type import HEAD_BYTES, mime_of
 
-# PEM file of the authorities whose signers are trusted. None ship with the code: such lists change, and are not ours.
+# Names a PEM file of trusted authorities. None ships with the code: such lists change, and others maintain them.
 TRUST_VARIABLE = "DEEPFAKE_C2PA_TRUST"
-MARKS = (b"c2pa", b"C2PA")  # every embedded manifest holds one: without it the library need not be loaded
+MANIFEST_MARKERS = (b"c2pa", b"C2PA")  # every embedded manifest contains one: without it the library is not loaded
 NO_NETWORK = {"remote_manifest_fetch": False, "ocsp_fetch": False}
-MADE_BY_AI = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
+AI_SOURCES = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
 ABSENT = ContentCredentials(
     state="absent",
     note="the file carries no Content Credentials, which means nothing: most files have none, and they come off easily",
@@ -30,76 +30,77 @@ NOTES: dict[CredentialState, str] = {
 
 
 def read_credentials(source: bytes | Path) -> ContentCredentials:
-    """Read what a file says of its own origin; never asks the network, and never fails on what it finds.
+    """Read what a file claims about its origin. An unreadable or changed manifest is an answer, not an error.
 
     Args:
-        source: the file, or its content.
+        source: path of the file, or its content.
 
     Raises:
-        OSError: the file, or the one that DEEPFAKE_C2PA_TRUST names, cannot be read.
+        OSError: the file, or the file named by DEEPFAKE_C2PA_TRUST, cannot be read.
     """
     if isinstance(source, bytes):
-        marked = any(mark in source for mark in MARKS)
-        return _read(io.BytesIO(source)) if marked else ABSENT
+        has_marker = any(marker in source for marker in MANIFEST_MARKERS)
+        return _verify(io.BytesIO(source)) if has_marker else ABSENT
     with source.open("rb") as stream:
-        return _read(stream) if _is_marked(stream) else ABSENT
+        return _verify(stream) if _has_marker(stream) else ABSENT
 
 
-def _is_marked(stream: BinaryIO) -> bool:
+def _has_marker(stream: BinaryIO) -> bool:
     if os.fstat(stream.fileno()).st_size == 0:
         return False
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(mark) >= 0 for mark in MARKS)
+        return any(content.find(marker) >= 0 for marker in MANIFEST_MARKERS)
 
 
-def _read(stream: BinaryIO) -> ContentCredentials:
+def _verify(stream: BinaryIO) -> ContentCredentials:
     mime = mime_of(stream.read(HEAD_BYTES))
     stream.seek(0)
     if mime is None:
         return ABSENT
-    import c2pa  # 0.1 s, for the few files that carry a manifest
+    import c2pa  # 0.1 s, and few files have a manifest
 
     settings: dict[str, Any] = {"verify": NO_NETWORK}
-    if trusted := os.environ.get(TRUST_VARIABLE):
-        settings["trust"] = {"trust_anchors": Path(trusted).read_text(encoding="ascii")}
+    if trust_file := os.environ.get(TRUST_VARIABLE):
+        settings["trust"] = {"trust_anchors": Path(trust_file).read_text(encoding="ascii")}
     try:
         with c2pa.Reader(mime, stream, context=c2pa.Context.from_dict(settings)) as reader:
-            return _told(json.loads(reader.json()))
+            return _credentials_of(json.loads(reader.json()))
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return ABSENT
     except c2pa.C2paError as error:
         return _invalid(str(error))
 
 
-def _told(store: dict[str, Any]) -> ContentCredentials:
-    """The answer of a manifest store as the library reports it."""
+def _credentials_of(store: dict[str, Any]) -> ContentCredentials:
+    """Credentials of a manifest store as the library reports it."""
     state = STATES.get(store.get("validation_state", ""))
     if state is None:
         status = store.get("validation_status") or [{}]
         return _invalid(status[-1].get("explanation") or status[-1].get("code") or "no reason given")
     active = store["manifests"][store["active_manifest"]]
     signer = (active.get("signature_info") or {}).get("issuer")
-    by_ai = _made_by_ai(store)
+    by_ai = _is_made_by_ai(store)
     note = NOTES[state].format(signer=signer or "the signer") + ("; it says itself that AI made it" if by_ai else "")
     return ContentCredentials(state=state, generator=_generator(active), made_by_ai=by_ai, signer=signer, note=note)
 
 
-def _invalid(why: str) -> ContentCredentials:
+def _invalid(problem: str) -> ContentCredentials:
     return ContentCredentials(
-        state="invalid", note=f"the file or its credentials were changed after signing, so they prove nothing ({why})"
+        state="invalid",
+        note=f"the file or its credentials were changed after signing, so they prove nothing ({problem})",
     )
 
 
 def _generator(manifest: dict[str, Any]) -> str | None:
     info: dict[str, Any] = next(iter(manifest.get("claim_generator_info") or []), {})
-    named = " ".join(str(info[key]) for key in ("name", "version") if info.get(key))
-    return named or manifest.get("claim_generator")
+    name = " ".join(str(info[key]) for key in ("name", "version") if info.get(key))
+    return name or manifest.get("claim_generator")
 
 
-def _made_by_ai(store: dict[str, Any]) -> bool | None:
-    """Whether any step of the file's history names AI as its source; None where no step names a source."""
+def _is_made_by_ai(store: dict[str, Any]) -> bool | None:
+    """Whether any recorded action names AI as its source; None where no action names a source."""
     sources = list(_sources(store))
-    return any(source.rsplit("/", 1)[-1] in MADE_BY_AI for source in sources) if sources else None
+    return any(source.rsplit("/", 1)[-1] in AI_SOURCES for source in sources) if sources else None
 
 
 def _sources(store: dict[str, Any]) -> Iterator[str]:

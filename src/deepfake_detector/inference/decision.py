@@ -1,4 +1,4 @@
-"""Logits (n, k) of the kinds of fakes -> which kind a fake looks like: shares that add up to 1, and words."""
+"""Scores of faces and logits (n, k) of the kinds of fakes -> verdict, evidence level, posterior, reasons in words."""
 
 from __future__ import annotations
 
@@ -10,30 +10,78 @@ from numpy.typing import NDArray
 
 from deepfake_detector.errors import BadInput
 from deepfake_detector.inference.verdict import (
-    Answer,
-    Evidence,
+    EvidenceLevel,
     FaceVerdict,
     ImageVerdict,
     KindOfFake,
-    ModelNamed,
+    Label,
+    ModelInfo,
     Posterior,
 )
 from deepfake_detector.model.bundle import Thresholds
 
-Shares = Mapping[str, float]  # kind -> 0..1
+KindShares = Mapping[str, float]  # kind -> 0..1
 
-# As the sentence needs them; a kind without a word goes by its own name.
-WORDS = {"synthetic": "a generated face", "swap": "a face swap"}
-# Twice as likely as all other kinds together; the shares are not calibrated, so nearer than that says nothing.
+# Lowest probability of each level; the words are those of AFP and vera.ai.
+EVIDENCE_LEVELS: tuple[tuple[float, EvidenceLevel], ...] = (
+    (0.9, "very strong"),
+    (0.7, "strong"),
+    (0.5, "moderate"),
+    (0.0, "weak"),
+)
+# For sentences; a kind that is missing here is called by its own name.
+KIND_NAMES = {"synthetic": "a generated face", "swap": "a face swap"}
+# Twice as likely as all other kinds together. The shares are not calibrated: below this they say nothing.
 CLEAR_SHARE = 2 / 3
+CALIBRATION_PRIOR = 0.5  # share of fakes among the pictures that our models are calibrated on
+DRAWN_SAMPLE_WARNING = (
+    "this model was trained on the drawn sample, not on photographs: its answers about photographs mean little"
+)
+
+
+def image_verdict(faces: Sequence[FaceVerdict], model: ModelInfo) -> ImageVerdict:
+    """Decide about an image by its face with the highest score; without a scored face it gets no score."""
+    scores = [face.p_fake for face in faces if face.p_fake is not None]
+    p_fake = max(scores, default=None)
+    kind = next((face.kind_of_fake for face in faces if p_fake is not None and face.p_fake == p_fake), None)
+    verdict = decide(p_fake, model.thresholds)
+    return ImageVerdict(
+        verdict=verdict,
+        p_fake=p_fake,
+        evidence=evidence_level(verdict, p_fake),
+        kind_of_fake=kind,
+        reasons=(*model_warnings(model), *_image_reasons(verdict, scores, kind, faces, model.thresholds)),
+        faces=tuple(faces),
+        model=model,
+    )
+
+
+def decide(p_fake: float | None, thresholds: Thresholds) -> Label:
+    """Turn the highest score into a label: fake from `flag` upwards, real up to `clear`, else inconclusive.
+
+    A good model's `clear` may lie above its `flag`; then a score between them is a fake.
+    """
+    if p_fake is None:
+        return "inconclusive"
+    if p_fake >= thresholds.flag:
+        return "fake"
+    return "real" if p_fake <= thresholds.clear else "inconclusive"
+
+
+def evidence_level(verdict: Label, p_fake: float | None) -> EvidenceLevel | None:
+    """Put the probability of the verdict into words; for an inconclusive verdict, the probability of a fake."""
+    if p_fake is None:
+        return None
+    p_verdict = 1.0 - p_fake if verdict == "real" else p_fake
+    return next(level for lowest, level in EVIDENCE_LEVELS if p_verdict >= lowest)
 
 
 def kind_shares(logits: NDArray[np.float32], kinds: Sequence[str]) -> list[dict[str, float] | None]:
-    """Softmax over the kinds: were the crop a fake, which one.
+    """Softmax over the kinds: which kind of fake each crop would be, if it were one.
 
     Args:
         logits: (n, k), of each kind against "real".
-        kinds: (k,), their names; a model that learnt one kind only cannot tell, hence None.
+        kinds: (k,), their names; a model trained on a single kind cannot tell kinds apart, hence None.
     """
     if len(kinds) < 2:
         return [None] * len(logits)
@@ -42,8 +90,13 @@ def kind_shares(logits: NDArray[np.float32], kinds: Sequence[str]) -> list[dict[
     return [{kind: round(float(share), 4) for kind, share in zip(kinds, row, strict=True)} for row in shares]
 
 
-def mean_shares(shares: Sequence[Shares | None], weights: Sequence[float]) -> dict[str, float] | None:
-    """Shares of one face through time -> one; sightings that look real (small weight) say little of the kind."""
+def mean_kind_shares(shares: Sequence[KindShares | None], weights: Sequence[float]) -> dict[str, float] | None:
+    """Weighted mean of the shares of one face over time; None without weight.
+
+    Args:
+        shares: of each frame.
+        weights: of each frame: its p_fake, as a frame that looks real says little about the kind.
+    """
     known = [(each, weight) for each, weight in zip(shares, weights, strict=True) if each]
     total = sum(weight for _, weight in known)
     if total <= 0:
@@ -52,42 +105,26 @@ def mean_shares(shares: Sequence[Shares | None], weights: Sequence[float]) -> di
     return {kind: round(sum(each[kind] * weight for each, weight in known) / total, 4) for kind in kinds}
 
 
-def leading(shares: Shares | None) -> tuple[str, float] | None:
-    """The kind that it looks like and its share; None when that is unknown or unclear."""
+def likely_kind(shares: KindShares | None) -> tuple[str, float] | None:
+    """The most likely kind and its share; None where the model cannot tell or no kind reaches `CLEAR_SHARE`."""
     if not shares:
         return None
     kind = max(shares, key=lambda name: shares[name])
     return (kind, shares[kind]) if shares[kind] >= CLEAR_SHARE else None
 
 
-def say_kind(shares: Shares | None) -> list[str]:
-    """One sentence on the kind of a fake, with the number; [] where the model cannot tell kinds."""
-    if not shares:
-        return []
-    found = leading(shares)
-    if found is None:
-        listed = ", ".join(f"{WORDS.get(kind, kind)} {share:.2f}" for kind, share in shares.items())
-        return [f"which kind of fake it is stays unclear ({listed})"]
-    kind, share = found
-    others = " or ".join(WORDS.get(name, name) for name in shares if name != kind)
-    return [f"it looks like {WORDS.get(kind, kind)} rather than {others} ({share:.2f})"]
+def posterior(p_fake: float, prior: float, calibration_prior: float = CALIBRATION_PRIOR) -> float:
+    """Adjust a calibrated probability to another share of fakes, by Bayes' rule.
 
-
-CALIBRATED_SHARE = 0.5  # of fakes among the pictures that our models are calibrated on
-
-
-def posterior(p_fake: float, prior: float, calibrated_share: float = CALIBRATED_SHARE) -> float:
-    """Move a probability from the world it was calibrated in to another one, by Bayes' rule.
-
-    A calibrated probability says how many of the pictures that score so are fakes *where the classes are mixed as they
-    were in calibration*. Where fakes are rarer, so they are among the pictures with this score: with a prior of 0.0005
-    a detector that is 99 % sure is right in 4.7 % of its alarms. Source: Saerens et al. 2002, "Adjusting the outputs of
-    a classifier to new a priori probabilities".
+    A calibrated probability says how many of the pictures with this score are fakes *where the classes are mixed as in
+    the calibration data*. Where fakes are rarer, they are also rarer among the pictures with this score: with a prior
+    of 0.0005 a detector that is 99 % sure is right in 4.7 % of its alarms. Source: Saerens et al. 2002, "Adjusting the
+    outputs of a classifier to new a priori probabilities".
 
     Args:
         p_fake: 0 to 1, calibrated.
-        prior: 0 to 1, share of fakes among the pictures that are asked about.
-        calibrated_share: above 0 and under 1, share of fakes among the pictures of the calibration.
+        prior: 0 to 1, share of fakes where the file comes from.
+        calibration_prior: above 0 and under 1, share of fakes in the calibration data.
 
     Returns:
         0 to 1; exactly 0 or 1 where `prior` is.
@@ -95,24 +132,28 @@ def posterior(p_fake: float, prior: float, calibrated_share: float = CALIBRATED_
     Raises:
         ValueError: a share outside its range.
     """
-    for name, value in (("p_fake", p_fake), ("prior", prior), ("calibrated_share", calibrated_share)):
+    for name, value in (("p_fake", p_fake), ("prior", prior), ("calibration_prior", calibration_prior)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is {value}, it must lie between 0 and 1")
-    if calibrated_share in (0, 1):
-        raise ValueError(f"calibrated_share is {calibrated_share}: nothing was calibrated on one class alone")
+    if calibration_prior in (0, 1):
+        raise ValueError(f"calibration_prior is {calibration_prior}: a calibration needs both classes")
     if prior in (0, 1):
         return float(prior)
     if p_fake in (0, 1):
         return float(p_fake)
-    log_odds = _logit(p_fake) + _logit(prior) - _logit(calibrated_share)
+    log_odds = _logit(p_fake) + _logit(prior) - _logit(calibration_prior)
     return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
 
 
-def posterior_at(p_fake: float | None, prior: float | None) -> Posterior | None:
+def _logit(p: float) -> float:
+    return math.log(p) - math.log1p(-p)
+
+
+def posterior_verdict(p_fake: float | None, prior: float | None) -> Posterior | None:
     """The part of an answer that a prior adds; None without a prior or a score.
 
     Raises:
-        BadInput: the prior is no share between 0 and 1.
+        BadInput: the prior does not lie between 0 and 1; also without a score.
     """
     if prior is None:
         return None
@@ -123,102 +164,63 @@ def posterior_at(p_fake: float | None, prior: float | None) -> Posterior | None:
     return None if p_fake is None else Posterior(prior=prior, p_fake=posterior(p_fake, prior))
 
 
-def _logit(p: float) -> float:
-    return math.log(p) - math.log1p(-p)
+def model_warnings(model: ModelInfo) -> tuple[str, ...]:
+    """Reasons that come before all others."""
+    return (DRAWN_SAMPLE_WARNING,) if model.trained_on == "drawn sample" else ()
 
 
-DRAWN_WARNING = (
-    "this model was trained on the drawn sample, not on photographs: its answers about photographs mean little"
-)
-# From this probability upwards; the words are those of AFP and vera.ai.
-WORDS_DECISION: tuple[tuple[float, Evidence], ...] = (
-    (0.9, "very strong"),
-    (0.7, "strong"),
-    (0.5, "moderate"),
-    (0.0, "weak"),
-)
-
-
-def decide(p_fake: float | None, thresholds: Thresholds) -> Answer:
-    """Turn the highest score into an answer: fake from `flag` upwards, real up to `clear`, else inconclusive.
-
-    Where a good model's `clear` lies above its `flag`, `flag` is asked first.
-    """
-    if p_fake is None:
-        return "inconclusive"
-    if p_fake >= thresholds.flag:
-        return "fake"
-    return "real" if p_fake <= thresholds.clear else "inconclusive"
-
-
-def weigh(verdict: Answer, p_fake: float | None) -> Evidence | None:
-    """Put the probability of the answer given into a word; of an inconclusive one, the probability of a fake."""
-    if p_fake is None:
-        return None
-    p_answer = 1.0 - p_fake if verdict == "real" else p_fake
-    return next(word for least, word in WORDS_DECISION if p_answer >= least)
-
-
-def image_verdict(faces: Sequence[FaceVerdict], model: ModelNamed) -> ImageVerdict:
-    """Judge a picture by its most suspicious face; one that cannot be judged never gets a score."""
-    scores = [face.p_fake for face in faces if face.p_fake is not None]
-    p_fake = max(scores, default=None)
-    kind = next((face.kind_of_fake for face in faces if p_fake is not None and face.p_fake == p_fake), None)
-    verdict = decide(p_fake, model.thresholds)
-    return ImageVerdict(
-        verdict=verdict,
-        p_fake=p_fake,
-        evidence=weigh(verdict, p_fake),
-        kind_of_fake=kind,
-        reasons=(*warnings(model), *_image_reasons(verdict, scores, kind, faces, model.thresholds)),
-        faces=tuple(faces),
-        model=model,
-    )
-
-
-def warnings(model: ModelNamed) -> tuple[str, ...]:
-    """What must be said before any other reason."""
-    return (DRAWN_WARNING,) if model.trained_on == "drawn sample" else ()
-
-
-def compare(verdict: Answer, p_fake: float, thresholds: Thresholds) -> str:
-    """Say how a score stands to the thresholds, with the numbers."""
+def compare_to_thresholds(verdict: Label, p_fake: float, thresholds: Thresholds) -> str:
+    """Say where a score lies relative to the thresholds, with the numbers."""
     clear, flag = f"{thresholds.clear:.3f}", f"{thresholds.flag:.3f}"
     if verdict == "fake":
-        return f"{p_fake:.3f}, at or above {flag}, the mark from which a face is called fake"
+        return f"{p_fake:.3f}, at or above {flag}, the threshold for fake"
     if verdict == "real":
-        return f"{p_fake:.3f}, at or below {clear}, the mark up to which no trace of a fake is seen"
-    return f"{p_fake:.3f}, between {clear} (no trace) and {flag} (fake): too close to call"
+        return f"{p_fake:.3f}, at or below {clear}, the threshold for real"
+    return f"{p_fake:.3f}, between {clear} (real) and {flag} (fake): too close to call"
 
 
-def unjudged(faces: Sequence[FaceVerdict]) -> list[str]:
-    """Say how many faces could not be judged and why not, in one sentence, however many they are; [] if there are none.
+def describe_kind(shares: KindShares | None) -> list[str]:
+    """One sentence about the kind of a fake, with the number; [] where the model cannot tell kinds apart."""
+    if not shares:
+        return []
+    likely = likely_kind(shares)
+    if likely is None:
+        listed = ", ".join(f"{KIND_NAMES.get(kind, kind)} {share:.2f}" for kind, share in shares.items())
+        return [f"the kind of fake is unclear ({listed})"]
+    kind, share = likely
+    others = " or ".join(KIND_NAMES.get(name, name) for name in shares if name != kind)
+    return [f"it looks like {KIND_NAMES.get(kind, kind)} rather than {others} ({share:.2f})"]
+
+
+def describe_unscored_faces(faces: Sequence[FaceVerdict]) -> list[str]:
+    """One sentence that counts the faces without a score and gives a reason; [] if there are none.
 
     Args:
-        faces: of a picture, largest first, or of all sampled frames of a clip.
+        faces: of an image, largest first, or of all sampled frames of a video.
     """
     problems = [face.problem for face in faces if face.problem]
     if not problems:
         return []
     example = problems[0] if len(set(problems)) == 1 else f"for example, {problems[0]}"
-    return [f"{len(problems)} of {len(faces)} faces not judged: {example}"]
+    return [f"{len(problems)} of {len(faces)} faces not scored: {example}"]
 
 
 def _image_reasons(
-    verdict: Answer,
+    verdict: Label,
     scores: Sequence[float],
     kind: KindOfFake,
     faces: Sequence[FaceVerdict],
     thresholds: Thresholds,
 ) -> list[str]:
     if not faces:
-        return ["no face was found, and this model judges faces only"]
+        return ["no face was found, and this model scores faces only"]
     reasons = []
     if scores:
-        which = "the face" if len(faces) == 1 else f"the most suspicious of {len(scores)} judged faces"
-        reasons.append(f"{which} scores {compare(verdict, max(scores), thresholds)}")
+        which = "the face" if len(faces) == 1 else f"the most suspicious of {len(scores)} scored faces"
+        reasons.append(f"{which} scores {compare_to_thresholds(verdict, max(scores), thresholds)}")
     if verdict == "fake":
-        reasons += say_kind(kind)
+        reasons += describe_kind(kind)
         if len(scores) > 1:
-            reasons.append(f"{sum(p >= thresholds.flag for p in scores)} of {len(scores)} judged faces reach that mark")
-    return [*reasons, *unjudged(faces)]
+            count = sum(p >= thresholds.flag for p in scores)
+            reasons.append(f"{count} of {len(scores)} scored faces reach that threshold")
+    return [*reasons, *describe_unscored_faces(faces)]

@@ -1,160 +1,218 @@
-"""One image (bytes) or video (file) -> verdict: decode, find faces, cut out, score in one batch, decide."""
+"""One image (bytes) or video (file) -> its verdict: decode, find faces, crop them, score all crops, decide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import InputTooLarge
 from deepfake_detector.inference.content_credentials import read_credentials
-from deepfake_detector.inference.decision import image_verdict, kind_shares, posterior_at
+from deepfake_detector.inference.decision import image_verdict, kind_shares, posterior_verdict
 from deepfake_detector.inference.engine import Engine
-from deepfake_detector.inference.frame_sampling import shot_at
-from deepfake_detector.inference.heatmap import explain as explain_face
-from deepfake_detector.inference.scored_face import Judged, face_verdict, followed, judged_by
-from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict, name_model
+from deepfake_detector.inference.heatmap import explain_face
+from deepfake_detector.inference.scored_face import ScoredFace, image_face_verdict, scored_face, video_face_verdicts
+from deepfake_detector.inference.verdict import EvidenceFrame, ImageVerdict, VideoVerdict, model_info
 from deepfake_detector.inference.video_verdict import video_verdict
-from deepfake_detector.media.face_alignment import Cut, cut
+from deepfake_detector.media.face_alignment import FaceCrop, crop_face
 from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.file_type import HEAD_BYTES, looks_like_image
-from deepfake_detector.media.image import ImageLimits, decode_image
-from deepfake_detector.media.video_limits import VideoLimits
+from deepfake_detector.media.image import decode_image
+from deepfake_detector.media.image_stats import ImageStats, measure_image
+from deepfake_detector.media.limits import ImageLimits, VideoLimits
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.parallel import available_cores
+
+Step = Literal["find", "score"]
 
 
 @dataclass(frozen=True)
 class ScoringLimits:
-    """How much of an input is looked at."""
+    """How much of an input is decoded and scored."""
 
     frames: int = 16  # 8 to 16 recover most of the accuracy of 32 [Serackis 2026]
-    max_faces: int = 16  # the largest; the others are listed as not judged
+    max_faces: int = 16  # the largest; the others are listed without a score
     image: ImageLimits = field(default_factory=ImageLimits)
     video: VideoLimits = field(default_factory=VideoLimits)
 
 
+class DetectorObserver(Protocol):
+    """Receives what a detector measures while it works on a file, in the thread that does the step."""
+
+    def step_done(self, step: Step, seconds: float) -> None:
+        """A step has ended: "find" once per picture or frame (detection and cropping), "score" once per file."""
+
+    def crops_measured(self, stats: Sequence[ImageStats]) -> None:
+        """Statistics of the largest crop of each picture or frame, once per file with crops."""
+
+
 class Detector:
-    """Judges images and videos with one bundle; safe to share between threads.
+    """Answers about images and videos with one bundle; threads may share it.
 
     Args:
         bundle: the model.
-        limits: how much of an input is looked at.
+        limits: how much of an input is decoded and scored.
         streams: see `Engine`.
+        observer: receives timings and crop statistics; without one nothing is measured.
 
     Raises:
         BundleCorrupt, ToolFailed: see `Engine`.
     """
 
-    def __init__(self, bundle: Bundle, limits: ScoringLimits | None = None, streams: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        limits: ScoringLimits | None = None,
+        streams: int | None = None,
+        observer: DetectorObserver | None = None,
+    ) -> None:
         self.bundle = bundle
         self.limits = limits or ScoringLimits()
-        self.model = name_model(bundle)
+        self.model = model_info(bundle)
         self._engine = Engine(bundle, streams=streams)
-        self._eyes = FaceDetector()
+        self._face_detector = FaceDetector()
         self._threads = streams or available_cores()
+        self._observer = observer
 
-    def file(self, path: Path, prior: float | None = None) -> ImageVerdict | VideoVerdict:
-        """Judge a file as the image or video that its content says it is; for `prior` see `image`.
-
-        Raises:
-            OSError: it cannot be read.
-            UnreadableImage, UnreadableVideo, InputTooLarge: see `image` and `video`.
-        """
-        return self.image(self.picture(path), prior=prior) if is_image(path) else self.video(path, prior=prior)
-
-    def picture(self, path: Path) -> bytes:
-        """Content of a picture file; one over the limit is not read first."""
-        if (found := path.stat().st_size) > (most := self.limits.image.max_bytes):
-            raise InputTooLarge(f"{path.name} has {found:,} bytes, the limit is {most:,}", "send a smaller file")
-        return path.read_bytes()
-
-    def image(self, data: bytes, explain: bool = False, prior: float | None = None) -> ImageVerdict:
-        """Judge an encoded picture.
+    def predict_file(self, path: Path, prior: float | None = None) -> ImageVerdict | VideoVerdict:
+        """Answer about a file; its content decides whether it is read as an image or a video.
 
         Args:
-            data: of the file.
-            explain: add what the model saw of each face, and the heat on it.
+            path: of the file.
+            prior: see `predict_image`.
+
+        Raises:
+            OSError: the file cannot be read.
+            UnreadableImage, UnreadableVideo, InputTooLarge: see `predict_image` and `predict_video`.
+        """
+        if is_image(path):
+            return self.predict_image(self.read_image(path), prior=prior)
+        return self.predict_video(path, prior=prior)
+
+    def read_image(self, path: Path) -> bytes:
+        """Content of an image file.
+
+        Raises:
+            OSError: the file cannot be read.
+            InputTooLarge: it has more bytes than the limit; then it is not read.
+        """
+        if (size := path.stat().st_size) > (limit := self.limits.image.max_bytes):
+            raise InputTooLarge(f"{path.name} has {size:,} bytes, the limit is {limit:,}", "send a smaller file")
+        return path.read_bytes()
+
+    def predict_image(self, data: bytes, explain: bool = False, prior: float | None = None) -> ImageVerdict:
+        """Answer about an encoded image.
+
+        Args:
+            data: content of the file.
+            explain: add the crop of each face and its heatmap.
             prior: share of fakes where the file comes from, for the answer's `posterior`.
 
         Raises:
             UnreadableImage, InputTooLarge: see `decode_image`.
-            BadInput: the prior is no share between 0 and 1.
+            BadInput: the prior does not lie between 0 and 1.
         """
-        rgb = decode_image(data, self.limits.image)
-        answer = self.image_of(self.judge(rgb), explain, prior)
-        return answer.model_copy(update={"content_credentials": read_credentials(data)})
-
-    def judge(self, rgb: NDArray[np.uint8]) -> list[Judged]:
-        """Find and score the faces of a picture, uint8 (height, width, 3), largest first."""
-        return self._score([self.look(rgb)])[0]
-
-    def look(self, rgb: NDArray[np.uint8]) -> list[Cut]:
-        """Find the faces of a picture, uint8 (height, width, 3), largest first, and cut out what the model is shown."""
-        faces = self._eyes.find(rgb)
-        contract, most = self.bundle.contract, self.limits.max_faces
-        too_many = f"only the {most} largest faces of a picture are judged"
-        largest = [cut(rgb, face, contract.side_px, contract.min_face_px, contract.crop_scale) for face in faces[:most]]
-        return largest + [Cut(face, None, too_many) for face in faces[most:]]
-
-    def image_of(self, judged: Sequence[Judged], explain: bool = False, prior: float | None = None) -> ImageVerdict:
-        """Turn the judged faces of one picture into the answer; see `image`."""
-        faces = [face_verdict(each) for each in judged]
+        faces = self.score_faces(decode_image(data, self.limits.image))
+        verdict = image_verdict([image_face_verdict(face) for face in faces], self.model)
         if explain:
-            scale = self.bundle.contract.crop_scale
-            why = [explain_face(each, scale) for each in judged]
-            faces = [face.model_copy(update={"explanation": each}) for face, each in zip(faces, why, strict=True)]
-        answer = image_verdict(faces, self.model)
-        return answer.model_copy(update={"posterior": posterior_at(answer.p_fake, prior)})
+            verdict = verdict.model_copy(update={"faces": self._with_explanations(verdict, faces)})
+        added = {"posterior": posterior_verdict(verdict.p_fake, prior), "content_credentials": read_credentials(data)}
+        return verdict.model_copy(update=added)
 
-    def video(self, path: Path, explain: bool = False, prior: float | None = None) -> VideoVerdict:
-        """Judge a video file by frames spread over it and its shots.
+    def score_faces(self, rgb: NDArray[np.uint8]) -> list[ScoredFace]:
+        """Find and score the faces of a picture, uint8 (height, width, 3), largest first."""
+        return self._score([self.crop_faces(rgb)])[0]
+
+    def crop_faces(self, rgb: NDArray[np.uint8]) -> list[FaceCrop]:
+        """Find the faces of a picture, uint8 (height, width, 3), and crop them for the model; largest first."""
+        contract, limit = self.bundle.contract, self.limits.max_faces
+        too_many = f"only the {limit} largest faces of a picture are scored"
+        with self._timed("find"):
+            faces = self._face_detector.find(rgb)
+            crops = [
+                crop_face(rgb, face, contract.side_px, contract.min_face_px, contract.crop_scale)
+                for face in faces[:limit]
+            ]
+        return crops + [FaceCrop(face, None, too_many) for face in faces[limit:]]
+
+    def predict_video(self, path: Path, explain: bool = False, prior: float | None = None) -> VideoVerdict:
+        """Answer about a video file, from frames spread over it and its shots.
 
         Args:
             path: of the file.
-            explain: add to the best frames what the model saw there, and the heat on it.
+            explain: add the crop and the heatmap to each of `best_frames`.
             prior: share of fakes where the file comes from, for the answer's `posterior`.
 
         Raises:
             UnreadableVideo, InputTooLarge: see `probe_video` and `read_frames`.
-            BadInput: the prior is no share between 0 and 1.
+            BadInput: the prior does not lie between 0 and 1.
         """
-        from deepfake_detector.inference.frame_sampling import watch
-        from deepfake_detector.media.video import probe_video  # libav: 0.1 s
+        from deepfake_detector.inference.frame_sampling import sample_video, shot_index  # both load libav: 0.1 s
+        from deepfake_detector.media.video import probe_video
 
         info = probe_video(path, self.limits.video)
-        seen, shots = watch(path, info, self.limits.frames, self.limits.video, self.look, self._threads)
-        times_s = [each.t_s for each in seen]
-        judged = self._score([each.cuts for each in seen])
-        faces = followed(times_s, [shot_at(t_s, shots) for t_s in times_s], judged)
-        answer = video_verdict(faces, times_s, info.full_duration_s, self.model, sampled_s=info.duration_s)
-        best = answer.best_frames
+        frames, shots = sample_video(path, info, self.limits.frames, self.limits.video, self.crop_faces, self._threads)
+        times_s = [frame.t_s for frame in frames]
+        scored = self._score([frame.crops for frame in frames])
+        faces = video_face_verdicts(times_s, [shot_index(t_s, shots) for t_s in times_s], scored)
+        verdict = video_verdict(faces, times_s, info.full_duration_s, self.model, sampled_s=info.duration_s)
+        added: dict[str, object] = {
+            "shots": tuple(shots),
+            "posterior": posterior_verdict(verdict.p_fake, prior),
+            "content_credentials": read_credentials(path),
+        }
         if explain:
-            flat, scale = [each for frame in judged for each in frame], self.bundle.contract.crop_scale
-            best = tuple(b.model_copy(update={"explanation": explain_face(flat[b.face], scale)}) for b in best)
-        return answer.model_copy(
-            update={
-                "best_frames": best,
-                "shots": tuple(shots),
-                "posterior": posterior_at(answer.p_fake, prior),
-                "content_credentials": read_credentials(path),
-            }
+            added["best_frames"] = self._with_crops(verdict.best_frames, [face for frame in scored for face in frame])
+        return verdict.model_copy(update=added)
+
+    def _score(self, pictures: Sequence[Sequence[FaceCrop]]) -> list[list[ScoredFace]]:
+        """Score the faces of all pictures in one call of the engine."""
+        self._measure_crops(pictures)
+        with self._timed("score"):
+            crops = [face.pixels for faces in pictures for face in faces if face.pixels is not None]
+            shape = (len(crops), self._engine.side_px, self._engine.side_px, 3)
+            output = self._engine.score(np.array(crops, np.uint8).reshape(shape))  # reshaped for the case of no crops
+            kinds = kind_shares(output.kinds, self.bundle.contract.kinds)
+            scores = iter(zip(self._engine.p_fake(output.logits), kinds, output.logit_map, strict=True))
+            return [[scored_face(face, scores) for face in faces] for faces in pictures]
+
+    def _with_explanations(self, verdict: ImageVerdict, faces: Sequence[ScoredFace]) -> tuple[object, ...]:
+        scale = self.bundle.contract.crop_scale
+        return tuple(
+            face.model_copy(update={"explanation": explain_face(scored, scale)})
+            for face, scored in zip(verdict.faces, faces, strict=True)
         )
 
-    def _score(self, pictures: Sequence[Sequence[Cut]]) -> list[list[Judged]]:
-        """Score the faces of all pictures in one call."""
-        crops = [each.pixels for cuts in pictures for each in cuts if each.pixels is not None]
-        shape = (len(crops), self._engine.side_px, self._engine.side_px, 3)
-        scores = self._engine.score(np.array(crops, np.uint8).reshape(shape))  # no face, no crops
-        kinds = kind_shares(scores.kinds, self.bundle.contract.kinds)
-        scored = iter(zip(self._engine.p_fake(scores.logits), kinds, scores.logit_map, strict=True))
-        return [[judged_by(each, scored) for each in cuts] for cuts in pictures]
+    def _with_crops(self, frames: Sequence[EvidenceFrame], faces: Sequence[ScoredFace]) -> tuple[EvidenceFrame, ...]:
+        scale = self.bundle.contract.crop_scale
+        return tuple(
+            frame.model_copy(update={"explanation": explain_face(faces[frame.face], scale)}) for frame in frames
+        )
+
+    def _measure_crops(self, pictures: Sequence[Sequence[FaceCrop]]) -> None:
+        if self._observer is None:
+            return
+        largest = [faces[0].pixels for faces in pictures if faces and faces[0].pixels is not None]
+        if largest:
+            self._observer.crops_measured([measure_image(crop) for crop in largest])
+
+    @contextmanager
+    def _timed(self, step: Step) -> Iterator[None]:
+        start_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self._observer is not None:
+                self._observer.step_done(step, time.perf_counter() - start_s)
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's first bytes claim a picture; all else may be a video."""
+    """Whether the first bytes of a file say that it is an image; all else may be a video."""
     with path.open("rb") as stream:
         return looks_like_image(stream.read(HEAD_BYTES))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.errors import BundleCorrupt, ToolFailed
 from deepfake_detector.model.bundle import Bundle, probabilities
-from deepfake_detector.openvino_graph import CompiledModel, InferRequest, Requests, compile_graph
+from deepfake_detector.openvino_graph import CompiledModel, InferRequest, RequestPool, compile_graph
 from deepfake_detector.parallel import available_cores
 
 # One crop per request, on one core, and as many streams as cores. Two cores with AMX (Xeon, busy with a training), a
@@ -22,36 +22,37 @@ from deepfake_detector.parallel import available_cores
 #   a stream per core, one crop, 2 ahead      1.12  1.29    4.86  5.7
 #   a stream per core, one crop, 4 ahead      1.02  1.16    4.89  5.7
 # Without AMX (EPYC 9004, AVX512-bf16) one crop per request was the fastest of all: 0.61 of the first line.
-# A graph that looks at the mirror image too (params.yaml evaluate.mirrored) takes twice as long.
-# Batches would save a fifth here, but computed alone a crop never gets a score that depends on its company.
-AHEAD = 4  # requests per stream: one is computed while the next is handed over
+# A graph that also scores the mirror image (params.yaml evaluate.mirrored) takes twice as long.
+# Batches would save a fifth here, but a crop that is computed alone gets a score that depends on no other crop.
+REQUESTS_PER_STREAM = 4  # one is computed while the next is prepared
 # bf16 keeps 8 bits of mantissa: the residual network's logits (up to 9.5) moved by 0.04, its maps (27.5) by 0.20.
 ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 0.1, 0.02  # relative to the largest value, as errors of sums are
 OUTPUTS = ("logits", "logit_map", "kinds")
 
-SEAL_ANEW_HINT = "run `dvc repro --force --single-item evaluate` to seal it anew, or name another bundle with --model"
+RESEAL_HINT = "run `dvc repro --force --single-item evaluate` to seal it again, or name another bundle with --model"
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What the graph says of n crops; above 0 means fake."""
+class EngineOutput:
+    """Outputs of the graph for n crops; above 0 means fake."""
 
     logits: NDArray[np.float32]  # (n,)
     logit_map: NDArray[np.float32]  # (n, h, w)
-    kinds: NDArray[np.float32]  # (n, k), of each kind of fake; `logits` is their logsumexp
+    kinds: NDArray[np.float32]  # (n, k), per kind of fake; `logits` is their logsumexp
 
 
 class Engine:
-    """A compiled graph, shared by threads.
+    """A bundle's compiled graph; threads may share it.
 
     Args:
         bundle: a sealed bundle.
-        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where the processor multiplies it.
-        streams: crops computed at the same time, each on one core; None for as many as there are cores.
+        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where
+            the processor has instructions for it.
+        streams: crops computed in parallel, each on one core; None for one per core.
 
     Raises:
         BundleCorrupt: the graph cannot be compiled or has other inputs or outputs than the contract says.
-        ToolFailed: on this machine the graph gives other numbers than those sealed in the bundle.
+        ToolFailed: on this machine the graph computes other numbers than those sealed in the bundle.
     """
 
     def __init__(self, bundle: Bundle, precision: str | None = None, streams: int | None = None) -> None:
@@ -59,39 +60,43 @@ class Engine:
         self.side_px = bundle.contract.side_px
         streams = streams or available_cores()
         self._compiled = _compile(bundle, precision, streams)
-        self._at_once = AHEAD * streams
-        self._requests = Requests(self._compiled)
+        self._max_running = REQUESTS_PER_STREAM * streams
+        self._requests = RequestPool(self._compiled)
         self.self_test()
 
-    def score(self, crops: NDArray[np.uint8]) -> Scores:
-        """Score crops (n, side, side, 3) RGB; n may be 0. What a crop gets does not depend on the others."""
+    def score(self, crops: NDArray[np.uint8]) -> EngineOutput:
+        """Score crops, uint8 (n, side, side, 3) RGB; n may be 0. The output for a crop does not depend on the others.
+
+        Raises:
+            ValueError: another shape or type.
+        """
         expected = (self.side_px, self.side_px, 3)
         if crops.dtype != np.uint8 or crops.shape[1:] != expected:
             raise ValueError(
-                f"crops are {crops.dtype} {crops.shape}, wanted uint8 (n, {', '.join(map(str, expected))})"
+                f"crops are {crops.dtype} {crops.shape}, expected uint8 (n, {', '.join(map(str, expected))})"
             )
-        answers = {name: np.zeros((len(crops), *self._shape(name)), np.float32) for name in OUTPUTS}
+        outputs = {name: np.zeros((len(crops), *self._shape(name)), np.float32) for name in OUTPUTS}
         running: deque[tuple[int, InferRequest]] = deque()
         try:
-            for place in range(len(crops)):
-                if len(running) == self._at_once:
-                    _collect(answers, *running[0])
-                    self._requests.give(running.popleft()[1])
-                running.append((place, self._start(crops[place : place + 1])))
-            for place, request in running:
-                _collect(answers, place, request)
+            for index in range(len(crops)):
+                if len(running) == self._max_running:
+                    _collect(outputs, *running[0])
+                    self._requests.release(running.popleft()[1])
+                running.append((index, self._start(crops[index : index + 1])))
+            for index, request in running:
+                _collect(outputs, index, request)
         finally:
             for _, request in running:
                 request.wait()
-                self._requests.give(request)
-        return Scores(**answers)
+                self._requests.release(request)
+        return EngineOutput(**outputs)
 
     def p_fake(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated probabilities (n,) of logits (n,)."""
         return probabilities(logits.astype(np.float64), self.bundle.contract.temperature)
 
     def self_test(self) -> None:
-        """Score the bundle's reference crops and compare.
+        """Score the bundle's reference crops and compare with the sealed outputs.
 
         Raises:
             BundleCorrupt, ToolFailed: see the class.
@@ -103,24 +108,24 @@ class Engine:
         expected = {name: sealed[name].shape if name in sealed else None for name in OUTPUTS}
         expected["kinds"] = (len(found.kinds), len(self.bundle.contract.kinds))
         if shapes != expected or "kinds" not in sealed:
-            raise BundleCorrupt(f"{self.bundle.graph} answers {shapes}, sealed were {expected}", SEAL_ANEW_HINT)
+            raise BundleCorrupt(f"{self.bundle.graph} has outputs {shapes}, sealed were {expected}", RESEAL_HINT)
         for name in OUTPUTS:
             _compare(name, getattr(found, name), sealed[name])
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        """Of one crop's answer."""
+        """Shape of an output for one crop."""
         return tuple(self._compiled.output(name).shape)[1:]
 
     def _start(self, crop: NDArray[np.uint8]) -> InferRequest:
-        request = self._requests.take()
+        request = self._requests.acquire()
         request.start_async({0: np.ascontiguousarray(crop)})
         return request
 
 
-def _collect(answers: dict[str, NDArray[np.float32]], place: int, request: InferRequest) -> None:
+def _collect(outputs: dict[str, NDArray[np.float32]], index: int, request: InferRequest) -> None:
     request.wait()
-    for name, values in answers.items():
-        values[place] = request.get_tensor(name).data[0]
+    for name, values in outputs.items():
+        values[index] = request.get_tensor(name).data[0]
 
 
 def _compile(bundle: Bundle, precision: str | None, streams: int) -> CompiledModel:
@@ -129,17 +134,17 @@ def _compile(bundle: Bundle, precision: str | None, streams: int) -> CompiledMod
         compiled = compile_graph(bundle.graph, (1, side_px, side_px, 3), precision, streams)
         names = {name for output in compiled.outputs for name in output.names}
     except RuntimeError as error:
-        raise BundleCorrupt(f"OpenVINO cannot use {bundle.graph}: {error}", SEAL_ANEW_HINT) from error
+        raise BundleCorrupt(f"OpenVINO cannot use {bundle.graph}: {error}", RESEAL_HINT) from error
     if not set(OUTPUTS) <= names:
-        raise BundleCorrupt(f"{bundle.graph} has outputs {sorted(names)}, wanted {', '.join(OUTPUTS)}", SEAL_ANEW_HINT)
+        raise BundleCorrupt(f"{bundle.graph} has outputs {sorted(names)}, expected {', '.join(OUTPUTS)}", RESEAL_HINT)
     return compiled
 
 
 def _compare(name: str, found: NDArray[np.float32], sealed: NDArray[np.float32]) -> None:
-    apart = np.abs(found - sealed)
-    if bool(np.all(apart <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * np.abs(sealed).max())):  # False for NaN too
+    difference = np.abs(found - sealed)
+    if bool(np.all(difference <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * np.abs(sealed).max())):  # False for NaN too
         return
-    worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf)))
+    worst = int(np.argmax(np.nan_to_num(difference, nan=np.inf)))
     raise ToolFailed(
         f"{name} of the reference crops: {found.flat[worst]:.4f} on this machine, sealed were {sealed.flat[worst]:.4f}",
         "the processor or this OpenVINO computes the graph differently: try another OpenVINO version, and report it",

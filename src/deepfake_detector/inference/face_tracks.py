@@ -1,4 +1,4 @@
-"""Faces in sampled frames (boxes in px) -> tracks: the sightings of one face, in order of time."""
+"""Faces detected in sampled frames (boxes in px) -> tracks: the detections of one face, in order of time."""
 
 from __future__ import annotations
 
@@ -7,69 +7,71 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 BoxPx = tuple[float, float, float, float]  # x, y, width, height
-# A face missed in one sampled frame is still the same face in the next.
+# A face that the detector misses in one sampled frame is still the same face in the next.
 MAX_GAP_FRAMES = 2
 MAX_SIZE_RATIO = 2.0
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """One face in one sampled frame; `p_fake` is None when it could not be judged."""
+class Detection:
+    """One face in one sampled frame; `p_fake` is None where it has no score."""
 
-    frame: int  # place of the frame in the sample, from 0
+    frame: int  # index of the sampled frame
     t_s: float
     box_px: BoxPx
     p_fake: float | None
     shot: int = 0
 
 
-def follow(sightings: Sequence[Sighting]) -> list[list[int]]:
-    """Join sightings of the same face in neighbouring frames of a shot, nearest pairs first.
+def track_faces(detections: Sequence[Detection]) -> list[list[int]]:
+    """Join detections of the same face in neighbouring frames of a shot, nearest pairs first.
 
-    Boxes overlap too seldom between frames that lie seconds apart, so nearness of centres decides, not their overlap.
+    Frames lie seconds apart, so boxes of one face seldom overlap: the distance of their centres decides.
 
     Args:
-        sightings: all faces of all frames, in any order.
+        detections: all faces of all frames, in any order.
 
     Returns:
-        Tracks as places in `sightings`, in order of their first frame; every sighting is in exactly one, and no track
-        holds two of one frame.
+        Tracks as indices into `detections`, in order of their first frame. Every detection is in exactly one track, and
+        no track holds two of one frame.
     """
     tracks: list[list[int]] = []
-    for frame in sorted({s.frame for s in sightings}):
-        here = [i for i, s in enumerate(sightings) if s.frame == frame]
-        still_open = [track for track in tracks if _goes_on(sightings[track[-1]], sightings[here[0]])]
-        for place, track in _pairs(sightings, still_open, here).items():
-            track.append(place)
-            here.remove(place)
-        tracks += [[place] for place in here]
+    for frame in sorted({each.frame for each in detections}):
+        current = [i for i, each in enumerate(detections) if each.frame == frame]
+        open_tracks = [track for track in tracks if _may_continue(detections[track[-1]], detections[current[0]])]
+        for index, track in _matches(detections, open_tracks, current).items():
+            track.append(index)
+            current.remove(index)
+        tracks += [[index] for index in current]
     return tracks
 
 
-def _goes_on(last: Sighting, here: Sighting) -> bool:
-    return here.frame - last.frame <= MAX_GAP_FRAMES and here.shot == last.shot
+def _may_continue(last: Detection, current: Detection) -> bool:
+    return current.frame - last.frame <= MAX_GAP_FRAMES and current.shot == last.shot
 
 
-def _pairs(sightings: Sequence[Sighting], tracks: Sequence[list[int]], here: Sequence[int]) -> dict[int, list[int]]:
-    """Sighting -> the track it continues."""
-    near = [
-        (closeness(sightings[track[-1]].box_px, sightings[place].box_px), number, place)
+def _matches(
+    detections: Sequence[Detection], tracks: Sequence[list[int]], current: Sequence[int]
+) -> dict[int, list[int]]:
+    """Detection of the current frame -> the track that it continues."""
+    candidates = [
+        (proximity(detections[track[-1]].box_px, detections[index].box_px), number, index)
         for number, track in enumerate(tracks)
-        for place in here
+        for index in current
     ]
-    pairs: dict[int, list[int]] = {}
+    matches: dict[int, list[int]] = {}
     used: set[int] = set()
-    for value, number, place in sorted(near, key=lambda pair: -pair[0]):
-        if value > 0 and number not in used and place not in pairs:
-            pairs[place] = tracks[number]
+    for value, number, index in sorted(candidates, key=lambda candidate: -candidate[0]):
+        if value > 0 and number not in used and index not in matches:
+            matches[index] = tracks[number]
             used.add(number)
-    return pairs
+    return matches
 
 
-def closeness(a: BoxPx, b: BoxPx) -> float:
-    """1 for the same box, falling to 0 when centres are a face apart; 0 for sizes that differ more than twice."""
+def proximity(a: BoxPx, b: BoxPx) -> float:
+    """1 for the same box, falling to 0 when centres are a face apart; 0 where sizes differ more than twice."""
     side_a, side_b = math.sqrt(max(a[2] * a[3], 0.0)), math.sqrt(max(b[2] * b[3], 0.0))
     if min(side_a, side_b) <= 0 or max(side_a, side_b) / min(side_a, side_b) > MAX_SIZE_RATIO:
         return 0.0
-    apart_px = math.hypot(a[0] + a[2] / 2 - b[0] - b[2] / 2, a[1] + a[3] / 2 - b[1] - b[3] / 2)
-    return max(0.0, 1.0 - apart_px / max(side_a, side_b))
+    distance_px = math.hypot(a[0] + a[2] / 2 - b[0] - b[2] / 2, a[1] + a[3] / 2 - b[1] - b[3] / 2)
+    return max(0.0, 1.0 - distance_px / max(side_a, side_b))

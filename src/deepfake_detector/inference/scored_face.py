@@ -1,4 +1,4 @@
-"""Faces cut out of pictures and what the engine says of them -> judged faces, and their part of the answer."""
+"""Face crops and the engine's scores -> scored faces, and their entries in an image's or a video's verdict."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.inference.face_tracks import Sighting, follow
+from deepfake_detector.inference.face_tracks import Detection, track_faces
 from deepfake_detector.inference.verdict import FaceVerdict, VideoFaceVerdict
-from deepfake_detector.media.face_alignment import Cut
+from deepfake_detector.media.face_alignment import FaceCrop
 from deepfake_detector.media.face_detector import Face
 
-Scored = tuple[np.float64, dict[str, float] | None, NDArray[np.float32]]  # p_fake, shares of kinds, logit map (h, w)
+# p_fake, shares of the kinds of fakes, logit map (h, w)
+FaceScores = tuple[np.float64, dict[str, float] | None, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """A face and what the model says of it; nothing when `problem` says why it was not judged."""
+class ScoredFace:
+    """A face with its crop and scores; without both where `problem` says why it was not scored."""
 
     face: Face
     problem: str | None = None
@@ -28,45 +29,45 @@ class Judged:
     logit_map: NDArray[np.float32] | None = None  # (h, w)
 
 
-def judged_by(found: Cut, scored: Iterator[Scored]) -> Judged:
-    """Put a face and its scores together; only faces that were cut out take from `scored`."""
+def scored_face(found: FaceCrop, scores: Iterator[FaceScores]) -> ScoredFace:
+    """Join a face with the next of `scores`; a face without a crop takes none."""
     if found.pixels is None:
-        return Judged(found.face, found.problem)
-    p_fake, kind_of_fake, logit_map = next(scored)
-    return Judged(found.face, None, float(p_fake), kind_of_fake, found.pixels, logit_map)
+        return ScoredFace(found.face, found.problem)
+    p_fake, kind_of_fake, logit_map = next(scores)
+    return ScoredFace(found.face, None, float(p_fake), kind_of_fake, found.pixels, logit_map)
 
 
-def face_verdict(judged: Judged) -> FaceVerdict:
-    """A face of a picture, for the answer."""
-    return FaceVerdict(**_fields(judged))
+def image_face_verdict(scored: ScoredFace) -> FaceVerdict:
+    """The entry of a face in an image's verdict."""
+    return FaceVerdict(**_common_fields(scored))
 
 
-def followed(
-    times_s: Sequence[float], shots: Sequence[int], judged: Sequence[Sequence[Judged]]
+def video_face_verdicts(
+    times_s: Sequence[float], shots: Sequence[int], scored: Sequence[Sequence[ScoredFace]]
 ) -> list[VideoFaceVerdict]:
-    """The faces of all sampled frames, frame by frame, each with its track.
+    """The entries of the faces of all sampled frames in a video's verdict, frame by frame, each with its track.
 
     Args:
         times_s: of the frames.
-        shots: the number of each frame's.
-        judged: their faces.
+        shots: index of each frame's shot.
+        scored: faces of each frame.
     """
-    flat = [(frame, each) for frame, faces in enumerate(judged) for each in faces]
-    sightings = [Sighting(frame, times_s[frame], each.face.box_px, each.p_fake, shots[frame]) for frame, each in flat]
-    track_of = {place: number for number, track in enumerate(follow(sightings)) for place in track}
+    flat = [(frame, face) for frame, faces in enumerate(scored) for face in faces]
+    detections = [Detection(frame, times_s[frame], each.face.box_px, each.p_fake, shots[frame]) for frame, each in flat]
+    track_of = {index: number for number, track in enumerate(track_faces(detections)) for index in track}
     return [
-        VideoFaceVerdict(**_fields(each), t_s=times_s[frame], track=track_of[place])
-        for place, (frame, each) in enumerate(flat)
+        VideoFaceVerdict(**_common_fields(face), t_s=times_s[frame], track=track_of[index])
+        for index, (frame, face) in enumerate(flat)
     ]
 
 
-def _fields(judged: Judged) -> dict[str, object]:
-    face = judged.face
+def _common_fields(scored: ScoredFace) -> dict[str, object]:
+    face = scored.face
     return {
         "box_px": tuple(round(v, 1) for v in face.box_px),
         "landmarks_px": tuple((round(float(x), 1), round(float(y), 1)) for x, y in face.landmarks_px),
         "score": round(face.score, 4),
-        "p_fake": judged.p_fake,
-        "kind_of_fake": judged.kind_of_fake,
-        "problem": judged.problem,
+        "p_fake": scored.p_fake,
+        "kind_of_fake": scored.kind_of_fake,
+        "problem": scored.problem,
     }

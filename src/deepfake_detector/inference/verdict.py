@@ -1,4 +1,4 @@
-"""The answer people and programs read about an image or a video: its types, versioned; times in s, places in px."""
+"""The answer about an image or a video, as versioned JSON types; times in s, positions in px, probabilities 0..1."""
 
 from __future__ import annotations
 
@@ -8,50 +8,51 @@ from pydantic import BaseModel, ConfigDict
 
 from deepfake_detector.model.bundle import Bundle, Thresholds
 
-Answer = Literal["fake", "real", "inconclusive"]
-Evidence = Literal["weak", "moderate", "strong", "very strong"]
-KindOfFake = dict[str, float] | None  # were it a fake, which: shares that add up to 1; null where the model cannot tell
+Label = Literal["fake", "real", "inconclusive"]
+EvidenceLevel = Literal["weak", "moderate", "strong", "very strong"]
+# Shares of the kinds, if it were a fake; they add up to 1. Null where the model cannot tell kinds apart.
+KindOfFake = dict[str, float] | None
 
 CredentialState = Literal["absent", "valid", "untrusted", "invalid"]
-PlacePx = tuple[float, float]  # x, y in the upright picture
+PointPx = tuple[float, float]  # x, y in the upright image
 
 # 3: explanations, posterior, best frames, shots, Content Credentials; 2: with `kind_of_fake`
 SCHEMA_VERSION: Literal[3] = 3
 
 
-class _Frozen(BaseModel):
+class _FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Explanation(_Frozen):
-    """What the model was shown of a face and where in it the evidence lies; pictures as base64."""
+class Explanation(_FrozenModel):
+    """The crop that the model scored and a heatmap of its evidence; PNG as base64."""
 
     crop_png: str  # RGB, side x side
-    heatmap_png: str  # RGBA, side x side, to lay over the crop: transparent where there is no evidence
-    corners_px: tuple[PlacePx, PlacePx, PlacePx, PlacePx]  # of the crop, clockwise from its own top left
+    heatmap_png: str  # RGBA, side x side, an overlay for the crop: transparent where there is no evidence
+    corners_px: tuple[PointPx, PointPx, PointPx, PointPx]  # of the crop, clockwise from its own top left
 
 
-class FaceVerdict(_Frozen):
-    """One face: where it is and what the model says of it; `p_fake` is null when `problem` says why."""
+class FaceVerdict(_FrozenModel):
+    """One face: its position and its score. `p_fake` is null where `problem` says why."""
 
-    box_px: tuple[float, float, float, float]  # x, y, width, height in the upright picture
-    landmarks_px: tuple[PlacePx, ...]  # eyes, nose, mouth corners: five (x, y)
-    score: float  # how sure the face detector is that this is a face, 0..1
+    box_px: tuple[float, float, float, float]  # x, y, width, height in the upright image
+    landmarks_px: tuple[PointPx, ...]  # eyes, nose, mouth corners: five (x, y)
+    score: float  # confidence of the face detector, 0..1
     p_fake: float | None
     kind_of_fake: KindOfFake = None
     problem: str | None
-    explanation: Explanation | None = None  # where one was asked for; of a video, see `best_frames`
+    explanation: Explanation | None = None  # on request; of a video, see `best_frames`
 
 
 class VideoFaceVerdict(FaceVerdict):
-    """One face in one sampled frame; `track` is its place in `tracks`."""
+    """One face in one sampled frame; `track` is an index into `tracks`."""
 
     t_s: float
     track: int
 
 
-class ModelNamed(_Frozen):
-    """Which model spoke."""
+class ModelInfo(_FrozenModel):
+    """The model that gave the answer."""
 
     sha256: str  # digest of the bundle
     run_id: str
@@ -60,100 +61,100 @@ class ModelNamed(_Frozen):
     thresholds: Thresholds
 
 
-class Moment(_Frozen):
-    """One sampled frame: its most suspicious face (null: none judged) and how many faces it shows."""
+class TimelinePoint(_FrozenModel):
+    """One sampled frame: its highest score (null: no face was scored) and its number of faces."""
 
     t_s: float
     p_fake: float | None
     faces: int
 
 
-class TrackVerdict(_Frozen):
-    """One face followed through the clip. `frames` counts the frames in which it was judged."""
+class TrackVerdict(_FrozenModel):
+    """One face tracked through the video; `frames` counts the frames in which it was scored."""
 
     start_s: float
     end_s: float
     frames: int
     p_fake: float | None
     kind_of_fake: KindOfFake = None
-    long: bool  # long enough to decide about the clip
+    long: bool  # whether it may decide the verdict, see `video_verdict.long_tracks`
 
 
-class BestFrame(_Frozen):
-    """One of the faces that speak most clearly for the verdict on a clip."""
+class EvidenceFrame(_FrozenModel):
+    """One of the faces that support the verdict on a video best."""
 
     t_s: float
     track: int
-    face: int  # its place in `faces`
+    face: int  # index into `faces`
     p_fake: float
-    explanation: Explanation | None = None  # where one was asked for
+    explanation: Explanation | None = None  # on request
 
 
-class Shot(_Frozen):
-    """A part of a clip between two cuts."""
+class Shot(_FrozenModel):
+    """A part of a video between two cuts."""
 
     start_s: float
     end_s: float
 
 
-class Posterior(_Frozen):
-    """The probability of a fake where the file comes from; the verdict does not change with it."""
+class Posterior(_FrozenModel):
+    """The probability of a fake, given the share of fakes where the file comes from; the verdict does not use it."""
 
-    prior: float  # share of fakes there, as the caller said
+    prior: float  # that share, as the caller gave it
     p_fake: float
 
 
-class ContentCredentials(_Frozen):
-    """What the file itself claims about its origin (C2PA); beside the score, never mixed into it."""
+class ContentCredentials(_FrozenModel):
+    """What the file claims about its origin (C2PA); the score does not use it."""
 
     state: CredentialState
-    generator: str | None = None  # the program that wrote the claim
-    made_by_ai: bool | None = None  # null: the claim does not say
+    generator: str | None = None  # the program that wrote the manifest
+    made_by_ai: bool | None = None  # null: the manifest does not say
     signer: str | None = None
     note: str  # one plain sentence
 
 
-class ImageVerdict(_Frozen):
-    """The answer about one picture. `p_fake` and `evidence` are null when no face could be judged."""
+class ImageVerdict(_FrozenModel):
+    """The answer about one image. `p_fake` and `evidence` are null where no face was scored."""
 
     schema_version: Literal[3] = SCHEMA_VERSION
     kind: Literal["image"] = "image"
-    verdict: Answer
+    verdict: Label
     p_fake: float | None
-    evidence: Evidence | None
-    kind_of_fake: KindOfFake = None  # of the face that decided
+    evidence: EvidenceLevel | None
+    kind_of_fake: KindOfFake = None  # of the face that decided the verdict
     reasons: tuple[str, ...]
     faces: tuple[FaceVerdict, ...]
-    posterior: Posterior | None = None  # where a prior was given
-    content_credentials: ContentCredentials | None = None  # null: not looked for
-    model: ModelNamed
+    posterior: Posterior | None = None  # if a prior was given
+    content_credentials: ContentCredentials | None = None  # null: not read
+    model: ModelInfo
 
 
-class VideoVerdict(_Frozen):
-    """The answer about one clip, from `timeline` (a row per sampled frame) and `tracks` (a row per person)."""
+class VideoVerdict(_FrozenModel):
+    """The answer about one video. `timeline` has an item per sampled frame, `tracks` one per face."""
 
     schema_version: Literal[3] = SCHEMA_VERSION
     kind: Literal["video"] = "video"
-    verdict: Answer
+    verdict: Label
     p_fake: float | None
-    evidence: Evidence | None
-    kind_of_fake: KindOfFake = None  # of the face that decided
+    evidence: EvidenceLevel | None
+    kind_of_fake: KindOfFake = None  # of the face that decided the verdict
     reasons: tuple[str, ...]
     duration_s: float
     faces: tuple[VideoFaceVerdict, ...]
-    timeline: tuple[Moment, ...]
+    timeline: tuple[TimelinePoint, ...]
     tracks: tuple[TrackVerdict, ...]
-    best_frames: tuple[BestFrame, ...] = ()  # at most three, the strongest first
-    shots: tuple[Shot, ...] = ()  # as far as the sampled frames tell them apart
-    posterior: Posterior | None = None  # where a prior was given
-    content_credentials: ContentCredentials | None = None  # null: not looked for
-    model: ModelNamed
+    best_frames: tuple[EvidenceFrame, ...] = ()  # at most three, the strongest evidence first
+    shots: tuple[Shot, ...] = ()  # as far as the sampled frames show cuts
+    posterior: Posterior | None = None  # if a prior was given
+    content_credentials: ContentCredentials | None = None  # null: not read
+    model: ModelInfo
 
 
-def name_model(bundle: Bundle) -> ModelNamed:
-    """Name a bundle in an answer."""
+def model_info(bundle: Bundle) -> ModelInfo:
+    """How an answer names its model."""
     contract = bundle.contract
-    return ModelNamed(
+    return ModelInfo(
         sha256=bundle.sha256,
         run_id=contract.run_id,
         trained_on=contract.trained_on,

@@ -1,1 +1,1 @@
-"""Encoded bytes -> pixels: the only pixel code, for training and for serving."""
+"""Encoded images and videos -> RGB pixels -> faces -> aligned crops, and their corruptions; the only pixel code."""

@@ -1,6 +1,6 @@
-"""Crop uint8 (side, side, 3), its landmarks and its kind -> the crop as another day, camera or website would give it.
+"""Training crops uint8 (side, side, 3), their landmarks and classes -> changed crops and the classes they then have.
 
-Both classes go through the same changes with the same odds: whatever differs afterwards is what makes a face fake.
+Real and fake crops go through the same changes with the same probabilities, so that no change gives the class away.
 """
 
 from __future__ import annotations
@@ -12,200 +12,161 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.media import corruptions
+from deepfake_detector.media.corruptions import SMOOTH_INTERPOLATIONS, pick, random_corruption
 from deepfake_detector.media.self_blending import self_blend
 
 Pixels = NDArray[np.uint8]
-Level = Literal["none", "shift", "traffic"]
+Level = Literal["none", "shift", "corruptions"]
 
-SHIFT_PX = 4
-# Of the training crops that `traffic` would change: only mirrored and shifted, so that whole traces are learnt too.
-# After 16 epochs the validation AUC was 0.957 instead of 0.950, and 0.936 instead of 0.933 on crops changed by traffic.
-UNTOUCHED = 0.4
-H264_SHARE, WEBP_SHARE = 0.15, 0.2  # of what is saved; the rest is JPEG
-SMOOTH = ("linear", "cubic", "area", "lanczos")
+MAX_SHIFT_PX = 4
+# Share of the training crops that level `corruptions` only mirrors and shifts, so that intact traces are learnt too.
+# After 16 epochs the validation AUC was 0.957 instead of 0.950, and 0.936 instead of 0.933 on corrupted crops.
+UNCORRUPTED_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Changes training crops.
+    """Changes a training crop at random.
 
     Args:
-        level: `none`; `shift`, flips and shifts by whole pixels, which leave every trace as it is; `traffic`, these
-            and, for six crops in ten, all of `as_traffic`, turns, other light and cut-outs.
-        blend: share of the real crops that become self-blended fakes.
-        blend_code: the class a self-blended crop has.
+        level: `none`; `shift`, which mirrors and shifts by whole pixels and so leaves every trace intact;
+            `corruptions`, which does the same and, for six crops in ten, also rotates, recolours, erases a rectangle
+            and applies `random_corruption`.
+        self_blend: share of the real crops that become self-blended fakes.
+        self_blend_code: the class of a self-blended crop.
     """
 
     level: Level
-    blend: float = 0.0
-    blend_code: int = 0
+    self_blend: float = 0.0
+    self_blend_code: int = 0
 
     def __call__(
-        self, crop: Pixels, landmarks_px: NDArray[np.float32], code: int, random: np.random.Generator
+        self, crop: Pixels, landmarks_px: NDArray[np.float32], code: int, rng: np.random.Generator
     ) -> tuple[Pixels, int]:
         """Change one crop.
 
         Args:
             crop: uint8 (side, side, 3).
             landmarks_px: (5, 2) in the crop.
-            code: 0 = real, 1.. = the kinds of fakes.
-            random: decides everything; the same state gives the same crop.
+            code: class of the crop: 0 = real, 1.. = the kinds of fakes.
+            rng: the same state gives the same crop.
 
         Returns:
-            The crop, of the same shape, and its class, which a blend changes.
+            The crop, of the same shape, and its class, which self-blending changes.
         """
-        if code == 0 and self.blend and random.random() < self.blend:
-            crop, code = self_blend(crop, landmarks_px, random), self.blend_code
+        if code == 0 and self.self_blend and rng.random() < self.self_blend:
+            crop, code = self_blend(crop, landmarks_px, rng), self.self_blend_code
         if self.level != "none":
-            crop = _shift_and_flip(crop, random)
-        if self.level == "traffic" and random.random() >= UNTOUCHED:
-            crop = as_traffic(_in_other_light(crop, random), random)
+            crop = _mirror_and_shift(crop, rng)
+        if self.level == "corruptions" and rng.random() >= UNCORRUPTED_SHARE:
+            crop = random_corruption(_rotate_recolour_and_erase(crop, rng), rng)
         return crop, code
 
 
 @dataclass(frozen=True)
-class Patchwork:
-    """Puts a piece of another face of the batch into some, so that every place has to be judged by what is there.
+class CorruptedView:
+    """Changes a validation crop by `random_corruption` alone, as the test images are changed."""
 
-    Whoever has learnt a face by heart has the wrong answer for the piece. Source: CutMix (Yun et al. 2019), whose label
-    is one mixture for the whole picture; here each place keeps its own.
+    def __call__(
+        self, crop: Pixels, landmarks_px: NDArray[np.float32], code: int, rng: np.random.Generator
+    ) -> tuple[Pixels, int]:
+        """Change one crop; arguments as for `Augment`."""
+        del landmarks_px
+        return random_corruption(crop, rng), code
+
+
+@dataclass(frozen=True)
+class CutMixPatches:
+    """Replaces a rectangle in some crops by the same rectangle of another crop of the batch.
+
+    A network that has memorized a face then gives the wrong class for the patch. Source: CutMix (Yun et al. 2019),
+    whose label is one mixture for the whole image; here each cell of the network's logit map keeps a label of its own.
 
     Args:
-        share: of the crops that get a piece.
-        place_px: side of the square that one place of the network's map stands for.
-        whole: a class that neither gives nor gets pieces. A swap shows where the strange face ends; pieces of it end
-            elsewhere, and with them the validation AUC of swaps was 0.82 instead of 0.86 (50 against 80 epochs).
+        share: of the crops that get a patch.
+        cell_px: side of the square that one cell of the logit map stands for.
+        excluded_class: a class that neither gives nor gets patches. A swap shows where the other face ends; a patch of
+            it ends elsewhere, and with patches the validation AUC of swaps was 0.82 instead of 0.86 (50 against 80
+            epochs).
     """
 
     share: float
-    place_px: int
-    whole: int | None = None
+    cell_px: int
+    excluded_class: int | None = None
 
     def __call__(
-        self, crops: Pixels, classes: NDArray[np.int64], random: np.random.Generator
+        self, crops: Pixels, classes: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[Pixels, NDArray[np.int64]]:
         """Mix a batch.
 
         Args:
-            crops: uint8 (b, side, side, 3), changed already; they stay as they are.
+            crops: uint8 (b, side, side, 3), already augmented; not modified.
             classes: (b,).
-            random: decides everything.
+            rng: the same state gives the same batch.
 
         Returns:
-            The crops, and the class of each place (b, places, places, 1): of whatever covers its middle.
+            The mixed crops, and the class of each cell (b, cells, cells, 1): that of the crop which covers its centre.
         """
-        side_px = crops.shape[1]
-        mixed, given, free = crops.copy(), np.arange(len(crops)), np.flatnonzero(classes != self.whole)
-        given[free] = random.permutation(free)
-        places = np.repeat(classes, self.places(side_px) ** 2).reshape(len(crops), *(self.places(side_px),) * 2, 1)
-        for i in free[random.random(len(free)) < self.share]:
-            rows, columns = _piece(side_px, random)
-            mixed[i, rows, columns] = crops[given[i], rows, columns]
-            places[i, self._middles(rows), self._middles(columns)] = classes[given[i]]
-        return mixed, places
+        cells = self.cells(crops.shape[1])
+        mixed, donors, mixable = crops.copy(), np.arange(len(crops)), np.flatnonzero(classes != self.excluded_class)
+        donors[mixable] = rng.permutation(mixable)
+        cell_classes = np.repeat(classes, cells**2).reshape(len(crops), cells, cells, 1)
+        for i in mixable[rng.random(len(mixable)) < self.share]:
+            rows, columns = _random_rectangle(crops.shape[1], rng)
+            mixed[i, rows, columns] = crops[donors[i], rows, columns]
+            cell_classes[i, self._cells_within(rows), self._cells_within(columns)] = classes[donors[i]]
+        return mixed, cell_classes
 
-    def places(self, side_px: int) -> int:
-        """Places along a side of the map."""
-        return side_px // self.place_px
+    def cells(self, side_px: int) -> int:
+        """Cells along one side of the logit map of a crop."""
+        return side_px // self.cell_px
 
-    def _middles(self, pixels: slice) -> slice:
-        """The places whose middles lie in a range of pixels."""
-        half = self.place_px / 2
-        first, last = (int(np.ceil((end - half) / self.place_px)) for end in (pixels.start, pixels.stop))
+    def _cells_within(self, pixels: slice) -> slice:
+        """The cells whose centres lie in a range of pixels."""
+        half = self.cell_px / 2
+        first, last = (int(np.ceil((end - half) / self.cell_px)) for end in (pixels.start, pixels.stop))
         return slice(first, last)
 
 
-@dataclass(frozen=True)
-class Sent:
-    """Changes validation crops: only `as_traffic`, so that they stay what the test pictures of real use will be."""
-
-    def __call__(
-        self, crop: Pixels, landmarks_px: NDArray[np.float32], code: int, random: np.random.Generator
-    ) -> tuple[Pixels, int]:
-        """Change one crop; arguments as for `Augment`."""
-        del landmarks_px
-        return as_traffic(crop, random), code
-
-
-def as_traffic(crop: Pixels, random: np.random.Generator) -> Pixels:
-    """What happens to a picture on its way through websites and phones: nothing, or some of resize, blur, noise, codec.
-
-    Three in ten crops stay as they are, so that untouched files are learnt as well.
-    """
-    if random.random() < 0.3:
-        return crop
-    if random.random() < 0.4:
-        factor = random.uniform(0.25, 1.0) ** 0.7  # the mild ones are the commoner
-        crop = corruptions.shrink_and_enlarge(crop, factor, _one(random, SMOOTH), _one(random, SMOOTH))
-    if random.random() < 0.2:
-        crop = corruptions.blur(crop, random.uniform(0.3, 1.8))
-    if random.random() < 0.2:
-        crop = corruptions.noise(crop, random.uniform(1, 9), random)
-    for _ in range(int(random.choice(3, p=(0.3, 0.55, 0.15)))):  # saved never, once or twice
-        crop = _saved(crop, random)
-    return crop
-
-
-def _saved(crop: Pixels, random: np.random.Generator) -> Pixels:
-    """As JPEG or WebP, each by one of two encoders, or as a frame of H.264 video, which costs ten times as long."""
-    codec, quality = random.random(), int(random.integers(30, 96))
-    if codec < H264_SHARE:
-        return corruptions.h264(crop, int(random.integers(17, 41)))
-    encoder: corruptions.Encoder = "opencv" if random.random() < 0.5 else "pillow"
-    if codec < H264_SHARE + WEBP_SHARE:
-        return corruptions.webp(crop, quality, encoder)
-    return corruptions.jpeg(crop, quality, encoder, _one(random, corruptions.SUBSAMPLINGS))
-
-
-def _shift_and_flip(crop: Pixels, random: np.random.Generator) -> Pixels:
-    """Mirror half of the crops and move each by up to 4 whole pixels, its border mirrored; nothing is interpolated."""
-    if random.random() < 0.5:
+def _mirror_and_shift(crop: Pixels, rng: np.random.Generator) -> Pixels:
+    """Mirror half of the crops and shift each by up to `MAX_SHIFT_PX`, without interpolation."""
+    if rng.random() < 0.5:
         crop = crop[:, ::-1]
-    left, up = random.integers(0, 2 * SHIFT_PX + 1, 2)
-    return corruptions.move(crop, SHIFT_PX - int(left), SHIFT_PX - int(up))
+    left, up = rng.integers(0, 2 * MAX_SHIFT_PX + 1, 2)
+    return corruptions.translate(crop, MAX_SHIFT_PX - int(left), MAX_SHIFT_PX - int(up))
 
 
-def _in_other_light(crop: Pixels, random: np.random.Generator) -> Pixels:
-    """Turned and scaled a little, recoloured, with a piece cut out: each with its own odds."""
-    if random.random() < 0.5:
-        crop = corruptions.turn(
-            crop, random.uniform(-10, 10), random.uniform(0.9, 1.15), (0, 0), _one(random, SMOOTH[:2])
-        )
-    if random.random() < 0.3:
-        crop = corruptions.recolour(
+def _rotate_recolour_and_erase(crop: Pixels, rng: np.random.Generator) -> Pixels:
+    """Rotate and scale a little, change the colours, erase a rectangle: each with its own probability."""
+    if rng.random() < 0.5:
+        degrees, scale = rng.uniform(-10, 10), rng.uniform(0.9, 1.15)
+        crop = corruptions.affine(crop, degrees, scale, (0, 0), pick(SMOOTH_INTERPOLATIONS[:2], rng))
+    if rng.random() < 0.3:
+        crop = corruptions.adjust_colour(
             crop,
-            brightness=random.uniform(-25, 25),
-            contrast=random.uniform(0.75, 1.25),
-            saturation=random.uniform(0.6, 1.4),
-            gamma=random.uniform(0.75, 1.3),
+            brightness=rng.uniform(-25, 25),
+            contrast=rng.uniform(0.75, 1.25),
+            saturation=rng.uniform(0.6, 1.4),
+            gamma=rng.uniform(0.75, 1.3),
         )
-    if random.random() < 0.2:
-        crop = _cut_out(crop, random)
+    if rng.random() < 0.2:
+        crop = _erase_rectangle(crop, rng)
     return crop
 
 
-def _cut_out(crop: Pixels, random: np.random.Generator) -> Pixels:
-    """A rectangle of up to three eighths of the side, filled with one colour."""
+def _erase_rectangle(crop: Pixels, rng: np.random.Generator) -> Pixels:
+    """Fill a rectangle of up to three eighths of the side with one colour (random erasing)."""
     side_px = crop.shape[0]
-    height_px, width_px = random.integers(side_px // 8, side_px * 3 // 8, 2)
-    top, left = random.integers(0, side_px - height_px), random.integers(0, side_px - width_px)
+    height_px, width_px = rng.integers(side_px // 8, side_px * 3 // 8, 2)
+    top, left = rng.integers(0, side_px - height_px), rng.integers(0, side_px - width_px)
     crop = crop.copy()
-    crop[top : top + height_px, left : left + width_px] = random.integers(0, 256, 3)
+    crop[top : top + height_px, left : left + width_px] = rng.integers(0, 256, 3)
     return crop
 
 
-def _piece(side_px: int, random: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle: a tenth to three fifths of the crop, one side up to twice the other."""
-    area, shape = random.uniform(0.1, 0.6), 2 ** random.uniform(-1, 1)
-    height, width = (min(side_px, round(side_px * float(np.sqrt(area * ratio)))) for ratio in (shape, 1 / shape))
-    top, left = int(random.integers(0, side_px - height + 1)), int(random.integers(0, side_px - width + 1))
+def _random_rectangle(side_px: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Rows and columns of 0.1 to 0.6 of the crop's area, one side up to twice the other."""
+    area, aspect = rng.uniform(0.1, 0.6), 2 ** rng.uniform(-1, 1)
+    height, width = (min(side_px, round(side_px * float(np.sqrt(area * ratio)))) for ratio in (aspect, 1 / aspect))
+    top, left = int(rng.integers(0, side_px - height + 1)), int(rng.integers(0, side_px - width + 1))
     return slice(top, top + height), slice(left, left + width)
-
-
-def _one(random: np.random.Generator, names: tuple[str, ...]) -> str:
-    return names[random.integers(len(names))]
-
-
-def sent(crops: Pixels, seed: int) -> Pixels:
-    """The crops as websites and phones would leave them; each depends on the seed and its place alone."""
-    return np.stack([as_traffic(crop, np.random.default_rng([seed, i])) for i, crop in enumerate(crops)])

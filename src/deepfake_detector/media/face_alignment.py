@@ -1,4 +1,4 @@
-"""A picture and a face in it -> an upright crop uint8 (side, side, 3), or the reason why the face cannot be judged."""
+"""RGB image uint8 (height, width, 3) and a face -> an upright crop uint8 (side, side, 3), or why there is none."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 from deepfake_detector.media.face_detector import Face
 
-# Crops are cut at twice their side, then averaged. Measured on noise: where shrinking by the next whole factor sets in
-# (at 512 px for a crop of 128) detail changes by 13 %, by 8 % with 4 instead of 2, which takes five times as long.
+# Crops are sampled at twice their side, then averaged. Measured on noise: where the image is first shrunk by the next
+# whole factor (at 512 px for a crop of 128) detail changes by 13 %; with 4 instead of 2 by 8 %, in five times the time.
 OVERSAMPLING = 2
-SINKING = 1.1  # at scale 0.6 the middle lies 0.54 of the way from the eyes to the mouth
-JUDGED_SIDE_PX = 128  # sharpness is measured on FFHQ's square at this side, whatever the model sees
+CENTRE_SHIFT = 1.1  # at scale 0.6 the crop's centre lies 0.54 of the way from the eyes to the mouth
+FACE_SHARPNESS_SIDE_PX = 128  # sharpness is measured on FFHQ's square at this side, whatever the model's crop
 # Variance of the Laplacian there: 800 photographs of 140k have at least 200, the same blurred by 6 px at most 17.
 # Of 389 DFDC crops 5 % lie below, all of them dark or smeared.
 MIN_SHARPNESS = 20.0
-# Nose from the middle between the eyes, in eye distances: 4 of 800 photographs of 140k lie beyond, all turned to a
-# half profile or more.
+# Distance of the nose from the midpoint of the eyes, in eye distances: 4 of 800 photographs of 140k exceed it, all of
+# them half profiles or more.
 MAX_NOSE_SHIFT = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
-    """What became of one face: its crop, or the problem that forbids to judge it.
+class FaceCrop:
+    """A face and its crop, or the problem because of which it gets no score.
 
     Attributes:
-        face: where it was found.
+        face: as the detector found it.
         pixels: uint8 (side, side, 3) RGB; None when there is a problem.
         problem: one clause for people, for example "the face is 41 px, at least 64 are needed"; None with a crop.
     """
@@ -39,49 +39,48 @@ class Cut:
     problem: str | None = None
 
 
-def cut(rgb: NDArray[np.uint8], face: Face, side_px: int, min_face_px: float, scale: float = 1.0) -> Cut:
-    """Cut a face out if it can be judged; training and serving both ask here, so that they refuse the same faces.
+def crop_face(rgb: NDArray[np.uint8], face: Face, side_px: int, min_face_px: float, scale: float = 1.0) -> FaceCrop:
+    """Crop a face that is large, frontal and sharp enough; training and serving both reject faces here.
 
     Args:
-        rgb: uint8 (height, width, 3), the picture the face was found in.
-        face: where.
+        rgb: uint8 (height, width, 3), the image the face was found in.
+        face: the face.
         side_px: side of the crop.
-        min_face_px: smallest side of the box that is judged.
-        scale: of the square cut out, see `align`.
+        min_face_px: smallest accepted side of the box.
+        scale: of the square, see `align_face`.
     """
-    problem = _pose_problem(face, min_face_px)
+    problem = _size_or_pose_problem(face, min_face_px)
     if problem is not None:
-        return Cut(face, None, problem)
-    crop = align(rgb, face, side_px, scale)
-    as_measured = side_px == JUDGED_SIDE_PX and scale == 1
-    problem = _blur_problem(crop if as_measured else align(rgb, face, JUDGED_SIDE_PX))
-    return Cut(face, None, problem) if problem is not None else Cut(face, crop)
+        return FaceCrop(face, None, problem)
+    crop = align_face(rgb, face, side_px, scale)
+    measurable = side_px == FACE_SHARPNESS_SIDE_PX and scale == 1
+    problem = _blur_problem(crop if measurable else align_face(rgb, face, FACE_SHARPNESS_SIDE_PX))
+    return FaceCrop(face, None, problem) if problem is not None else FaceCrop(face, crop)
 
 
-def align(rgb: NDArray[np.uint8], face: Face, side_px: int, scale: float = 1.0) -> NDArray[np.uint8]:
-    """Cut a face out as FFHQ does, upright and with its eyes at fixed places.
+def align_face(rgb: NDArray[np.uint8], face: Face, side_px: int, scale: float = 1.0) -> NDArray[np.uint8]:
+    """Crop a face as FFHQ does, upright and with its eyes at fixed positions.
 
-    At scale 1 a frontal face has its eyes at (0.375, 0.472) and (0.625, 0.472) of the crop. What lies beyond the
-    picture is its mirror image. Source: NVlabs/ffhq-dataset.
+    At scale 1 a frontal face has its eyes at (0.375, 0.472) and (0.625, 0.472) of the crop. Beyond its border the
+    image is mirrored. Source: NVlabs/ffhq-dataset.
 
     Args:
-        rgb: uint8 (height, width, 3), the picture the face was found in.
-        face: where.
+        rgb: uint8 (height, width, 3), the image the face was found in.
+        face: the face.
         side_px: side of the crop.
-        scale: side of the square over that of FFHQ's; a smaller one closes in on brows to chin.
+        scale: side of the square over that of FFHQ's; below 1 the crop shows only brows to chin.
 
     Returns:
         uint8 (side_px, side_px, 3).
     """
-    centre, x = _square(face.landmarks_px, scale)
-    side_in_px = 2 * float(np.hypot(*x))
-    shrink = max(1, int(side_in_px / (OVERSAMPLING * side_px)))
-    region, offset = _region(rgb, centre, x, shrink)
+    centre, x_axis = _square(face.landmarks_px, scale)
+    square_px = 2 * float(np.hypot(*x_axis))
+    shrink = max(1, int(square_px / (OVERSAMPLING * side_px)))
+    region, offset = _region(rgb, centre, x_axis, shrink)
     fine_px = OVERSAMPLING * side_px
-    to_region = _crop_to_picture(centre - offset, x, fine_px, shrink)
     fine = cv2.warpAffine(
         region,
-        to_region,
+        _crop_to_region(centre - offset, x_axis, fine_px, shrink),
         (fine_px, fine_px),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT,
@@ -89,7 +88,23 @@ def align(rgb: NDArray[np.uint8], face: Face, side_px: int, scale: float = 1.0) 
     return np.asarray(cv2.resize(fine, (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _pose_problem(face: Face, min_face_px: float) -> str | None:
+def landmarks_in_crop(face: Face, side_px: int, scale: float) -> NDArray[np.float32]:
+    """Positions of the landmarks in the crop that `align_face` makes: (5, 2), x and y in px from its edges."""
+    centre, x_axis = _square(face.landmarks_px, scale)
+    y_axis = _perpendicular(x_axis)
+    step = np.stack([x_axis, y_axis], axis=1) * 2 / side_px
+    top_left = centre - x_axis - y_axis
+    return np.asarray(np.linalg.solve(step, (face.landmarks_px.astype(np.float64) - top_left).T).T, np.float32)
+
+
+def crop_corners(face: Face, scale: float) -> NDArray[np.float32]:
+    """Corners of the square that `align_face` crops: (4, 2), clockwise from its top left, px of the image."""
+    centre, x = _square(face.landmarks_px, scale)
+    y = _perpendicular(x)
+    return np.asarray([centre - x - y, centre + x - y, centre + x + y, centre - x + y], np.float32)
+
+
+def _size_or_pose_problem(face: Face, min_face_px: float) -> str | None:
     if face.side_px < min_face_px:
         return f"the face is {face.side_px:.0f} px, at least {min_face_px:.0f} are needed"
     shift = _nose_shift(face.landmarks_px)
@@ -112,42 +127,31 @@ def _blur_problem(crop: NDArray[np.uint8]) -> str | None:
     return f"the face is too blurred or too dark (sharpness {sharpness:.0f}, at least {MIN_SHARPNESS:.0f} is needed)"
 
 
-def place_in_crop(face: Face, side_px: int, scale: float) -> NDArray[np.float32]:
-    """Where the landmarks lie in the crop that `align` cuts: (5, 2), x and y in px from its edges."""
-    centre, x = _square(face.landmarks_px, scale)
-    y = x[::-1] * (-1, 1)
-    step = np.stack([x, y], axis=1) * 2 / side_px
-    found = np.linalg.solve(step, (face.landmarks_px.astype(np.float64) - (centre - x - y)).T).T
-    return np.asarray(found, np.float32)
-
-
-def corners(face: Face, scale: float) -> NDArray[np.float32]:
-    """Where the corners of the square that `align` cuts lie: (4, 2), clockwise from its top left, px of the picture."""
-    centre, x = _square(face.landmarks_px, scale)
-    y = x[::-1] * (-1, 1)
-    return np.asarray([centre - x - y, centre + x - y, centre + x + y, centre - x + y], np.float32)
-
-
 def _square(landmarks_px: NDArray[np.float32], scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centre (2,) of the square and the vector (2,) from it to the middle of its right side, px."""
-    eye_left, eye_right, _, mouth_left, mouth_right = landmarks_px.astype(np.float64)  # left and right of the picture
+    """Centre (2,) of the square and the vector (2,) from it to the midpoint of its right side, px."""
+    eye_left, eye_right, _, mouth_left, mouth_right = landmarks_px.astype(np.float64)  # left and right of the image
     eye_centre = (eye_left + eye_right) / 2
     eye_to_eye = eye_right - eye_left
     eye_to_mouth = (mouth_left + mouth_right) / 2 - eye_centre
-    x = eye_to_eye - eye_to_mouth[::-1] * (-1, 1)
-    length = float(np.hypot(*x))
-    reach = max(2.0 * float(np.hypot(*eye_to_eye)), 1.8 * float(np.hypot(*eye_to_mouth)))
-    unit = x / length if length > 0 else np.array([1.0, 0.0])
-    # FFHQ's middle is the nose's root; a square that closes in sinks towards its tip, to keep the chin.
-    return eye_centre + (0.1 + SINKING * (1 - scale)) * eye_to_mouth, unit * max(reach * scale, 1.0)
+    x_axis = eye_to_eye - _perpendicular(eye_to_mouth)
+    length = float(np.hypot(*x_axis))
+    half_side = max(2.0 * float(np.hypot(*eye_to_eye)), 1.8 * float(np.hypot(*eye_to_mouth)))
+    unit = x_axis / length if length > 0 else np.array([1.0, 0.0])
+    # FFHQ's centre is the root of the nose; a smaller square moves towards its tip, to keep the chin.
+    return eye_centre + (0.1 + CENTRE_SHIFT * (1 - scale)) * eye_to_mouth, unit * max(half_side * scale, 1.0)
+
+
+def _perpendicular(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A vector (2,) turned by a quarter: right becomes down."""
+    return vector[::-1] * (-1, 1)
 
 
 def _region(
-    rgb: NDArray[np.uint8], centre: NDArray[np.float64], x: NDArray[np.float64], shrink: int
+    rgb: NDArray[np.uint8], centre: NDArray[np.float64], x_axis: NDArray[np.float64], shrink: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The part of the picture that the square needs, shrunk by a whole factor, and its top left corner in px."""
+    """The part of the image that the square needs, shrunk by a whole factor, and its top left corner in px."""
     height_px, width_px = rgb.shape[:2]
-    reach = float(np.abs(x).sum()) + 3 * shrink
+    reach = float(np.abs(x_axis).sum()) + 3 * shrink
     left = int(min(max(math.floor(centre[0] - reach), 0), max(width_px - shrink, 0)))
     top = int(min(max(math.floor(centre[1] - reach), 0), max(height_px - shrink, 0)))
     right = min(max(math.ceil(centre[0] + reach), left + shrink), width_px)
@@ -159,12 +163,12 @@ def _region(
     return region, np.array([left, top], np.float64)
 
 
-def _crop_to_picture(
-    centre: NDArray[np.float64], x: NDArray[np.float64], side_px: int, shrink: int
+def _crop_to_region(
+    centre: NDArray[np.float64], x_axis: NDArray[np.float64], side_px: int, shrink: int
 ) -> NDArray[np.float64]:
     """Affine map (2, 3) from pixel indices of the crop to pixel indices of the shrunk region."""
-    y = x[::-1] * (-1, 1)
-    step = np.stack([x, y], axis=1) * 2 / side_px
-    # Pixel i has its middle at i + 0.5, in the crop, in the region and in the shrunk region.
-    origin = centre - x - y + step @ (0.5, 0.5)
+    y_axis = _perpendicular(x_axis)
+    step = np.stack([x_axis, y_axis], axis=1) * 2 / side_px
+    # The centre of pixel i lies at i + 0.5, in the crop, in the region and in the shrunk region.
+    origin = centre - x_axis - y_axis + step @ (0.5, 0.5)
     return np.concatenate([step / shrink, ((origin / shrink) - 0.5)[:, None]], axis=1)

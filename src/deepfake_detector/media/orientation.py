@@ -1,4 +1,4 @@
-"""What a file says about its orientation (EXIF tag, display matrix) -> how stored pixels become upright."""
+"""An EXIF orientation or a video's display matrix -> the flips that make stored pixels upright."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Turn:
-    """How stored pixels become upright: swap rows and columns first, then mirror up-down, then left-right."""
+class Orientation:
+    """Flips that make stored pixels upright: first transpose, then flip vertically, then horizontally."""
 
     transposed: bool = False
     upside_down: bool = False
     mirrored: bool = False
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn uint8 (height, width, 3)."""
+        """Make uint8 (height, width, 3) upright."""
         if self.transposed:
             pixels = pixels.transpose(1, 0, 2)
         if self.upside_down:
@@ -29,32 +29,31 @@ class Turn:
 
     @property
     def anticlockwise_deg(self) -> int:
-        """0, 90, 180 or 270; a mirror image is counted by how it lies."""
+        """Rotation in degrees: 0, 90, 180 or 270; of a mirrored image, that before it is mirrored."""
         if self.transposed:
             return 90 if self.upside_down else 270
         return 180 if self.upside_down else 0
 
 
-# EXIF orientation -> turn.
-UPRIGHT = {
-    1: Turn(),
-    2: Turn(mirrored=True),
-    3: Turn(upside_down=True, mirrored=True),
-    4: Turn(upside_down=True),
-    5: Turn(transposed=True),
-    6: Turn(transposed=True, mirrored=True),
-    7: Turn(transposed=True, upside_down=True, mirrored=True),
-    8: Turn(transposed=True, upside_down=True),
+EXIF_ORIENTATIONS = {
+    1: Orientation(),
+    2: Orientation(mirrored=True),
+    3: Orientation(upside_down=True, mirrored=True),
+    4: Orientation(upside_down=True),
+    5: Orientation(transposed=True),
+    6: Orientation(transposed=True, mirrored=True),
+    7: Orientation(transposed=True, upside_down=True, mirrored=True),
+    8: Orientation(transposed=True, upside_down=True),
 }
 
 
-def turn_of(matrix: Sequence[int]) -> Turn:
+def orientation_from_matrix(matrix: Sequence[int]) -> Orientation:
     """Read a video's display matrix.
 
     Args:
-        matrix: nine numbers ((a, b, u), (c, d, v), (x, y, w)): stored (x, y) is shown at (ax + cy, bx + dy).
+        matrix: nine numbers ((a, b, u), (c, d, v), (x, y, w)): stored (x, y) is displayed at (ax + cy, bx + dy).
     """
     a, b, _, c, d = matrix[:5]
     if abs(b) + abs(c) > abs(a) + abs(d):
-        return Turn(transposed=True, upside_down=b < 0, mirrored=c < 0)
-    return Turn(upside_down=d < 0, mirrored=a < 0)
+        return Orientation(transposed=True, upside_down=b < 0, mirrored=c < 0)
+    return Orientation(upside_down=d < 0, mirrored=a < 0)

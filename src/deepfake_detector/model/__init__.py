@@ -1,1 +1,1 @@
-"""Tensors -> probabilities, and the bundle that carries them."""
+"""Crops -> logits: network, losses, calibration, export, and the sealed bundle that carries the model."""

@@ -1,4 +1,4 @@
-"""Validation logits (n,) or (n, k) and labels (n,) -> scales and thresholds; the test split is never looked at."""
+"""Validation logits (n,) or (n, k) and labels (n,) -> calibration and thresholds; the test split is never read."""
 
 from __future__ import annotations
 
@@ -10,72 +10,73 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
 from deepfake_detector.config import Evaluate
-from deepfake_detector.model.bundle import Thresholds, probabilities
-
-__all__ = ["Balance", "Scale", "fit_balance", "fit_scale", "fit_thresholds", "probabilities"]
+from deepfake_detector.model.bundle import Thresholds
 
 Floats = NDArray[np.float64]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-MIN_OF_A_KIND = 50  # fewer fakes of one kind in the validation split say nothing about its logits
+MIN_IMAGES_PER_CLASS = 50  # with fewer in the validation split, vector scaling overfits
 
 
 @dataclass(frozen=True)
-class Balance:
-    """What makes the logits of k kinds of fakes comparable: each times its weight, plus its offset."""
+class VectorScaling:
+    """Vector scaling of the logits of k kinds (Guo et al. 2017): each times its weight, plus its offset."""
 
-    weights: tuple[float, ...]  # their product is 1; how sure they are altogether is the temperature's
+    weights: tuple[float, ...]  # their product is 1: the common factor is the temperature
     offsets: tuple[float, ...]
 
-    def of(self, kinds: Floats) -> Floats:
-        """Balanced logits (n, k) of a network's logits (n, k)."""
+    def apply(self, kinds: Floats) -> Floats:
+        """The network's logits (n, k) -> scaled logits (n, k)."""
         return np.asarray(kinds * self.weights + self.offsets, np.float64)
 
-    def undone(self, kinds: Floats) -> Floats:
-        """The network's logits (n, k) of balanced ones (n, k)."""
+    def inverse(self, kinds: Floats) -> Floats:
+        """Scaled logits (n, k) -> the network's logits (n, k)."""
         return np.asarray((kinds - self.offsets) / self.weights, np.float64)
 
 
-def fit_balance(kinds: Floats, classes: NDArray[np.int64]) -> Balance:
-    """Weights and offsets of the kinds at the least cross-entropy (vector scaling, Guo et al. 2017).
+def fit_vector_scaling(kinds: Floats, classes: NDArray[np.int64]) -> VectorScaling:
+    """Weights and offsets that minimise the cross-entropy (Guo et al. 2017).
 
-    One kind is learnt better than another: what the weaker one says of everybody's real faces would drown what the
-    stronger one knows. With one kind, or too few fakes of one, nothing is changed.
+    Kinds are learned unequally well. Without scaling, the noise of a weak kind's logits on real faces hides the signal
+    of a strong kind.
 
     Args:
         kinds: (n, k) logits against real.
         classes: (n,), 0 = real, 1.. = the kinds.
+
+    Returns:
+        Weights 1 and offsets 0 with one kind, or with fewer than 50 images of a class.
     """
-    many = kinds.shape[1]
-    seen = np.bincount(classes, minlength=many + 1)
-    if many == 1 or seen.min() < MIN_OF_A_KIND:
-        return Balance((1.0,) * many, (0.0,) * many)
+    k = kinds.shape[1]
+    images = np.bincount(classes, minlength=k + 1)
+    if k == 1 or images.min() < MIN_IMAGES_PER_CLASS:
+        return VectorScaling((1.0,) * k, (0.0,) * k)
 
-    def loss(flat: Floats) -> float:
-        scaled = kinds * np.exp(flat[:many]) + flat[many:]
-        everything = np.column_stack([np.zeros(len(scaled)), scaled])
-        return float((logsumexp(everything, axis=1) - everything[np.arange(len(scaled)), classes]).mean())
+    def loss(parameters: Floats) -> float:
+        scaled = kinds * np.exp(parameters[:k]) + parameters[k:]
+        logits = np.column_stack([np.zeros(len(scaled)), scaled])  # real has the logit 0
+        return float((logsumexp(logits, axis=1) - logits[np.arange(len(scaled)), classes]).mean())
 
-    steepest = float(np.log(MAX_TEMPERATURE))
-    limits = [(-steepest, steepest)] * many + [(-50.0, 50.0)] * many
-    best = minimize(loss, np.zeros(2 * many), method="L-BFGS-B", bounds=limits).x
-    together = np.exp(best[:many].mean())
-    return Balance(tuple(np.exp(best[:many]) / together), tuple(best[many:] / together))
+    max_log_weight = float(np.log(MAX_TEMPERATURE))
+    bounds = [(-max_log_weight, max_log_weight)] * k + [(-50.0, 50.0)] * k
+    best = minimize(loss, np.zeros(2 * k), method="L-BFGS-B", bounds=bounds).x
+    common = np.exp(best[:k].mean())
+    return VectorScaling(tuple(np.exp(best[:k]) / common), tuple(best[k:] / common))
 
 
 @dataclass(frozen=True)
-class Scale:
-    """What makes a probability of a logit: `sigmoid((logit + offset) / temperature)`."""
+class PlattScaling:
+    """Logit -> probability: `sigmoid((logit + offset) / temperature)`."""
 
     temperature: float
     offset: float
 
 
-def fit_scale(logits: Floats, labels: NDArray[np.int64]) -> Scale:
-    """Temperature and offset at the least negative log-likelihood (Platt 1999).
+def fit_platt_scaling(logits: Floats, labels: NDArray[np.int64]) -> PlattScaling:
+    """Temperature and offset that minimise the negative log-likelihood (Platt 1999).
 
-    A temperature alone (Guo et al. 2017) cannot mend a network that leans to one side, and one that was trained on
-    more fakes than reals does: with a quarter of the real crops blended, p_fake was 0.14 too high on average. The
-    truth counts as a little less than certain, as Platt has it, so that classes that lie apart have an answer too.
+    A temperature alone (Guo et al. 2017) cannot correct a biased network, and training on more fakes than reals makes
+    it biased: with a quarter of the real crops self-blended, p_fake was 0.14 too high on average. The targets are
+    Platt's, slightly inside 0 and 1, so that separable classes have a finite solution.
 
     Args:
         logits: (n,), above 0 means fake.
@@ -87,37 +88,38 @@ def fit_scale(logits: Floats, labels: NDArray[np.int64]) -> Scale:
     fakes, reals = int((labels == 1).sum()), int((labels == 0).sum())
     target = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
 
-    def loss(slope_and_shift: Floats) -> tuple[float, Floats]:
-        z = slope_and_shift[0] * logits + slope_and_shift[1]
-        wrong = expit(z) - target
-        return float((np.logaddexp(0.0, z) - target * z).mean()), np.array([(wrong * logits).mean(), wrong.mean()])
+    def loss(slope_and_intercept: Floats) -> tuple[float, Floats]:
+        z = slope_and_intercept[0] * logits + slope_and_intercept[1]
+        residual = expit(z) - target
+        gradient = np.array([(residual * logits).mean(), residual.mean()])
+        return float((np.logaddexp(0.0, z) - target * z).mean()), gradient
 
-    steepest = 1 / MIN_TEMPERATURE
+    max_slope = 1 / MIN_TEMPERATURE
     best = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", options={"ftol": 1e-12, "gtol": 1e-8},
-                    bounds=((1 / MAX_TEMPERATURE, steepest), (-50 * steepest, 50 * steepest)))  # fmt: skip
-    slope, shift = (float(value) for value in best.x)
-    return Scale(1 / slope, shift / slope)
+                    bounds=((1 / MAX_TEMPERATURE, max_slope), (-50 * max_slope, 50 * max_slope)))  # fmt: skip
+    slope, intercept = (float(value) for value in best.x)
+    return PlattScaling(1 / slope, intercept / slope)
 
 
 def fit_thresholds(p_fake: Floats, labels: NDArray[np.int64], settings: Evaluate) -> Thresholds:
-    """Thresholds at the wished rates of error, never on the wrong side of one half.
+    """Thresholds at the target error rates: `clear` at most 0.5, `flag` and `strict` at least 0.5.
 
-    A threshold of the flag under 0.5 would call "fake" what the detector itself holds for more likely real; where the
-    classes lie far apart, both thresholds are therefore 0.5 and nothing is inconclusive.
+    A `flag` below 0.5 would answer "fake" where real is more likely. For well separated classes `clear` and `flag` are
+    therefore both 0.5, and nothing is inconclusive.
 
     Args:
         p_fake: (n,) calibrated probabilities of validation pictures.
         labels: (n,), 1 = fake.
-        settings: the wished shares.
+        settings: params.yaml's `evaluate`, with the target rates.
     """
     real, fake = p_fake[labels == 0], p_fake[labels == 1]
-    flag = _above(real, settings.flag_false_positives)
-    strict = _above(real, settings.strict_false_positives)
-    clear = float(np.quantile(fake, settings.clear_false_negatives, method="lower"))
+    flag = _threshold_at_rate(real, settings.flag_false_positive_rate)
+    strict = _threshold_at_rate(real, settings.strict_false_positive_rate)
+    clear = float(np.quantile(fake, settings.clear_false_negative_rate, method="lower"))
     return Thresholds(clear=min(clear, 0.5), flag=max(flag, 0.5), strict=max(strict, flag, 0.5))
 
 
-def _above(scores: Floats, share: float) -> float:
-    """The smallest threshold that at most `share` of the scores reach."""
-    allowed = int(np.floor(share * len(scores)))
+def _threshold_at_rate(scores: Floats, rate: float) -> float:
+    """The smallest threshold that at most this share of the scores reach."""
+    allowed = int(np.floor(rate * len(scores)))
     return float(np.nextafter(np.sort(scores)[::-1][allowed], np.inf)) if allowed < len(scores) else 0.0

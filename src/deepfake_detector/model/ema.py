@@ -1,4 +1,4 @@
-"""A network in training -> its weights averaged over the last steps, to validate with and to deliver."""
+"""A network in training -> the exponential moving average of its weights, used for validation and delivery."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ Arrays = list[NDArray[np.float32]]
 Logs = Mapping[str, float] | None
 
 
-class Averages(keras.callbacks.Callback):  # type: ignore[misc]
-    """Exponential moving averages of all weights, the statistics of normalisation layers included.
+class ExponentialMovingAverage(keras.callbacks.Callback):  # type: ignore[misc]
+    """Averages all weights, the moving statistics of normalisation layers included.
 
-    Keras' own averages leave those statistics out, and averaged weights with statistics of other weights are worse than
-    no averages. Early on the average follows faster, so that it forgets the random start.
+    Keras's own averaging (`use_ema`) leaves those statistics out, and averaged weights with the statistics of other
+    weights are worse than no averaging. In the first steps the momentum is lower: the random start is forgotten.
 
     Args:
-        momentum: share of the old average that stays at each step; 0: the weights themselves.
+        momentum: share of the old average that stays at each step; 0: no averaging.
     """
 
     def __init__(self, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
-        self._shadows: list[keras.Variable] = []
-        self._held: Arrays = []
+        self._averages: list[keras.Variable] = []
+        self._training_weights: Arrays = []
 
-    def arrays(self) -> Arrays:
+    def averaged_weights(self) -> Arrays:
         """The averages, in the order of `model.weights`; the weights themselves before the first step."""
-        return _values(self._shadows or self.model.weights)
+        return _to_numpy(self._averages or self.model.weights)
 
     def restore(self, model: keras.Model, arrays: Sequence[NDArray[np.float32]]) -> None:
-        """Go on from averages kept earlier."""
+        """Continue from the averages of a checkpoint."""
         self.set_model(model)
         self._start()
-        for shadow, array in zip(self._shadows, arrays, strict=True):
-            shadow.assign(array)
+        for average, array in zip(self._averages, arrays, strict=True):
+            average.assign(array)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Take the weights after one step into the averages."""
+        """Update the averages with the weights of this step."""
         if not self.momentum:
             return
-        if not self._shadows:
+        if not self._averages:
             self._start()
         step = int(self.model.optimizer.iterations)
         keep = min(self.momentum, (1 + step) / (10 + step))
-        for shadow, weight in zip(self._shadows, self.model.weights, strict=True):
-            shadow.assign(shadow.value * keep + keras.ops.cast(weight.value, "float32") * (1 - keep))
+        for average, weight in zip(self._averages, self.model.weights, strict=True):
+            average.assign(average.value * keep + keras.ops.cast(weight.value, "float32") * (1 - keep))
 
     def on_test_begin(self, logs: Logs = None) -> None:
         """Validate with the averages."""
-        self._held = _values(self.model.weights)
-        self._assign(self.arrays())
+        self._training_weights = _to_numpy(self.model.weights)
+        self._assign(self.averaged_weights())
 
     def on_test_end(self, logs: Logs = None) -> None:
-        """Train on with the weights themselves."""
-        self._assign(self._held)
+        """Continue training with the weights themselves."""
+        self._assign(self._training_weights)
 
     def _start(self) -> None:
         if self.momentum:
-            self._shadows = [keras.Variable(value, dtype="float32") for value in _values(self.model.weights)]
+            self._averages = [keras.Variable(value, dtype="float32") for value in _to_numpy(self.model.weights)]
 
     def _assign(self, arrays: Arrays) -> None:
         for weight, array in zip(self.model.weights, arrays, strict=True):
             weight.assign(array)
 
 
-def _values(variables: Sequence[Any]) -> Arrays:
+def _to_numpy(variables: Sequence[Any]) -> Arrays:
     return [np.array(variable, np.float32) for variable in variables]

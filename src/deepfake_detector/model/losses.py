@@ -1,4 +1,4 @@
-"""Classes (b,), 0 = real, and logits of kinds (b, k) or of places (b, h, w, k) -> loss (b,), figures, optimizer."""
+"""Classes (b,), 0 = real, and logits of faces (b, k) or of cells (b, h, w, k) -> loss (b,), metrics, optimizer."""
 
 from __future__ import annotations
 
@@ -8,52 +8,53 @@ import keras
 
 from deepfake_detector.config import Train
 
-LOGIT_REACH, LOGIT_STEPS = 32.0, 4001  # logits up to 32 either way, 0.016 apart
+MAX_ABS_LOGIT, AUC_THRESHOLDS = 32.0, 4001  # logits up to 32 either way, 0.016 apart
 
 
 def kinds_loss(classes: Any, logits: Any) -> Any:
-    """Cross-entropy (b,) of real against k kinds of fakes; a real face has the logit 0 by definition.
+    """Cross-entropy (b,) of real against k kinds of fakes; the logit of real is 0 by definition.
 
     With k = 1 this is the binary cross-entropy of the original README, and every kind counts as fake.
 
     Args:
-        classes: of faces (b,) or (b, 1), or of the places of each (b, h, w, 1), as `augment.Patchwork` gives them.
-        logits: of faces (b, k) or of the places of each (b, h, w, k), whose mean is that of the face.
+        classes: of faces (b,) or (b, 1), or of the cells of each face (b, h, w, 1), as `CutMixPatches` gives them.
+        logits: of faces (b, k), or of the cells of each face (b, h, w, k), whose mean is the logit of the face.
 
     Returns:
-        With classes of places, half of it is of the face as a whole, whose truth is the mixture of its places, and
-        half is the mean of its places.
+        With classes of cells: the mean of two losses, that of the face, whose label is the mixture of its cells'
+        labels, and the mean loss of its cells.
     """
     logits = keras.ops.cast(logits, "float32")
     if len(classes.shape) < 4:
-        return keras.losses.sparse_categorical_crossentropy(_known(classes, logits), _with_real(_whole(logits)), True)
-    known = keras.ops.reshape(_known(classes, logits), keras.ops.shape(logits)[:3])
+        known = _flat_classes(classes, logits)
+        return keras.losses.sparse_categorical_crossentropy(known, _prepend_real_logit(_face_logits(logits)), True)
+    known = keras.ops.reshape(_flat_classes(classes, logits), keras.ops.shape(logits)[:3])
     mixture = keras.ops.mean(keras.ops.one_hot(known, logits.shape[-1] + 1, dtype="float32"), axis=(1, 2))
-    of_face = keras.losses.categorical_crossentropy(mixture, _with_real(_whole(logits)), True)
-    of_places = keras.losses.sparse_categorical_crossentropy(known, _with_real(logits), True)
-    return (of_face + keras.ops.mean(of_places, axis=(1, 2))) / 2
+    face_loss = keras.losses.categorical_crossentropy(mixture, _prepend_real_logit(_face_logits(logits)), True)
+    cell_loss = keras.losses.sparse_categorical_crossentropy(known, _prepend_real_logit(logits), True)
+    return (face_loss + keras.ops.mean(cell_loss, axis=(1, 2))) / 2
 
 
-def any_fake(logits: Any) -> Any:
-    """The logit (b,) of being a fake of any kind, from logits of faces (b, k) or of the places of each (b, h, w, k)."""
-    return keras.ops.logsumexp(_whole(keras.ops.cast(logits, "float32")), axis=-1)
+def fake_logit(logits: Any) -> Any:
+    """The logit (b,) of being a fake of any kind, from logits of faces (b, k) or of cells (b, h, w, k)."""
+    return keras.ops.logsumexp(_face_logits(keras.ops.cast(logits, "float32")), axis=-1)
 
 
-def _whole(logits: Any) -> Any:
+def _face_logits(logits: Any) -> Any:
     return logits if len(logits.shape) == 2 else keras.ops.mean(logits, axis=(1, 2))
 
 
-def _with_real(logits: Any) -> Any:
+def _prepend_real_logit(logits: Any) -> Any:
     return keras.ops.concatenate([keras.ops.zeros_like(logits[..., :1]), logits], axis=-1)
 
 
-def _known(classes: Any, logits: Any) -> Any:
-    """Flat; kinds that the network does not tell apart count as its last one."""
+def _flat_classes(classes: Any, logits: Any) -> Any:
+    """Flattened; a kind that the network has no logit for counts as its last one."""
     return keras.ops.minimum(keras.ops.cast(keras.ops.reshape(classes, (-1,)), "int32"), logits.shape[-1])
 
 
-def _is_fake(classes: Any) -> Any:
-    """(b,): of a patchwork, whether half of its places or more are."""
+def _fake_labels(classes: Any) -> Any:
+    """Labels (b,), 1 = fake; a mixed crop is fake if half of its cells or more are."""
     fake = keras.ops.cast(classes > 0, "float32")
     if len(classes.shape) < 4:
         return keras.ops.reshape(fake, (-1,))
@@ -63,34 +64,35 @@ def _is_fake(classes: Any) -> Any:
 class FakeAUC(keras.metrics.AUC):  # type: ignore[misc]
     """Area under the ROC curve of fake against real.
 
-    Keras counts in 200 steps of probability, most of them around one half, where a sure network has no scores: an AUC
-    of 0.977 came out as 0.958, and the best epoch was the least sure one. So the steps are of the logit here.
+    Keras places 200 thresholds evenly over the probability, so a confident network has nearly all its scores between
+    two of them: an AUC of 0.977 was computed as 0.958, and the least confident epoch was chosen as the best. Here the
+    thresholds are evenly spaced logits.
     """
 
     def __init__(self, name: str = "auc") -> None:
-        super().__init__(num_thresholds=LOGIT_STEPS, name=name)
+        super().__init__(num_thresholds=AUC_THRESHOLDS, name=name)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch: classes and logits as `kinds_loss` takes them."""
-        place = keras.ops.clip(any_fake(y_pred) / (2 * LOGIT_REACH) + 0.5, 0, 1)
-        super().update_state(_is_fake(y_true), place, sample_weight)
+        score = keras.ops.clip(fake_logit(y_pred) / (2 * MAX_ABS_LOGIT) + 0.5, 0, 1)
+        super().update_state(_fake_labels(y_true), score, sample_weight)
 
 
 class FakeAccuracy(keras.metrics.BinaryAccuracy):  # type: ignore[misc]
-    """Share of faces on their own side of an even chance."""
+    """Share of faces on the correct side of logit 0."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch: classes and logits as `kinds_loss` takes them."""
-        super().update_state(_is_fake(y_true), any_fake(y_pred), sample_weight)
+        super().update_state(_fake_labels(y_true), fake_logit(y_pred), sample_weight)
 
 
-def metrics() -> list[keras.metrics.Metric]:
-    """Fresh ones, for `compile`."""
+def build_metrics() -> list[keras.metrics.Metric]:
+    """New metrics for `compile`."""
     return [FakeAccuracy(threshold=0.0, name="accuracy"), FakeAUC()]
 
 
-def optimizer(settings: Train, steps: int) -> Any:
-    """Adam for the original network, as its README says; Adam with decoupled weight decay for ours.
+def build_optimizer(settings: Train, steps: int) -> Any:
+    """Adam for the original network, as its README says; AdamW with warm-up and cosine decay for ours.
 
     Args:
         settings: params.yaml's `train`.

@@ -1,10 +1,11 @@
-"""Shards in the making <-> where a killed run goes on; what is not whole is never read.
+"""Shards of an interrupted run -> where the next run resumes; incomplete files are never read.
 
     folder/
-      shards/    finished files; `train-00000.tfrecord.part` while one is being written
-      pieces/    00000.parquet ...: rows of the index, a piece per finished file; a file without one does not count
+      shards/        complete files; `train-00000.tfrecord.part` while one is being written
+      index_parts/   00000.parquet ...: rows of the index, one part per complete file; a file without a part is ignored
 
-Pieces end where files end, which depends on the pictures alone: a run that was interrupted leaves the same bytes.
+Parts end where files end, which depends on the pictures alone: an interrupted run and its resumption write the same
+bytes as one run.
 """
 
 from __future__ import annotations
@@ -17,100 +18,103 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfake_detector.code_digest import code_digest, values_digest
+from deepfake_detector.code_digest import PIXEL_LIBRARIES, code_digest, values_digest
 from deepfake_detector.io import atomic_directory, atomic_write
-from deepfake_detector.validation.manifest import read_piece
+from deepfake_detector.validation.manifest import read_complete_table
 
-INDEX_COLUMNS = ("path", "source", "split", "label", "shard", "why", "reason")
+INDEX_COLUMNS = ("path", "source", "split", "label", "shard", "code", "reason")
 IndexRow = tuple[str, str, str, int, str, str, str]
+# Shards are resumed by equal code and libraries only. `shard_writer` imports everything else that shapes them.
+RESUME_MODULES = ("deepfake_detector.preparation.shard_writer",)
+RESUME_LIBRARIES = (*PIXEL_LIBRARIES, "tensorflow")
 
 
-class Unfinished:
-    """A folder of finished shards and the rows that led to them.
+class PartialShards:
+    """A folder of complete shards and the index rows of their pictures.
 
     Args:
-        folder: made if need be. What is not whole in it, and after the first piece that is not, is removed.
+        folder: created if it is missing. Incomplete files in it, and everything after the first gap, are deleted.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self.shards, self._pieces = folder, folder / "shards", folder / "pieces"
-        for part in (self.shards, self._pieces):
-            part.mkdir(parents=True, exist_ok=True)
-        self._tables = self._whole()
-        named = {name for table in self._tables for name in _names(table)}
-        kept = {self._piece(i) for i in range(len(self._tables))}
-        for file in (*self.shards.iterdir(), *self._pieces.iterdir()):
-            if file.name not in named and file not in kept:
+        self._folder, self.shards, self._parts = folder, folder / "shards", folder / "index_parts"
+        for subfolder in (self.shards, self._parts):
+            subfolder.mkdir(parents=True, exist_ok=True)
+        self._tables = self._complete_tables()
+        shards = {name for table in self._tables for name in _shard_names(table)}
+        parts = {self._part(i) for i in range(len(self._tables))}
+        for file in (*self.shards.iterdir(), *self._parts.iterdir()):
+            if file.name not in shards and file not in parts:
                 file.unlink()
 
     @property
-    def done(self) -> int:
-        """Pictures, from the first, that need not be looked at again."""
+    def pictures(self) -> int:
+        """Number of pictures, from the first, that are done."""
         return sum(map(len, self._tables))
 
     @property
     def index(self) -> pd.DataFrame:
-        """Rows of all pieces."""
+        """Rows of all parts."""
         return pd.concat(self._tables or [pd.DataFrame(columns=list(INDEX_COLUMNS))], ignore_index=True)
 
-    def shards_of(self, split: str) -> int:
-        """Finished files of a split."""
-        return len({name for table in self._tables for name in _names(table) if name.startswith(f"{split}-")})
+    def shard_count(self, split: str) -> int:
+        """Number of complete files of a split."""
+        return len({name for table in self._tables for name in _shard_names(table) if name.startswith(f"{split}-")})
 
-    def keep(self, rows: Sequence[IndexRow], written: Path | None) -> None:
-        """Count a file as finished, with the rows of all pictures since the one before it.
+    def add(self, rows: Sequence[IndexRow], shard: Path | None) -> None:
+        """Mark a file as complete, with the rows of all pictures since the one before it.
 
         Args:
             rows: may be empty only if there is no file.
-            written: the file under its temporary name `NAME.part`, closed; None if the rows led to none.
+            shard: the file under its temporary name `NAME.part`, closed; None if none of the pictures gave a crop.
         """
-        if written is not None:
-            with written.open("rb") as file:
-                os.fsync(file.fileno())  # or a power cut could leave a piece that names an empty file
-            written.replace(written.with_suffix(""))
+        if shard is not None:
+            with shard.open("rb") as file:
+                os.fsync(file.fileno())  # or a power cut could leave a part that names an empty file
+            shard.replace(shard.with_suffix(""))
         if rows:
             table = pd.DataFrame(list(rows), columns=list(INDEX_COLUMNS))
-            with atomic_write(self._piece(len(self._tables))) as fresh:
-                table.to_parquet(fresh, index=False)
+            with atomic_write(self._part(len(self._tables))) as temporary:
+                table.to_parquet(temporary, index=False)
             self._tables.append(table)
 
-    def move(self, to: Path) -> None:
-        """Put the shards in place of what is at `to`, and remove the rest.
+    def publish(self, to: Path) -> None:
+        """Replace the folder `to` by the shards, and delete the rest.
 
-        On one disk a kill leaves the old folder, the new one, or none, but never a mixture.
+        On one file system a kill leaves the old folder, the new one, or none, but never a mixture.
         """
-        with atomic_directory(to) as fresh:
+        for left in set(to.parent.glob(f".{to.name}.*")) - {self._folder}:
+            shutil.rmtree(left)  # temporary folders of runs that were killed here
+        with atomic_directory(to) as temporary:
             for file in self.shards.iterdir():
-                shutil.move(file, fresh)  # copies if `to` is on another disk
+                shutil.move(file, temporary)  # copies if `to` is on another file system
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _whole(self) -> list[pd.DataFrame]:
+    def _complete_tables(self) -> list[pd.DataFrame]:
         tables: list[pd.DataFrame] = []
         for i in count():
-            table = read_piece(self._piece(i))
-            if table is None or not all((self.shards / name).is_file() for name in _names(table)):
+            table = read_complete_table(self._part(i))
+            if table is None or not all((self.shards / name).is_file() for name in _shard_names(table)):
                 return tables
             tables.append(table)
         return tables
 
-    def _piece(self, number: int) -> Path:
-        return self._pieces / f"{number:05d}.parquet"
+    def _part(self, number: int) -> Path:
+        return self._parts / f"{number:05d}.parquet"
 
 
-def resume(cache: Path, *made_from: object) -> Unfinished:
-    """What a killed run left behind that made the same: by the same code, libraries and `made_from`.
+def resume_partial_shards(cache: Path, *inputs: object) -> PartialShards:
+    """Shards of an interrupted run with the same code, libraries and inputs; otherwise none.
 
     Args:
-        cache: a folder of its own; work on other pictures or with other settings in it is removed.
-        made_from: all that decides what the shards hold.
+        cache: a folder for this purpose alone; shards of other inputs in it are deleted.
+        inputs: everything else that decides what the shards hold.
     """
-    folder = cache / values_digest(
-        (code_digest(*(f"{__package__}.{name}" for name in ("crops", "selection", "shards"))), *made_from)
-    )
+    folder = cache / values_digest((code_digest(*RESUME_MODULES, libraries=RESUME_LIBRARIES), *inputs))
     for other in set(cache.iterdir() if cache.is_dir() else ()) - {folder}:
         shutil.rmtree(other)
-    return Unfinished(folder)
+    return PartialShards(folder)
 
 
-def _names(table: pd.DataFrame) -> set[str]:
+def _shard_names(table: pd.DataFrame) -> set[str]:
     return set(table["shard"]) - {""}

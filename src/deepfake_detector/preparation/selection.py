@@ -1,4 +1,7 @@
-"""TODO."""
+"""Manifest rows -> crop requests in the order of the shards, each with its known face or the reason to leave it out.
+
+Worker processes import this module: it does not load pandas.
+"""
 
 from __future__ import annotations
 
@@ -6,74 +9,77 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from deepfake_detector.datasets.archive import SPLITS, Entry
 from deepfake_detector.media.face_detector import Face
-from deepfake_detector.validation.image_record import FACE_COLUMNS, face_from
+from deepfake_detector.validation.image_record import FACE_COLUMNS, face_from_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_ENTRY_COLUMNS = ("path", "split", "label", "group", "source")
+
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Why one picture is left out: a short name to count by, and a sentence for people."""
+class Exclusion:
+    """Why a picture gives no crop.
 
-    why: str
+    Attributes:
+        code: listed | duplicate | near_duplicate | conflicting_labels | unreadable | faceless | unusable_face
+        reason: one clause for people.
+    """
+
+    code: str
     reason: str
 
 
-NO_FACE = "no face found"
-
-
-_ENTRY = ("path", "split", "label", "group", "source")
+NO_FACE = Exclusion("faceless", "no face found")
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
-    """One picture of the manifest.
+class CropRequest:
+    """One picture of the manifest that is to be cropped.
 
     Attributes:
         sha256: of the file that the manifest describes.
-        left_out: why it gives no crop, if that is known already.
-        face: the largest one, as `validate` found it; None if it must be looked for.
+        exclusion: why it gives no crop, if that is known already.
+        face: the largest one, as `validate` found it; None if it must be detected.
     """
 
     entry: Entry
     sha256: str
-    left_out: LeftOut | None
+    exclusion: Exclusion | None
     face: Face | None
 
 
-def in_random_order(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A manifest's rows, split by split, so that one shard is filled at a time; shuffled by `seed` within each, so
-    that neighbours are of both classes."""
-    rows = manifest[["path", "split"]].reset_index(drop=True)  # all columns are copied once only, at the end
+def shuffled_within_splits(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Rows split by split, because shards are filled one at a time; within a split shuffled, because neighbours should
+    be of both classes."""
+    rows = manifest[["path", "split"]].reset_index(drop=True)  # all columns are copied only once, at the end
     shuffled = rows.sort_values("path").sample(frac=1.0, random_state=seed)
     ranks = {split: rank for rank, split in enumerate(SPLITS)}
     order = shuffled.sort_values("split", key=lambda split: split.map(ranks), kind="stable").index
     return manifest.iloc[order].reset_index(drop=True)
 
 
-def wanted(manifest: pd.DataFrame, left_out: Mapping[str, LeftOut], as_they_are: bool) -> Iterator[Wanted]:
+def crop_requests(
+    manifest: pd.DataFrame, exclusions: Mapping[str, Exclusion], reuse_faces: bool
+) -> Iterator[CropRequest]:
     """Rows of a manifest, one by one.
 
     Args:
-        manifest: as `read_manifest` gives it, in any order.
-        left_out: path -> why somebody or some repair left it out.
-        as_they_are: pictures are cut as the manifest describes them, so its faces hold. Pictures that are saved anew
-            first are other pictures.
+        manifest: as `read_manifest` returns it, in any order.
+        exclusions: path -> why it is left out.
+        reuse_faces: use the faces of the manifest. They do not fit pictures that are recompressed before cropping.
     """
-    entries = manifest[list(_ENTRY)].itertuples(index=False)
-    figures = manifest[list(FACE_COLUMNS)].itertuples(index=False, name=None)
-    facts = manifest[["sha256", "error", "faces"]].itertuples(index=False, name=None)
-    for entry, (sha256, error, faces), face in zip(entries, facts, figures, strict=True):
-        picture = Entry(*entry)
-        why = left_out.get(picture.path)
-        if why is None and error:
-            why = LeftOut("unreadable", error)
-        if why is None and as_they_are and not faces:
-            why = LeftOut("faceless", NO_FACE)
-        known = face_from(face) if as_they_are and why is None else None
-        yield Wanted(picture, sha256, why, known)
+    entries = manifest[list(_ENTRY_COLUMNS)].itertuples(index=False)
+    faces = manifest[list(FACE_COLUMNS)].itertuples(index=False, name=None)
+    states = manifest[["sha256", "error", "faces"]].itertuples(index=False, name=None)
+    for values, (sha256, error, face_count), face in zip(entries, states, faces, strict=True):
+        entry = Entry(*values)
+        exclusion = exclusions.get(entry.path)
+        if exclusion is None and error:
+            exclusion = Exclusion("unreadable", error)
+        if exclusion is None and reuse_faces and not face_count:
+            exclusion = NO_FACE
+        known_face = face_from_columns(face) if reuse_faces and exclusion is None else None
+        yield CropRequest(entry, sha256, exclusion, known_face)

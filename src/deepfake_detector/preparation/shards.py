@@ -1,4 +1,4 @@
-"""TODO."""
+"""TFRecord shards -> crops uint8 (n, side, side, 3) with labels, landmarks and paths; written by `shard_writer`."""
 
 from __future__ import annotations
 
@@ -12,35 +12,31 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-KINDS = ("synthetic", "swap")  # of fakes, in the order in which networks tell them
-
-
-LANDMARKS = (5, 2)
-
-
+FAKE_KINDS = ("synthetic", "swap")  # in the order of the networks' outputs
+LANDMARKS_SHAPE = (5, 2)
 _FEATURES = {
     "pixels": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
     "kind": tf.io.FixedLenFeature([], tf.string),
-    "landmarks": tf.io.FixedLenFeature(LANDMARKS, tf.float32),
+    "landmarks": tf.io.FixedLenFeature(LANDMARKS_SHAPE, tf.float32),
     "path": tf.io.FixedLenFeature([], tf.string),
     "source": tf.io.FixedLenFeature([], tf.string),
 }
 
 
-class Held(NamedTuple):
-    """A whole split in memory; n crops."""
+class HeldOutSplit(NamedTuple):
+    """A split in memory; n crops."""
 
     crops: NDArray[np.uint8]  # (n, side, side, 3)
     labels: NDArray[np.int64]  # (n,)
     paths: list[str]
     sources: list[str]
     landmarks_px: NDArray[np.float32]  # (n, 5, 2), in the crops
-    kinds: list[str]  # "" for a real one
+    kinds: list[str]  # of fake; "" for a real picture
 
     @property
     def sha256(self) -> str:
-        """Over pixels, labels and paths: the same pictures give the same digest."""
+        """Digest of pixels, labels and paths, in hex."""
         digest = hashlib.sha256()
         for crop, label, path in zip(self.crops, self.labels, self.paths, strict=True):
             digest.update(crop.tobytes() + bytes([int(label)]) + path.encode() + b"\0")
@@ -49,7 +45,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True)
 class Shards:
-    """A folder of shards, opened for reading."""
+    """A folder of shards."""
 
     folder: Path
     side_px: int
@@ -58,19 +54,19 @@ class Shards:
 
     @classmethod
     def open(cls, folder: Path) -> Shards:
-        """Read the folder's own description."""
-        about = json.loads((folder / "shards.json").read_text(encoding="utf-8"))
-        return cls(folder, about["side_px"], about["crops"], tuple(about["kinds"]))
+        """Read the folder's description `shards.json`."""
+        description = json.loads((folder / "shards.json").read_text(encoding="utf-8"))
+        return cls(folder, description["side_px"], description["crops"], tuple(description["kinds"]))
 
     def rows(self, split: str) -> tf.data.Dataset:
-        """A split in its own order, one mapping a crop: the features of a record, `pixels` as uint8 (side, side, 3)."""
+        """A split in its own order, one mapping per crop: a record's features, `pixels` as uint8 (side, side, 3)."""
         files = sorted(str(path) for path in self.folder.glob(f"{split}-*.tfrecord"))
         return tf.data.TFRecordDataset(files).map(self._row, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def arrays(self, split: str) -> Held:
-        """Read a whole split into memory."""
+    def arrays(self, split: str) -> HeldOutSplit:
+        """Read a split into memory."""
         rows = list(self.rows(split).as_numpy_iterator())
-        return Held(
+        return HeldOutSplit(
             crops=np.stack([row["pixels"] for row in rows]),
             labels=np.array([int(row["label"]) for row in rows]),
             paths=[row["path"].decode() for row in rows],

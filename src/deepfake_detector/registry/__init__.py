@@ -1,1 +1,1 @@
-"""Numbers -> decisions about which model serves."""
+"""Reports and bundle of a trained model -> a registered version, the gate's decision, and the aliases."""

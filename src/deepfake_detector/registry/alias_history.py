@@ -1,6 +1,8 @@
-"""The registry as it was + who wants what and why -> one move of the aliases; the history of all moves. Pure.
+"""Registry state, a version and a reason -> one change of the aliases, applied so that a crash leaves old or new state.
 
-A move is written as one tag before it is carried out, and as another when it is done: see aliases.py.
+MLflow sets one alias per call. A change is therefore stored as a tag first (PENDING_TAG), then the aliases are set, the
+decisive one first, then the change is stored in the history (CHANGE_TAG and its number). Planning a change is pure;
+`apply_change` and `recover` write to the store.
 """
 
 from __future__ import annotations
@@ -11,196 +13,220 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from deepfake_detector.errors import Overtaken
-from deepfake_detector.registry.lock import Held
+from deepfake_detector.errors import ConcurrentChange
+from deepfake_detector.registry.lock import HeldLock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
-DONE = "move:"  # and a number: tags of the registered model
-UNDERWAY = "moving"
-MAX_WHY, MAX_LINE = 1500, 50  # a tag holds 5000 characters on a real database
-Kind = Literal["register", "challenge", "promote", "rollback"]
-BY_HAND: tuple[Kind, ...] = ("promote", "rollback")
+# Tags of the registered model. Stores hold them, so their names and those of the JSON fields stay as they are.
+CHANGE_TAG, PENDING_TAG = "move:", "moving"
+STORED_NAMES = {"earlier_champions": "line", "newest_version": "known", "reason": "why"}
+MAX_REASON, MAX_EARLIER = 1500, 50  # characters, versions: a tag holds 5000 characters in PostgreSQL
+
+ChangeKind = Literal["register", "challenge", "promote", "rollback"]
+MANUAL_KINDS: tuple[ChangeKind, ...] = ("promote", "rollback")
 
 
 @dataclass(frozen=True)
-class Move:
-    """One change of who serves; version numbers as text, "" for none.
+class AliasChange:
+    """One change of the aliases; version numbers are text, "" for none.
 
     Attributes:
-        number: 1 for the first.
-        kind: register and challenge are the gate's; promote and rollback a person's.
-        before: champion until then.
-        champion: champion from then on.
-        challenger: challenger from then on.
-        line: earlier champions, the latest last; `rollback` goes back along it, so twice goes back two.
-        known: highest version number of that time; what was there already does not undo a person's choice.
-        at: when, UTC.
-        by: who.
-        why: reason in words.
+        number: 1 for the first change.
+        kind: register and challenge are the gate's changes, promote and rollback manual ones.
+        before: champion before the change.
+        champion: champion after it.
+        challenger: challenger after it.
+        earlier_champions: to which `rollback` returns, the latest last; without those that a rollback has left behind.
+        newest_version: highest version number at the time; see `RegistrySnapshot.newest_at_manual_change`.
+        at: time, UTC.
+        by: account and machine.
+        reason: in words.
         forced: whether the gate was overruled.
     """
 
     number: int
-    kind: Kind
+    kind: ChangeKind
     before: str
     champion: str
     challenger: str
-    line: tuple[str, ...]
-    known: int
+    earlier_champions: tuple[str, ...]
+    newest_version: int
     at: str
     by: str
-    why: str
+    reason: str
     forced: bool = False
 
     @property
     def aliases(self) -> dict[str, str]:
-        """Alias -> version when it is done; the first one that changes is the deed, all others follow from it."""
-        wanted = {CHAMPION: self.champion, PREVIOUS: self.line[-1] if self.line else "", CHALLENGER: self.challenger}
-        return wanted if self.kind != "challenge" else {CHALLENGER: self.challenger} | wanted
+        """Alias -> version after the change. The first one is decisive: once it is set, the change counts as made."""
+        previous = self.earlier_champions[-1] if self.earlier_champions else ""
+        aliases = {CHAMPION: self.champion, PREVIOUS: previous, CHALLENGER: self.challenger}
+        return aliases if self.kind != "challenge" else {CHALLENGER: self.challenger} | aliases
 
     @property
     def tag(self) -> str:
-        """Key under which it is kept."""
-        return f"{DONE}{self.number:04d}"
+        """Key of its tag in the history."""
+        return f"{CHANGE_TAG}{self.number:04d}"
 
-    def as_json(self) -> str:
-        """Value of the tag."""
-        return json.dumps(asdict(self), sort_keys=True)
+    def to_json(self) -> str:
+        """Value of its tag."""
+        fields = {STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        return json.dumps(fields, sort_keys=True)
 
-    def happened(self, aliases: Mapping[str, str]) -> bool:
-        """Whether its deed is done, by what the store's aliases say."""
-        deed, version = next(iter(self.aliases.items()))
-        return aliases.get(deed, "") == version
+    def is_made(self, aliases: Mapping[str, str]) -> bool:
+        """Whether the decisive alias is set in the store."""
+        alias, version = next(iter(self.aliases.items()))
+        return aliases.get(alias, "") == version
 
     def __str__(self) -> str:
-        verbs = {
-            "register": "took over from",
-            "challenge": "challenges",
-            "promote": "was promoted over",
-            "rollback": "came back for",
-        }
-        who = self.challenger if self.kind == "challenge" else self.champion
-        whom = self.champion if self.kind == "challenge" else self.before
-        alone = "asked to be the first champion" if self.kind == "challenge" else "became the first champion"
-        words = f"{verbs[self.kind]} {whom}" if whom else alone
-        return f"{self.at} version {who} {words}, by {self.by}{' (forced)' if self.forced else ''}: {self.why}"
+        if self.kind == "challenge":
+            words = f"became challenger of {self.champion}" if self.champion else "became challenger of no champion"
+        elif not self.before:
+            words = "became the first champion"
+        else:
+            verbs = {"register": "replaced", "promote": "was promoted over", "rollback": "was restored in place of"}
+            words = f"{verbs[self.kind]} {self.before}"
+        version = self.challenger if self.kind == "challenge" else self.champion
+        return f"{self.at} version {version} {words}, by {self.by}{' (forced)' if self.forced else ''}: {self.reason}"
 
 
-def read_move(value: str) -> Move:
-    """The reverse of `as_json`."""
-    content: dict[str, Any] = json.loads(value)
-    return Move(**(content | {"line": tuple(content["line"])}))
+def parse_change(tag: str) -> AliasChange:
+    """Read what `AliasChange.to_json` wrote."""
+    names = {stored: name for name, stored in STORED_NAMES.items()}
+    fields: dict[str, Any] = {names.get(name, name): value for name, value in json.loads(tag).items()}
+    return AliasChange(**(fields | {"earlier_champions": tuple(fields["earlier_champions"])}))
 
 
-def history(tags: Mapping[str, str]) -> tuple[Move, ...]:
-    """All moves that a registered model remembers, oldest first."""
-    return tuple(read_move(tags[key]) for key in sorted(tags) if key.startswith(DONE))
+def read_history(tags: Mapping[str, str]) -> tuple[AliasChange, ...]:
+    """All completed changes in the tags of a registered model, oldest first."""
+    return tuple(parse_change(tags[key]) for key in sorted(tags) if key.startswith(CHANGE_TAG))
 
 
-def seen(tags: Mapping[str, str], aliases: Mapping[str, str]) -> tuple[tuple[Move, ...], dict[str, str]]:
-    """History and aliases as they are, or will be once a move is finished whose deed is done: never half of one."""
-    done = history(tags)
-    move = read_move(tags[UNDERWAY]) if UNDERWAY in tags else None
-    if move is None or not move.happened(aliases):
-        return done, dict(aliases)
-    kept = {alias: number for alias, number in aliases.items() if alias not in move.aliases}
-    moved = {alias: number for alias, number in move.aliases.items() if number}
-    return (*(m for m in done if m.number != move.number), move), kept | moved
+def settled_state(
+    tags: Mapping[str, str], aliases: Mapping[str, str]
+) -> tuple[tuple[AliasChange, ...], dict[str, str]]:
+    """History and aliases as they are once `recover` has run: a pending change is complete or absent."""
+    history = read_history(tags)
+    pending = parse_change(tags[PENDING_TAG]) if PENDING_TAG in tags else None
+    if pending is None or not pending.is_made(aliases):
+        return history, dict(aliases)
+    unchanged = {alias: number for alias, number in aliases.items() if alias not in pending.aliases}
+    changed = {alias: number for alias, number in pending.aliases.items() if number}
+    return (*(change for change in history if change.number != pending.number), pending), unchanged | changed
 
 
-def line_of(moves: tuple[Move, ...], aliases: Mapping[str, str]) -> tuple[str, ...]:
-    """Champions before the present one. Of a champion set in MLflow's pages nothing is known but `previous`."""
-    if moves and moves[-1].champion == aliases.get(CHAMPION, ""):
-        return moves[-1].line
+def read_earlier_champions(history: tuple[AliasChange, ...], aliases: Mapping[str, str]) -> tuple[str, ...]:
+    """Champions to which `rollback` can return, the latest last.
+
+    Of a champion that was set in MLflow's pages only `previous` is known.
+    """
+    if history and history[-1].champion == aliases.get(CHAMPION, ""):
+        return history[-1].earlier_champions
     return tuple(number for number in [aliases.get(PREVIOUS)] if number)
 
 
-def hand(moves: tuple[Move, ...], aliases: Mapping[str, str]) -> Move | None:
-    """The move by which a person chose the present champion; None if the gate did, or nobody knows who."""
-    found = [m for m in moves if m.kind != "challenge"]
-    last = found[-1] if found else None
-    return last if last is not None and last.kind in BY_HAND and last.champion == aliases.get(CHAMPION) else None
+def manual_change(history: tuple[AliasChange, ...], aliases: Mapping[str, str]) -> AliasChange | None:
+    """The promotion or rollback that made the present champion; None if the gate did, or it is not in the history."""
+    changes = [change for change in history if change.kind != "challenge"]
+    last = changes[-1] if changes else None
+    manual = last is not None and last.kind in MANUAL_KINDS and last.champion == aliases.get(CHAMPION)
+    return last if manual else None
 
 
-def moved_outside(moves: tuple[Move, ...], aliases: Mapping[str, str]) -> bool:
-    """Whether somebody set the champion past this program, for example in MLflow's pages."""
-    return bool(moves) and CHAMPION in aliases and moves[-1].champion != aliases[CHAMPION]
+def changed_outside(history: tuple[AliasChange, ...], aliases: Mapping[str, str]) -> bool:
+    """Whether the champion was set without this program, for example in MLflow's pages."""
+    return bool(history) and CHAMPION in aliases and history[-1].champion != aliases[CHAMPION]
 
 
-def next_move(moves: tuple[Move, ...], aliases: Mapping[str, str], known: int, by: str, why: str) -> Move:
-    """A move that changes nothing yet; `promoted`, `challenging` and `rolled_back` say what it does."""
+def plan_change(
+    history: tuple[AliasChange, ...], aliases: Mapping[str, str], newest_version: int, by: str, reason: str
+) -> AliasChange:
+    """The next change, without effect yet; `with_champion`, `with_challenger` and `with_rollback` give it one."""
     champion = aliases.get(CHAMPION, "")
-    return Move(
-        number=1 + max((m.number for m in moves), default=0),
+    return AliasChange(
+        number=1 + max((change.number for change in history), default=0),
         kind="register",
         before=champion,
         champion=champion,
         challenger=aliases.get(CHALLENGER, ""),
-        line=line_of(moves, aliases),
-        known=known,
+        earlier_champions=read_earlier_champions(history, aliases),
+        newest_version=newest_version,
         at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         by=by,
-        why=why if len(why) <= MAX_WHY else f"{why[:MAX_WHY]} ...",
+        reason=reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]} ...",
     )
 
 
-def promoted(move: Move, version: str, kind: Literal["register", "promote"], forced: bool = False) -> Move:
-    """A version takes over; who served is remembered, and a challenger that won is challenger no more."""
-    line = (*(n for n in move.line if n != version), *([move.before] if move.before else []))[-MAX_LINE:]
-    challenger = "" if move.challenger == version else move.challenger
-    return replace(move, kind=kind, champion=version, challenger=challenger, line=line, forced=forced)
+def with_champion(
+    change: AliasChange, version: str, kind: Literal["register", "promote"], forced: bool = False
+) -> AliasChange:
+    """A version becomes champion; the one before joins the earlier champions, and the challenger alias is freed."""
+    others = [number for number in change.earlier_champions if number != version]
+    earlier = tuple([*others, *([change.before] if change.before else [])][-MAX_EARLIER:])
+    challenger = "" if change.challenger == version else change.challenger
+    return replace(change, kind=kind, champion=version, challenger=challenger, earlier_champions=earlier, forced=forced)
 
 
-def challenging(move: Move, version: str) -> Move:
-    """A version that was refused is kept in view."""
-    return replace(move, kind="challenge", challenger=version)
+def with_challenger(change: AliasChange, version: str) -> AliasChange:
+    """A version that the gate refused becomes challenger."""
+    return replace(change, kind="challenge", challenger=version)
 
 
-def rolled_back(move: Move, version: str, forced: bool = False) -> Move:
-    """An earlier champion comes back; those after it in the line are behind it no more."""
-    line = move.line[: move.line.index(version)] if version in move.line else ()
-    return replace(move, kind="rollback", champion=version, line=line, forced=forced)
+def with_rollback(change: AliasChange, version: str, forced: bool = False) -> AliasChange:
+    """An earlier champion becomes champion again; it and those after it leave the earlier champions."""
+    champions = change.earlier_champions
+    earlier = champions[: champions.index(version)] if version in champions else ()
+    return replace(change, kind="rollback", champion=version, earlier_champions=earlier, forced=forced)
 
 
-def carry_out(client: MlflowClient, name: str, move: Move, held: Held) -> None:
-    """Do it; the caller holds the lock.
+def apply_change(client: MlflowClient, name: str, change: AliasChange, lock: HeldLock) -> None:
+    """Write a change to the store.
+
+    Args:
+        client: of the store.
+        name: of the registered model.
+        change: planned against the present champion.
+        lock: held by the caller.
 
     Raises:
-        Overtaken: the champion is not the one that the move was planned against, or the lock was lost.
+        ConcurrentChange: the champion is another one than when the change was planned, or the lock was lost.
     """
     recover(client, name)
-    champion = client.get_registered_model(name).aliases.get(CHAMPION, "")
-    if str(champion) != move.before:
-        raise Overtaken(
-            f"the champion is version {champion or 'none'}, and was {move.before or 'none'} when this was decided",
-            "look who serves now (`deepfake runs`), and ask again",
+    champion = str(client.get_registered_model(name).aliases.get(CHAMPION, ""))
+    if champion != change.before:
+        raise ConcurrentChange(
+            f"the champion is version {champion or 'none'}, and was {change.before or 'none'} when this was decided",
+            "see which version serves now (`deepfake runs`), and repeat the command",
         )
-    client.set_registered_model_tag(name, UNDERWAY, move.as_json())
-    held.check()
-    _finish(client, name, move)
+    client.set_registered_model_tag(name, PENDING_TAG, change.to_json())
+    lock.check()
+    _complete(client, name, change)
 
 
 def recover(client: MlflowClient, name: str) -> None:
-    """Finish, or strike out, a move that a crash left underway; the caller holds the lock."""
+    """Complete the pending change of a crashed process if its decisive alias is set, else discard it.
+
+    The caller holds the lock.
+    """
     model = client.get_registered_model(name)
-    if UNDERWAY not in model.tags:
+    if PENDING_TAG not in model.tags:
         return
-    move = read_move(model.tags[UNDERWAY])
-    if move.happened({alias: str(number) for alias, number in model.aliases.items()}):
-        _finish(client, name, move)
+    pending = parse_change(model.tags[PENDING_TAG])
+    if pending.is_made({alias: str(number) for alias, number in model.aliases.items()}):
+        _complete(client, name, pending)
     else:
-        client.delete_registered_model_tag(name, UNDERWAY)
+        client.delete_registered_model_tag(name, PENDING_TAG)
 
 
-def _finish(client: MlflowClient, name: str, move: Move) -> None:
-    """All of it, in order; every step may be done twice."""
-    for alias, number in move.aliases.items():
+def _complete(client: MlflowClient, name: str, change: AliasChange) -> None:
+    """Set all aliases in order, then the history; every step can be repeated."""
+    for alias, number in change.aliases.items():
         if number:
             client.set_registered_model_alias(name, alias, number)
         else:
             client.delete_registered_model_alias(name, alias)
-    client.set_registered_model_tag(name, move.tag, move.as_json())
-    client.delete_registered_model_tag(name, UNDERWAY)
+    client.set_registered_model_tag(name, change.tag, change.to_json())
+    client.delete_registered_model_tag(name, PENDING_TAG)

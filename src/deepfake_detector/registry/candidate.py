@@ -1,4 +1,4 @@
-"""reports/evaluate.json (nested) -> one number per name, in groups as MLflow's pages show them (before the slash)."""
+"""Outputs of `train` and `evaluate` (bundle, reports, predictions) -> one candidate for the registry."""
 
 from __future__ import annotations
 
@@ -12,83 +12,41 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
-from deepfake_detector.evaluation.prediction_table import Scores, read_scores
+from deepfake_detector.evaluation.prediction_table import PredictionTable, read_predictions
 from deepfake_detector.model.bundle import Bundle, read_bundle
 from deepfake_detector.paths import Workspace
-from deepfake_detector.registry.gate import Facts, Judged, facts_of
+from deepfake_detector.registry.model_facts import EvaluatedModel, ModelFacts, collect_facts
 
-PLAIN = ("test", "valid", "calibration")  # test_accuracy, test_accuracy_low, ...: the names of DVC's metrics too
-GROUPS = {"per_source": "source"}  # sections under another name than their own: source/faces/accuracy
-INTERVALS = ("low", "high")
-_ILLEGAL = re.compile(r"[^0-9A-Za-z_.\- /]")
-
-
-def numbers(judged: Mapping[str, Any]) -> dict[str, float]:
-    """Flatten the report.
-
-    The sections test, valid and calibration keep their intervals; of all others the values alone are told, or MLflow's
-    comparison would be drowned in them.
-    """
-    flat: dict[str, float] = {}
-    for section, content in judged.items():
-        if not isinstance(content, Mapping):
-            continue
-        if section in PLAIN:
-            flat |= {f"{section}_{name}": value for name, value in flatten(content).items()}
-        else:
-            flat |= _grouped(GROUPS.get(section, section), content)
-    return {_ILLEGAL.sub("_", name): value for name, value in flat.items()}
-
-
-def flatten(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Nested figures as one number per name: {"auc": {"value": v, "low": l}} gives auc and auc_low; no text."""
-    flat: dict[str, float] = {}
-    for name, figure in figures.items():
-        if isinstance(figure, Mapping):
-            flat |= {name if k == "value" else f"{name}_{k}": v for k, v in flatten(figure).items()}
-        elif isinstance(figure, int | float) and not isinstance(figure, bool):
-            flat[name] = float(figure)
-    return flat
-
-
-def _grouped(group: str, content: Mapping[str, Any]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, figure in content.items():
-        if isinstance(figure, Mapping) and "value" in figure:
-            flat |= _grouped(group, {name: figure["value"]})
-        elif isinstance(figure, Mapping):
-            flat |= _grouped(f"{group}/{name}", figure)
-        elif isinstance(figure, int | float) and not isinstance(figure, bool) and name not in INTERVALS:
-            flat[f"{group}/{name}"] = float(figure)
-    return flat
-
-
-LOGGED = ("*.png", "*.html", "*.md")  # of what `evaluate` draws and writes for people
-STOOD = ("dvc.lock", "params.yaml")  # files whose digests are in the lineage: with them and git, all can be had again
+LOGGED = ("*.png", "*.html", "*.md")  # of the folder of figures
+LINEAGE_FILES = ("dvc.lock", "params.yaml")  # with these and git, code and data can be restored
 MAX_SOURCES = 40  # characters of a run's name
+WITH_INTERVALS = ("test", "valid", "calibration")  # test_accuracy, test_accuracy_low, ...: DVC's names of metrics too
+GROUPS = {"per_source": "source"}  # sections of the report that MLflow shows under another name
+INTERVALS = ("low", "high")
+_ILLEGAL = re.compile(r"[^0-9A-Za-z_.\- /]")  # in MLflow's names of metrics
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A trained, judged and sealed model that asks to be registered."""
+    """A trained, evaluated and sealed model that is to be registered."""
 
     bundle: Bundle
-    run_id: str  # of the MLflow run that trained it; the store may not know it any more
+    run_id: str  # of the MLflow run that trained it; the store may have lost it
     epochs: int
     params: dict[str, str]
     history: tuple[dict[str, float], ...]  # one row per epoch
     metrics: dict[str, float]  # test_accuracy, test_accuracy_low, ..., source/faces/accuracy, ...
-    facts: Facts
-    scores: Scores
-    figures: Path  # folder of pictures and pages
+    facts: ModelFacts
+    scores: PredictionTable
+    figures: Path  # folder of figures and pages
     predictions: Path  # CSV: path, label, p_fake
     keras_model: Path
-    stood: tuple[Path, ...]  # files that say where code and data stood
+    lineage_files: tuple[Path, ...]  # those of LINEAGE_FILES that exist
 
     @property
-    def judged(self) -> Judged:
-        """As the gate sees it."""
-        return Judged(self.facts, self.scores)
+    def evaluated(self) -> EvaluatedModel:
+        """Facts and predictions, as the gate takes them."""
+        return EvaluatedModel(self.facts, self.scores)
 
     @property
     def weights_sha256(self) -> str:
@@ -97,14 +55,14 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What the run is called, for example `residual 8 epochs on faces 1a2b3c4d`."""
+        """Name of its run, for example `residual 8 epochs on faces 1a2b3c4d`."""
         sources = "+".join(sorted(self.bundle.contract.data_sha256))
         sources = sources if len(sources) <= MAX_SOURCES else f"{len(self.bundle.contract.data_sha256)} sources"
         return f"{self.bundle.contract.network} {self.epochs} epochs on {sources} {self.weights_sha256[:8]}"
 
     @property
     def tags(self) -> dict[str, str]:
-        """What tells this model from others in MLflow's run table."""
+        """Tags that identify this model in MLflow's run table."""
         contract = self.bundle.contract
         data = {f"data_sha256:{source}": digest for source, digest in contract.data_sha256.items()}
         return data | {
@@ -118,60 +76,102 @@ class Candidate:
         }
 
     @property
-    def pages(self) -> list[Path]:
-        """Pictures and pages for people, in the order of their names."""
+    def figure_files(self) -> list[Path]:
+        """Figures and pages, sorted by name."""
         return sorted(path for pattern in LOGGED for path in self.figures.glob(pattern))
 
     @property
     def digest(self) -> str:
-        """SHA-256 over everything that a run records; another figure or number gives another digest."""
+        """SHA-256 over everything that its run records; it changes with any figure or number."""
         parts: list[Any] = [self.name, self.bundle.sha256, self.metrics, self.history, self.params]
-        for path in [*self.pages, self.predictions]:
+        for path in [*self.figure_files, self.predictions]:
             parts.append((path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def read_candidate(workspace: Workspace) -> Candidate:
-    """Read what `train` and `evaluate` left, and check that it belongs together.
+    """Read the outputs of `train` and `evaluate`, and check that they belong together.
 
     Raises:
         ModelNotFound: a report or the bundle is missing.
-        BundleCorrupt: the bundle was changed, or is of other weights than the reports speak of.
+        BundleCorrupt: the bundle was changed, or has other weights than the reports name.
     """
     bundle = read_bundle(workspace.bundle)
-    trained, judged = (_report(workspace.report(stage)) for stage in ("train", "evaluate"))
-    if trained["weights_sha256"] != bundle.contract.weights_sha256:
+    training, evaluation = (_read_report(workspace.report(stage)) for stage in ("train", "evaluate"))
+    if training["weights_sha256"] != bundle.contract.weights_sha256:
         raise BundleCorrupt(
-            f"{workspace.bundle} holds weights {bundle.contract.weights_sha256[:12]}, reports/train.json speaks of "
-            f"{trained['weights_sha256'][:12]}",
-            "run `dvc repro evaluate`, which seals the bundle anew",
+            f"{workspace.bundle} holds weights {bundle.contract.weights_sha256[:12]}, reports/train.json names "
+            f"{training['weights_sha256'][:12]}",
+            "run `dvc repro evaluate`, which writes the bundle again",
         )
-    checked = workspace.report("validate")
+    validation = workspace.report("validate")
     predictions = workspace.figures("evaluate") / "predictions.csv"
+    params = training["params"] | {"parameters": training["parameters"]}
     return Candidate(
         bundle=bundle,
-        run_id=trained["run_id"],
-        epochs=int(trained["epochs"]),
-        params={key: str(value) for key, value in (trained["params"] | {"parameters": trained["parameters"]}).items()},
-        history=_history(workspace.root / trained["history"]),
-        metrics=numbers(judged) | {"train_seconds": float(trained["seconds"])},
-        facts=facts_of(bundle, judged, _report(checked) if checked.is_file() else None),
-        scores=read_scores(predictions, judged["test_digest"], bundle.contract.thresholds.flag),
+        run_id=training["run_id"],
+        epochs=int(training["epochs"]),
+        params={key: str(value) for key, value in params.items()},
+        history=_read_epochs(workspace.root / training["history"]),
+        metrics=flatten_report(evaluation) | {"train_seconds": float(training["seconds"])},
+        facts=collect_facts(bundle, evaluation, _read_report(validation) if validation.is_file() else None),
+        scores=read_predictions(predictions, evaluation["test_digest"], bundle.contract.thresholds.flag),
         figures=workspace.figures("evaluate"),
         predictions=predictions,
         keras_model=workspace.trained / "model.keras",
-        stood=tuple(path for path in (workspace.root / name for name in STOOD) if path.is_file()),
+        lineage_files=tuple(path for path in (workspace.root / name for name in LINEAGE_FILES) if path.is_file()),
     )
 
 
-def _report(path: Path) -> dict[str, Any]:
+def flatten_report(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Flatten reports/evaluate.json for MLflow, which groups metrics by what stands before the slash.
+
+    Only the sections of WITH_INTERVALS keep their intervals: with those of all others MLflow's comparison of runs would
+    have three times as many rows.
+    """
+    flat: dict[str, float] = {}
+    for section, content in evaluation.items():
+        if not isinstance(content, Mapping):
+            continue
+        if section in WITH_INTERVALS:
+            flat |= {f"{section}_{name}": value for name, value in flatten_metrics(content).items()}
+        else:
+            flat |= _grouped(GROUPS.get(section, section), content)
+    return {_ILLEGAL.sub("_", name): value for name, value in flat.items()}
+
+
+def flatten_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Nested metrics as one number per name: {"auc": {"value": v, "low": l}} gives auc and auc_low; text is dropped."""
+    flat: dict[str, float] = {}
+    for name, metric in metrics.items():
+        if isinstance(metric, Mapping):
+            flat |= {name if k == "value" else f"{name}_{k}": v for k, v in flatten_metrics(metric).items()}
+        elif isinstance(metric, int | float) and not isinstance(metric, bool):
+            flat[name] = float(metric)
+    return flat
+
+
+def _grouped(group: str, content: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of one section as `group/name`, without intervals."""
+    flat: dict[str, float] = {}
+    for name, metric in content.items():
+        if isinstance(metric, Mapping) and "value" in metric:
+            flat |= _grouped(group, {name: metric["value"]})
+        elif isinstance(metric, Mapping):
+            flat |= _grouped(f"{group}/{name}", metric)
+        elif isinstance(metric, int | float) and not isinstance(metric, bool) and name not in INTERVALS:
+            flat[f"{group}/{name}"] = float(metric)
+    return flat
+
+
+def _read_report(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelNotFound(f"no report {path}", "run `make repro`, which trains and judges a model first") from error
+        raise ModelNotFound(f"no report {path}", "run `make repro`, which trains and evaluates a model") from error
     return content
 
 
-def _history(path: Path) -> tuple[dict[str, float], ...]:
+def _read_epochs(path: Path) -> tuple[dict[str, float], ...]:
     with path.open(encoding="utf-8", newline="") as file:
         return tuple({key: float(value) for key, value in row.items()} for row in csv.DictReader(file))

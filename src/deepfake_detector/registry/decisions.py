@@ -1,168 +1,236 @@
-"""Candidate, champion and what was decided before -> the decision, kept as a tag of the candidate's version."""
+"""Candidate, champion and earlier decision -> the gate's decision, stored as the tag `decision` of the version."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deepfake_detector.config import Register
 from deepfake_detector.errors import BundleOutdated, DetectorError
-from deepfake_detector.evaluation.prediction_table import Scores, read_scores
+from deepfake_detector.evaluation.prediction_table import PredictionTable, read_predictions
 from deepfake_detector.model.bundle import SEAL, Bundle
 from deepfake_detector.registry.alias_history import CHAMPION
 from deepfake_detector.registry.candidate import Candidate
 from deepfake_detector.registry.export import fetch_bundle
-from deepfake_detector.registry.gate import Decision, Judged, decide, read_facts
-from deepfake_detector.registry.model_registry import Shelf, Version
+from deepfake_detector.registry.gate import Decision, Finding, decide
+from deepfake_detector.registry.model_facts import EvaluatedModel, facts_from_tag
+from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot
 from deepfake_detector.registry.record import MODEL_FILE
-from deepfake_detector.tracking.store import fetch, local_folder, tracking_uri
+from deepfake_detector.tracking.store import fetch_artifact, local_folder, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-NAMES = ("experiment", "model_name")  # of the settings; all others are rules
+DECISION_TAG, FACTS_TAG = "decision", "facts"
+NAMES = ("experiment", "model_name")  # settings that are no rules
+REFUSED = "refused: "  # how older versions marked a failed finding, which they stored as text only
+UNKNOWN = "unknown"  # code of a finding that was stored as text only
 
 
-class Judge(Protocol):
-    """What only the caller can do: the registry knows neither the engine nor the pictures."""
+class Rescorer(Protocol):
+    """Measures bundles on the test pictures at hand; the registry itself imports neither engine nor data."""
 
     def latency_ms(self, bundle: Bundle) -> float:
-        """How long one crop takes.
+        """Time for one crop.
 
         Raises:
-            DetectorError: the engine cannot use the bundle.
+            DetectorError: the engine cannot run the bundle.
         """
 
-    def scores(self, bundle: Bundle) -> Scores:
-        """Scores of the test pictures at hand.
+    def scores(self, bundle: Bundle) -> PredictionTable:
+        """Predictions on the test pictures.
 
         Raises:
-            DetectorError: there are none, or the bundle cannot be used on them.
+            DetectorError: there are no test pictures, or the bundle cannot be run on them.
         """
 
 
-def find_version(shelf: Shelf, candidate: Candidate) -> Version | None:
-    """The version of these very weights in this very bundle."""
-    return shelf.find(weights_sha256=candidate.weights_sha256, bundle_sha256=candidate.bundle.sha256)
+@dataclass(frozen=True)
+class StoredDecision:
+    """A decision on one version, and what it was based on.
 
-
-def is_settled(shelf: Shelf, candidate: Candidate, settings: Register) -> bool:
-    """Whether there is nothing left to do for this candidate, under these rules, against the present champion.
-
-    A champion chosen by a person stays until a newer version comes: what was there when they chose is not asked again.
+    Attributes:
+        promoted: whether the version was to become champion.
+        findings: all findings, in the order of the checks.
+        against: bundle digest of the champion it was compared with; "" if there was none.
+        rules: the settings in one line; under other rules the decision is made again.
+        done: whether the aliases were changed accordingly.
     """
-    version, champion = find_version(shelf, candidate), shelf.at(CHAMPION)
+
+    promoted: bool
+    findings: tuple[Finding, ...]
+    against: str
+    rules: str
+    done: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The findings that decided: those that failed, or the comparison of AUCs that let it pass."""
+        failed = [finding for finding in self.findings if not finding.passed]
+        if not self.promoted:
+            return "; ".join(str(finding) for finding in failed or self.findings)
+        return str(next((finding for finding in self.findings if finding.code == "auc"), self.findings[-1]))
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every finding as text."""
+        return [str(finding) for finding in self.findings]
+
+    def to_json(self) -> str:
+        """Value of the tag; older versions of this program read `reasons` in place of `findings`."""
+        return json.dumps(asdict(self) | {"reasons": self.reasons}, sort_keys=True)
+
+
+def parse_decision(tag: str) -> StoredDecision:
+    """Read a `decision` tag; one of an older version holds its findings as `reasons`, texts without code."""
+    content: dict[str, Any] = json.loads(tag)
+    reasons: list[str] = content.get("reasons", [])
+    findings = (
+        (Finding(**finding) for finding in content["findings"])
+        if "findings" in content
+        else (_parse_reason(reason) for reason in reasons)
+    )
+    fields = {name: content[name] for name in ("promoted", "against", "rules", "done")}
+    return StoredDecision(findings=tuple(findings), **fields)
+
+
+def _parse_reason(reason: str) -> Finding:
+    text = reason.removeprefix(REFUSED)
+    return Finding("auc" if text.startswith("AUC ") else UNKNOWN, text == reason, text)
+
+
+def read_decision(version: ModelVersion | None) -> StoredDecision | None:
+    """The decision on a version; None if there is none yet."""
+    tag = version.tags.get(DECISION_TAG) if version else None
+    return parse_decision(tag) if tag else None
+
+
+def write_decision(client: MlflowClient, name: str, version: ModelVersion, decision: StoredDecision) -> None:
+    """Store a decision as a tag of its version."""
+    client.set_model_version_tag(name, version.number, DECISION_TAG, decision.to_json())
+
+
+def find_version(snapshot: RegistrySnapshot, candidate: Candidate) -> ModelVersion | None:
+    """The version that has the candidate's weights and bundle."""
+    return snapshot.find(weights_sha256=candidate.weights_sha256, bundle_sha256=candidate.bundle.sha256)
+
+
+def is_settled(snapshot: RegistrySnapshot, candidate: Candidate, settings: Register) -> bool:
+    """Whether this candidate needs no registration, decision or change of aliases.
+
+    A manually chosen champion stays until a newer version is registered: versions that existed then are not decided on
+    again.
+    """
+    version, champion = find_version(snapshot, candidate), snapshot.version_of(CHAMPION)
     decision = read_decision(version)
-    if version is None or not decision.get("done") or not _is_whole(version):
+    if version is None or decision is None or not decision.done or not _has_files(version):
         return False
     if champion is not None and champion.number == version.number:
         return True
-    if int(version.number) <= shelf.chosen_among:
+    if int(version.number) <= snapshot.newest_at_manual_change:
         return True
-    against = champion.tags.get("bundle_sha256", "") if champion else ""
-    # A version that was promoted and is not the champion any more lost the place since; it may ask again.
-    return not decision["promoted"] and (decision["against"], decision["rules"]) == (against, rules_of(settings))
+    # A version that was promoted and is not the champion any more was replaced since; it may be compared again.
+    return not decision.promoted and _still_applies(decision, champion, settings)
 
 
-def read_decision(version: Version | None) -> dict[str, Any]:
-    """What was decided about a version: `promoted`, `reasons`, `figures`, `against`, `rules`, `done`; or nothing."""
-    decision: dict[str, Any] = json.loads(version.tags.get("decision", "{}")) if version else {}
-    return decision
+def reusable_decision(snapshot: RegistrySnapshot, version: ModelVersion, settings: Register) -> StoredDecision | None:
+    """A stored decision that need not be made again; None if it must be.
 
-
-def standing_decision(shelf: Shelf, version: Version, settings: Register) -> dict[str, Any]:
-    """A decision that need not be taken again, or nothing.
-
-    That is the one that made the present champion, and one that a kill left taken but not carried out, if nobody moved
-    the champion meanwhile.
+    Reusable are the decision that made the present champion, and one that an interrupted run stored but did not apply,
+    if rules and champion are still the same.
     """
-    decision, champion = read_decision(version), shelf.at(CHAMPION)
+    decision, champion = read_decision(version), snapshot.version_of(CHAMPION)
     if champion is not None and champion.number == version.number:
         return decision
-    against = champion.tags.get("bundle_sha256", "") if champion else ""
-    pending = bool(decision) and not decision["done"] and decision["rules"] == rules_of(settings)
-    return decision if pending and decision["against"] == against else {}
+    pending = decision is not None and not decision.done
+    return decision if pending and _still_applies(decision, champion, settings) else None
 
 
-def take_decision(candidate: Judged, bundle: Bundle, champion: Version | None, settings: Register, judge: Judge) \
-        -> dict[str, Any]:  # fmt: skip
-    """Ask the gate, with scores of the champion from the store, or anew where it was judged on other pictures.
+def current_decision(snapshot: RegistrySnapshot, version: ModelVersion, settings: Register) -> StoredDecision | None:
+    """The stored decision if it was made under these rules against the present champion; else None."""
+    decision = read_decision(version)
+    return decision if _still_applies(decision, snapshot.version_of(CHAMPION), settings) else None
+
+
+def make_decision(
+    candidate: EvaluatedModel, bundle: Bundle, champion: ModelVersion | None, settings: Register, rescorer: Rescorer
+) -> StoredDecision:
+    """Run the gate on a candidate.
+
+    The champion's predictions come from the store; where they are on other test pictures, it is scored again.
 
     Args:
-        candidate: who asks.
+        candidate: facts and predictions.
         bundle: the candidate's.
-        champion: who serves; None if nobody does.
-        settings: the rules.
-        judge: measures time, and scores bundles on the test pictures at hand.
+        champion: the version that serves; None if there is none.
+        settings: params.yaml's `register`.
+        rescorer: measures latency, and scores bundles on the test pictures at hand.
     """
-    timed = _timed(candidate, bundle, judge)
+    timed, against = _with_latency(candidate, bundle, rescorer), _bundle_of(champion)
     if champion is None:
-        return _kept(decide(timed, None, settings), "", settings)
-    against = champion.tags.get("bundle_sha256", "")
+        return _to_store(decide(timed, None, settings), against, settings)
     try:
-        with fetch_bundle(champion) as rival_bundle:
-            rival = judged_version(champion, rival_bundle)
-            ours, theirs, note = _on_same_pictures(timed, bundle, rival, rival_bundle, judge)
+        with fetch_bundle(champion) as champion_bundle:
+            rival = evaluated_version(champion, champion_bundle)
+            ours, theirs, notes = _on_same_pictures(timed, bundle, rival, champion_bundle, rescorer)
     except BundleOutdated:
-        words = f"version {champion.number}, the champion, is of a format that this code cannot serve any more"
-        return _kept(decide(timed, None, settings, words), against, settings)
-    return _kept(decide(ours, theirs, settings), against, settings, note)
+        text = f"version {champion.number}, the champion, has a bundle format that this version cannot serve"
+        return _to_store(decide(timed, None, settings, text), against, settings)
+    return _to_store(decide(ours, theirs, settings), against, settings, notes)
 
 
-def _timed(candidate: Judged, bundle: Bundle, judge: Judge) -> Judged:
-    try:
-        return Judged(replace(candidate.facts, latency_ms=judge.latency_ms(bundle)), candidate.scores)
-    except DetectorError as error:
-        return Judged(replace(candidate.facts, trouble=error.message), candidate.scores)
+def evaluated_version(version: ModelVersion, bundle: Bundle) -> EvaluatedModel:
+    """Facts and predictions of a registered version, from the store."""
+    with fetch_artifact(version.tags["predictions_uri"]) as predictions:
+        scores = read_predictions(predictions, version.tags["test_digest"], bundle.contract.thresholds.flag)
+    return EvaluatedModel(facts_from_tag(version.tags.get(FACTS_TAG), bundle), scores)
 
 
-def judged_version(version: Version, bundle: Bundle) -> Judged:
-    """A registered version as the gate sees it, from what the store keeps."""
-    with fetch(version.tags["predictions_uri"]) as predictions:
-        scores = read_scores(predictions, version.tags["test_digest"], bundle.contract.thresholds.flag)
-    return Judged(read_facts(version.tags.get("facts"), bundle), scores)
-
-
-def write_decision(client: MlflowClient, name: str, version: Version, decision: Mapping[str, Any]) -> None:
-    """Keep a decision as a tag of the version it is about."""
-    client.set_model_version_tag(name, version.number, "decision", json.dumps(decision, sort_keys=True))
-
-
-def rules_of(settings: Register) -> str:
-    """The rules in one line: under others, a decision is taken anew."""
+def rules_text(settings: Register) -> str:
+    """The rules in one line, to compare them."""
     return " ".join(f"{name}={value}" for name, value in asdict(settings).items() if name not in NAMES)
 
 
-def _on_same_pictures(
-    ours: Judged, bundle: Bundle, theirs: Judged, their_bundle: Bundle, judge: Judge
-) -> tuple[Judged, Judged, str]:
-    """Both on the pictures at hand, if they were judged on different ones; as they are, and why, if that fails."""
-    if ours.scores.test_digest == theirs.scores.test_digest:
-        return ours, theirs, ""
+def _still_applies(decision: StoredDecision | None, champion: ModelVersion | None, settings: Register) -> bool:
+    basis = _bundle_of(champion), rules_text(settings)
+    return decision is not None and (decision.against, decision.rules) == basis
+
+
+def _bundle_of(version: ModelVersion | None) -> str:
+    return version.tags.get("bundle_sha256", "") if version else ""
+
+
+def _with_latency(candidate: EvaluatedModel, bundle: Bundle, rescorer: Rescorer) -> EvaluatedModel:
     try:
-        rival = Judged(theirs.facts, judge.scores(their_bundle))
-        if rival.scores.test_digest != ours.scores.test_digest:
-            ours = Judged(ours.facts, judge.scores(bundle))
+        facts = replace(candidate.facts, latency_ms=rescorer.latency_ms(bundle))
     except DetectorError as error:
-        return ours, theirs, f"not scored anew: {error.message}"
-    return ours, rival, "the champion was judged on other test pictures, and was scored anew on these"
+        facts = replace(candidate.facts, engine_error=error.message)
+    return EvaluatedModel(facts, candidate.scores)
 
 
-def _kept(decision: Decision, against: str, settings: Register, note: str = "") -> dict[str, Any]:
-    return {
-        "promoted": decision.promote,
-        "reasons": [*decision.reasons, *([note] if note else [])],
-        "figures": decision.figures,
-        "against": against,
-        "rules": rules_of(settings),
-        "done": False,
-    }
+def _on_same_pictures(
+    ours: EvaluatedModel, bundle: Bundle, theirs: EvaluatedModel, their_bundle: Bundle, rescorer: Rescorer
+) -> tuple[EvaluatedModel, EvaluatedModel, tuple[Finding, ...]]:
+    """Score models again whose test pictures differ; if that fails, return both as they are, with the reason."""
+    if ours.scores.test_digest == theirs.scores.test_digest:
+        return ours, theirs, ()
+    try:
+        rival = EvaluatedModel(theirs.facts, rescorer.scores(their_bundle))
+        if rival.scores.test_digest != ours.scores.test_digest:
+            ours = EvaluatedModel(ours.facts, rescorer.scores(bundle))
+    except DetectorError as error:
+        return ours, theirs, (Finding("rescoring", True, f"could not be scored again: {error.message}"),)
+    text = "the champion was evaluated on other test pictures, and was scored again on these"
+    return ours, rival, (Finding("rescoring", True, text),)
 
 
-def _is_whole(version: Version) -> bool:
-    """Whether a local store still has the files; a server is believed."""
+def _to_store(decision: Decision, against: str, settings: Register, notes: tuple[Finding, ...] = ()) -> StoredDecision:
+    return StoredDecision(decision.promoted, (*decision.findings, *notes), against, rules_text(settings))
+
+
+def _has_files(version: ModelVersion) -> bool:
+    """Whether a local store still holds the version's files; a server is not asked."""
     for tag, file in (("bundle_uri", SEAL), ("model_uri", MODEL_FILE)):
         folder = local_folder(version.tags.get(tag, ""), tracking_uri())
         if folder is not None and not (folder / file).is_file():

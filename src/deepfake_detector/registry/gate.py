@@ -1,303 +1,252 @@
-"""Reports and bundle of one model -> what the gate must know of it besides its scores, as JSON too."""
+"""Facts and predictions of a candidate and of the champion -> a decision with structured findings. Pure.
+
+Code branches on a finding's `code`, `passed` and `numbers`; its `text` is for people.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from deepfake_detector.config import Register
-from deepfake_detector.evaluation.prediction_table import Scores
-from deepfake_detector.model.bundle import Bundle, Contract
-from deepfake_detector.stats import Difference, area_under_roc, auc_difference, share_difference
+from deepfake_detector.evaluation.prediction_table import PredictionTable
+from deepfake_detector.registry.model_facts import EvaluatedModel, ModelFacts
+from deepfake_detector.stats import Difference, auc, auc_difference, proportion_difference
 
-INTERFACE = ("format_version", "side_px", "alignment", "crop_scale", "min_face_px", "kinds")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Figures of one model; None where nobody measured."""
-
-    bundle_sha256: str
-    trained_on: str  # photographs | drawn sample
-    contract: Mapping[str, Any]  # what services and callers rely on
-    accuracy: float | None  # 0..1, at p_fake >= 0.5, on the test pictures
-    ece: float | None  # calibration error on them
-    robust_accuracy: float | None  # 0..1, mean over the robustness grid
-    size_mib: float  # of the bundle's files
-    latency_ms: float | None  # one crop, in the engine that serves
-    failed_checks: tuple[str, ...] | None  # data checks of severity `stop`
-    trouble: str = ""  # why the engine that serves cannot use it
-
-    def as_json(self) -> str:
-        """For a tag of the version."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-
-def facts_of(
-    bundle: Bundle, judged: Mapping[str, Any], checked: Mapping[str, Any] | None, latency_ms: float | None = None
-) -> Facts:
-    """Collect them.
-
-    Args:
-        bundle: sealed.
-        judged: reports/evaluate.json; nothing of it must be there.
-        checked: reports/validate.json, or None.
-        latency_ms: of one crop, if measured.
-    """
-    test = judged.get("test") or bundle.contract.test_metrics
-    return Facts(
-        bundle_sha256=bundle.sha256,
-        trained_on=bundle.contract.trained_on,
-        contract=interface(bundle.contract),
-        accuracy=number(test, "accuracy"),
-        ece=number(test, "ece"),
-        robust_accuracy=number(judged, "grid", "all", "accuracy"),
-        size_mib=sum(path.stat().st_size for path in bundle.path.iterdir()) / 2**20,
-        latency_ms=latency_ms,
-        failed_checks=None if checked is None else failed_checks(checked),
-    )
-
-
-def read_facts(tag: str | None, bundle: Bundle) -> Facts:
-    """A version's facts; one that was registered before they were kept is known by its contract alone."""
-    if not tag:
-        return facts_of(bundle, {}, None)
-    content = json.loads(tag)
-    checks = content["failed_checks"]
-    return Facts(**(content | {"failed_checks": None if checks is None else tuple(checks)}))
-
-
-def interface(contract: Contract) -> dict[str, Any]:
-    """What a service or a caller relies on, as JSON has it."""
-    whole = contract.model_dump(mode="json")
-    return {name: whole[name] for name in INTERFACE}
-
-
-def failed_checks(checked: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the checks and probes that should have stopped the road."""
-    entries: Sequence[Mapping[str, Any]] = [*checked.get("checks", ()), *checked.get("probes", ())]
-    return tuple(str(e["name"]) for e in entries if not e["passed"] and e["severity"] == "stop")
-
-
-def number(report: Mapping[str, Any], *path: str) -> float | None:
-    """A figure at a path of names, bare or as {"value": ...}; None where there is none."""
-    found: Any = report
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    found = found.get("value") if isinstance(found, Mapping) else found
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+SAMPLE = "drawn sample"  # `trained_on` of a model that has seen no photographs
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One question of the gate and its answer, in words that quote both numbers."""
+    """Result of one check of the gate.
 
-    about: str
+    Attributes:
+        code: the check, as docs/registry.md lists them, for example `auc`.
+        passed: a finding that did not pass refuses the candidate.
+        text: the result in words, with the numbers and the setting that limits them.
+        numbers: the values behind the text by name; empty where nothing was measured.
+    """
+
+    code: str
     passed: bool
-    words: str
+    text: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def reason(self) -> str:
-        """For people: a refusal says so first."""
-        return self.words if self.passed else f"refused: {self.words}"
-
-
-def floors(facts: Facts, rules: Register) -> list[Finding]:
-    """Ask everything that needs no rival; a figure that nobody measured refuses nothing, but is named."""
-    return [*_quality(facts, rules), *_budget(facts, rules), _data(facts)]
-
-
-def _quality(facts: Facts, rules: Register) -> Iterator[Finding]:
-    yield _at_least("accuracy", facts.accuracy, rules.min_accuracy, "register.min_accuracy")
-    yield _at_most("calibration error", facts.ece, rules.max_ece, "register.max_ece", ".4f")
-    yield _at_least(
-        "mean accuracy over the robustness grid",
-        facts.robust_accuracy,
-        rules.min_robust_accuracy,
-        "register.min_robust_accuracy",
-    )
-
-
-def _budget(facts: Facts, rules: Register) -> Iterator[Finding]:
-    if facts.trouble:
-        yield Finding("engine", False, f"the engine that serves cannot use it: {facts.trouble}")
-    yield _at_most("size in MiB", facts.size_mib, rules.max_size_mib, "register.max_size_mib", ".1f")
-    yield _at_most("milliseconds a crop", facts.latency_ms, rules.max_latency_ms, "register.max_latency_ms", ".1f")
-
-
-def _data(facts: Facts) -> Finding:
-    if facts.failed_checks is None:
-        return Finding("data checks", True, "data checks: not reported (reports/validate.json), so not asked")
-    if facts.failed_checks:
-        names = ", ".join(facts.failed_checks)
-        return Finding("data checks", False, f"its data failed {len(facts.failed_checks)} checks: {names}")
-    return Finding("data checks", True, "its data passed every check that stops the road")
-
-
-def _at_least(name: str, found: float | None, floor: float, rule: str) -> Finding:
-    if found is None:
-        return _unknown(name, rule)
-    return Finding(name, found >= floor, f"{name} {found:.4f}, at least {floor:g} asked for ({rule})")
-
-
-def _at_most(name: str, found: float | None, most: float, rule: str, digits: str) -> Finding:
-    if found is None:
-        return _unknown(name, rule)
-    return Finding(name, found <= most, f"{name} {found:{digits}}, at most {most:g} allowed ({rule})")
-
-
-def _unknown(name: str, rule: str) -> Finding:
-    return Finding(name, True, f"{name}: not measured, so {rule} was not asked")
-
-
-class Judged(NamedTuple):
-    """One model as the gate sees it."""
-
-    facts: Facts
-    scores: Scores
+    def __str__(self) -> str:
+        return self.text if self.passed else f"refused: {self.text}"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do with a candidate, why in words, and the numbers behind the words."""
+    """All findings on one candidate."""
 
-    promote: bool
-    reasons: tuple[str, ...]
-    figures: dict[str, float] = field(default_factory=dict)
+    findings: tuple[Finding, ...]
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate becomes champion."""
+        return all(finding.passed for finding in self.findings)
 
 
 def decide(
-    candidate: Judged, champion: Judged | None, rules: Register, no_champion: str = "there was no champion"
+    candidate: EvaluatedModel,
+    champion: EvaluatedModel | None,
+    rules: Register,
+    no_champion: str = "there was no champion",
 ) -> Decision:
-    """Judge whether a candidate becomes champion.
+    """Decide whether a candidate becomes champion.
 
-    It must reach the floors by itself. Against a champion, on the same test pictures, its AUC must not be lower, or
-    the interval must show that it is at most `max_auc_loss` lower: so an equal model is let through where the test set
-    is large enough to tell, and a worse one never for lack of pictures. Its accuracy at `flag`, as a whole and in every
-    slice, may veto that, if the loss is above the margin and no accident.
+    The candidate must pass `check_floors`. Against a champion, on the same test pictures, its AUC must not be lower, or
+    the interval must show that it is at most `max_auc_loss` lower. So an equal model passes where the test set is large
+    enough to tell, and too few pictures never let a worse model pass. A loss of accuracy at `flag`, on all pictures or
+    on a slice, refuses the candidate if it exceeds its limit and chance does not explain it.
 
     Args:
-        candidate: who asks.
-        champion: who serves now, judged on the same pictures; None if nobody does.
+        candidate: with predictions on the test pictures.
+        champion: the model that serves now, with predictions on the same pictures; None if there is none.
         rules: params.yaml's `register`.
-        no_champion: why nobody serves, in words.
+        no_champion: text of the finding that replaces the comparison when `champion` is None.
     """
     facts = candidate.facts
     if champion is not None and champion.facts.bundle_sha256 == facts.bundle_sha256:
-        return Decision(False, ("the candidate is the champion already",))
-    findings = floors(facts, rules)
-    figures = {} if facts.accuracy is None else {"accuracy": facts.accuracy}
+        return Decision((Finding("already_champion", False, "the candidate is the champion already"),))
+    findings = check_floors(facts, rules)
     if champion is None:
-        findings.append(Finding("champion", True, no_champion))
+        findings.append(Finding("no_champion", True, no_champion))
     else:
-        findings += _same_interface(facts, champion.facts, rules)
-        ours, theirs = _same_pictures(candidate.scores, champion.scores)
-        findings += _compare(ours, theirs, rules, figures)
-    return Decision(all(f.passed for f in findings), tuple(f.reason for f in findings), figures)
+        findings += _compare_contracts(facts, champion.facts, rules)
+        findings += _compare_predictions(*_on_common_paths(candidate.scores, champion.scores), rules)
+    return Decision(tuple(findings))
 
 
-def _same_interface(ours: Facts, theirs: Facts, rules: Register) -> Iterator[Finding]:
-    if ours.trained_on == "drawn sample" and theirs.trained_on != ours.trained_on:
-        yield Finding("data", False, f"trained on the drawn sample; the champion is trained on {theirs.trained_on}")
+def check_floors(facts: ModelFacts, rules: Register) -> list[Finding]:
+    """Check what does not depend on a champion; a value that was not measured passes, and the text says so."""
+    return [*_quality_findings(facts, rules), *_cost_findings(facts, rules), _data_finding(facts)]
+
+
+def _quality_findings(facts: ModelFacts, rules: Register) -> Iterator[Finding]:
+    yield _at_least("accuracy", "accuracy", facts.accuracy, rules.min_accuracy, "min_accuracy")
+    yield _at_most("calibration_error", "calibration error", facts.ece, rules.max_ece, "max_ece", ".4f")
+    grid = "mean accuracy over the corruption grid"
+    yield _at_least("robust_accuracy", grid, facts.robust_accuracy, rules.min_robust_accuracy, "min_robust_accuracy")
+
+
+def _cost_findings(facts: ModelFacts, rules: Register) -> Iterator[Finding]:
+    if facts.engine_error:
+        yield Finding("engine", False, f"the serving engine cannot run the bundle: {facts.engine_error}")
+    yield _at_most("size", "bundle size in MiB", facts.size_mib, rules.max_size_mib, "max_size_mib", ".1f")
+    yield _at_most("latency", "milliseconds per crop", facts.latency_ms, rules.max_latency_ms, "max_latency_ms", ".1f")
+
+
+def _data_finding(facts: ModelFacts) -> Finding:
+    if facts.failed_checks is None:
+        return Finding("data_checks", True, "data checks were not evaluated: there is no reports/validate.json")
+    numbers = {"failed": float(len(facts.failed_checks))}
+    if facts.failed_checks:
+        names = ", ".join(facts.failed_checks)
+        return Finding("data_checks", False, f"its data failed {len(facts.failed_checks)} checks: {names}", numbers)
+    return Finding("data_checks", True, "its data passed every check of severity `stop`", numbers)
+
+
+def _at_least(code: str, name: str, value: float | None, minimum: float, setting: str) -> Finding:
+    if value is None:
+        return _not_measured(code, name, setting)
+    text = f"{name} {value:.4f}, at least {minimum:g} required (register.{setting})"
+    return Finding(code, value >= minimum, text, {"value": value, "min": minimum})
+
+
+def _at_most(code: str, name: str, value: float | None, maximum: float, setting: str, digits: str) -> Finding:
+    if value is None:
+        return _not_measured(code, name, setting)
+    text = f"{name} {value:{digits}}, at most {maximum:g} allowed (register.{setting})"
+    return Finding(code, value <= maximum, text, {"value": value, "max": maximum})
+
+
+def _not_measured(code: str, name: str, setting: str) -> Finding:
+    return Finding(code, True, f"{name} was not measured, so register.{setting} was not checked")
+
+
+def _compare_contracts(ours: ModelFacts, theirs: ModelFacts, rules: Register) -> Iterator[Finding]:
+    if ours.trained_on == SAMPLE and theirs.trained_on != SAMPLE:
+        text = f"trained on the {SAMPLE}; the champion is trained on {theirs.trained_on}"
+        yield Finding("training_data", False, text)
     changed = [
         f"{name} {theirs.contract[name]} -> {value}"
         for name, value in ours.contract.items()
-        if name in theirs.contract and not _serves(name, value, theirs.contract[name])
+        if name in theirs.contract and not _is_compatible(name, value, theirs.contract[name])
     ]
     if not changed:
-        yield Finding("contract", True, "the same bundle contract as the champion's")
+        yield Finding("contract", True, "the bundle contract is the champion's")
     else:
-        words = f"another bundle contract than the champion's: {', '.join(changed)} (register.same_contract)"
-        yield Finding("contract", not rules.same_contract, words)
+        text = f"the bundle contract differs from the champion's: {', '.join(changed)} (register.same_contract)"
+        yield Finding("contract", not rules.same_contract, text)
 
 
-def _serves(name: str, ours: object, theirs: object) -> bool:
-    """Equal; but one that tells more kinds of fakes apart serves everybody whom the champion served."""
+def _is_compatible(name: str, ours: object, theirs: object) -> bool:
+    """Whether callers of the champion can use the candidate: equal values, or more kinds of fakes told apart."""
     if name == "kinds" and isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         return set(theirs) <= set(ours)
     return ours == theirs
 
 
-def _same_pictures(ours: Scores, theirs: Scores) -> tuple[Scores, Scores]:
-    """Both on the pictures that both judged; a crop cut otherwise may have lost a few."""
+def _on_common_paths(ours: PredictionTable, theirs: PredictionTable) -> tuple[PredictionTable, PredictionTable]:
+    """Both restricted to the pictures that both scored: with other crop settings a few faces may not be found."""
     if ours.paths == theirs.paths:
         return ours, theirs
-    both = sorted(set(ours.paths) & set(theirs.paths))
-    return ours.only(both), theirs.only(both)
+    common = sorted(set(ours.paths) & set(theirs.paths))
+    return ours.select(common), theirs.select(common)
 
 
-def _compare(ours: Scores, theirs: Scores, rules: Register, figures: dict[str, float]) -> Iterator[Finding]:
+def _compare_predictions(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
     same = ours.test_digest == theirs.test_digest and np.array_equal(ours.labels, theirs.labels)
     if not same or len(set(ours.labels.tolist())) < 2:
-        words = (
-            f"judged on other test pictures ({ours.test_digest[:12]}) than the champion ({theirs.test_digest[:12]}), "
-            "and nobody could score both on the same ones"
+        text = (
+            f"evaluated on other test pictures ({ours.test_digest[:12]}) than the champion ({theirs.test_digest[:12]}),"
+            " and the two could not be scored on the same ones"
         )
-        yield Finding("test pictures", False, words)
+        yield Finding("test_pictures", False, text)
         return
-    yield _auc(ours, theirs, rules, figures)
-    yield _accuracy(ours, theirs, rules, figures)
-    yield from _slices(ours, theirs, rules)
+    yield _auc_finding(ours, theirs, rules)
+    yield _accuracy_finding(ours, theirs, rules)
+    yield from _slice_findings(ours, theirs, rules)
 
 
-def _auc(ours: Scores, theirs: Scores, rules: Register, figures: dict[str, float]) -> Finding:
-    own, rival = (area_under_roc(s.labels, s.p_fake) for s in (ours, theirs))
-    apart = auc_difference(ours.labels, ours.p_fake, theirs.p_fake)
-    figures |= {"auc": own, "auc_champion": rival, "auc_low": apart.low, "auc_high": apart.high}
-    harmless = apart.low >= -rules.max_auc_loss
-    if apart.low > 0:
-        verdict = "better"
-    elif harmless:
-        verdict = f"no worse than the loss of {rules.max_auc_loss:g} that is accepted"
-    elif apart.value >= 0:
-        verdict = "likelier better than worse"
+def _auc_finding(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Finding:
+    candidate, champion = (auc(table.p_fake, table.labels) for table in (ours, theirs))
+    difference, loss = auc_difference(ours.p_fake, theirs.p_fake, ours.labels), rules.max_auc_loss
+    within_loss = difference.low >= -loss
+    if difference.low > 0:
+        result = "better"
+    elif within_loss:
+        result = f"no worse than the accepted loss of {loss:g}"
+    elif difference.value >= 0:
+        result = "more likely better than worse"
     else:
-        verdict = f"not shown to be within the loss of {rules.max_auc_loss:g} that is accepted"
-    words = (
-        f"AUC {own:.4f} against the champion's {rival:.4f} on the same {len(ours.labels)} test pictures: "
-        f"difference {apart}: {verdict} (register.max_auc_loss)"
+        result = f"not shown to be within the accepted loss of {loss:g}"
+    text = (
+        f"AUC {candidate:.4f} against the champion's {champion:.4f} on the same {len(ours.labels)} test pictures: "
+        f"difference {difference}: {result} (register.max_auc_loss)"
     )
-    return Finding("auc", harmless or apart.value >= 0, words)
+    numbers = _comparison(candidate, champion, difference, loss, len(ours.labels))
+    return Finding("auc", within_loss or difference.value >= 0, text, numbers)
 
 
-def _accuracy(ours: Scores, theirs: Scores, rules: Register, figures: dict[str, float]) -> Finding:
-    apart = share_difference(ours.right, theirs.right)
-    own, rival = float(ours.right.mean()), float(theirs.right.mean())
-    figures |= {"accuracy_at_flag": own, "accuracy_at_flag_champion": rival}
-    figures |= {"accuracy_at_flag_low": apart.low, "accuracy_at_flag_high": apart.high}
-    return _veto("accuracy at `flag`", own, rival, apart, rules.max_accuracy_loss, "register.max_accuracy_loss")
+def _accuracy_finding(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Finding:
+    difference = proportion_difference(ours.correct, theirs.correct)
+    limit = rules.max_accuracy_loss, "max_accuracy_loss"
+    return _accuracy_loss("accuracy_at_flag", "accuracy at `flag`", ours.correct, theirs.correct, difference, *limit)
 
 
-def _slices(ours: Scores, theirs: Scores, rules: Register) -> Iterator[Finding]:
-    """Every slice large enough; the more there are, the wider each interval, or chance would find a bad one."""
-    members = {
-        name: pictures
-        for name, pictures in ours.slices.items()
-        if rules.min_slice_images <= pictures.sum() < len(ours.labels)
+def _slice_findings(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
+    """One finding per slice that is worse, or a single one that passes.
+
+    With k slices each interval covers 1 - 0.05 / k (Bonferroni): at 95 % each, chance alone would refuse many.
+    """
+    slices = {
+        name: mask for name, mask in ours.slices.items() if rules.min_slice_images <= mask.sum() < len(ours.labels)
     }
-    refused = []
-    for name, pictures in members.items():
-        own, rival = ours.right[pictures], theirs.right[pictures]
-        apart = share_difference(own, rival, 1 - 0.05 / len(members))
-        label = f"{name} ({int(pictures.sum())} pictures), accuracy at `flag`"
-        found = _veto(
-            label, float(own.mean()), float(rival.mean()), apart, rules.max_slice_loss, "register.max_slice_loss"
-        )
-        if not found.passed:
-            refused.append(found)
-    yield from refused
-    if not refused:
-        kinds = sorted({name.partition(": ")[0] for name in ours.slices})
-        words = f"no slice worse: {len(members)} compared, by {', '.join(kinds) or 'nothing'} (register.max_slice_loss)"
-        yield Finding("slices", True, words)
+    worse = []
+    for name, mask in slices.items():
+        candidate, champion = ours.correct[mask], theirs.correct[mask]
+        difference = proportion_difference(candidate, champion, 1 - 0.05 / len(slices))
+        label, limit = f"{name} ({int(mask.sum())} pictures), accuracy at `flag`", rules.max_slice_loss
+        found = _accuracy_loss("slice_accuracy", label, candidate, champion, difference, limit, "max_slice_loss")
+        worse += [] if found.passed else [found]
+    yield from worse
+    if not worse:
+        columns = ", ".join(sorted({name.partition(": ")[0] for name in ours.slices})) or "nothing"
+        text = f"no slice is worse: {len(slices)} compared, by {columns} (register.max_slice_loss)"
+        yield Finding("slice_accuracy", True, text, {"compared": float(len(slices))})
 
 
-def _veto(name: str, ours: float, theirs: float, apart: Difference, margin: float, rule: str) -> Finding:
-    worse = apart.value < -margin and apart.high < 0
-    words = f"{name} {ours:.4f} against {theirs:.4f}: difference {apart}"
-    loss = f"a loss above the {margin:g}" if worse else f"no loss above the {margin:g}"
-    return Finding(name, not worse, f"{words}: {loss} that is accepted ({rule})")
+def _accuracy_loss(
+    code: str,
+    label: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    difference: Difference,
+    limit: float,
+    setting: str,
+) -> Finding:
+    """Compare right answers (n,) bool; a loss refuses if it exceeds `limit` and the interval excludes zero."""
+    candidate, champion = float(ours.mean()), float(theirs.mean())
+    worse = difference.value < -limit and difference.high < 0
+    result = f"a loss above the accepted {limit:g}" if worse else f"no loss above the accepted {limit:g}"
+    text = f"{label} {candidate:.4f} against {champion:.4f}: difference {difference}: {result} (register.{setting})"
+    return Finding(code, not worse, text, _comparison(candidate, champion, difference, limit, len(ours)))
+
+
+def _comparison(
+    candidate: float, champion: float, difference: Difference, limit: float, pictures: int
+) -> dict[str, float]:
+    return {
+        "candidate": candidate,
+        "champion": champion,
+        "difference": difference.value,
+        "low": difference.low,
+        "high": difference.high,
+        "max_loss": limit,
+        "pictures": float(pictures),
+    }

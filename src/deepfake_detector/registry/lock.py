@@ -1,8 +1,8 @@
-"""Store -> the right to change its aliases, which only one process has at a time.
+"""Store -> the lock that a process holds while it changes the aliases.
 
-A local store is locked by a file beside it; the system gives the lock back when its holder dies. A server has no lock
-to offer, but no two models of one name: whoever creates the model NAME.moving holds it, and deletes it afterwards. One
-that died leaves it behind; who watches it unchanged for LEASE_S takes it away.
+A local store is locked by a file beside it, which the system releases when the holder dies. On a server the lock is a
+registered model NAME.moving: MLflow creates a name only once, and the holder deletes it afterwards. A holder that died
+leaves it behind; a process that sees it unchanged for LEASE_S deletes it.
 """
 
 from __future__ import annotations
@@ -16,57 +16,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_detector.errors import Overtaken, ToolFailed
+from deepfake_detector.errors import ConcurrentChange, ToolFailed
 from deepfake_detector.tracking.store import local_database, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-WAIT_S = 120.0  # for the others; a move takes a second
+SUFFIX = ".moving"  # of the file or registered model; older versions of this program lock the same name
+WAIT_S = 120.0  # for other holders; a change takes a second
 LEASE_S = 30.0
-LOOK_S = 0.5
-# Of a name that exists; or that existed, and was deleted while MLflow put its refusal into words.
-TAKEN = ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
+POLL_S = 0.5
+# MLflow's codes for a name that exists, or that was deleted while MLflow wrote its error.
+LOCKED_CODES = ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 
 
 @dataclass(frozen=True)
-class Held:
-    """A lock that is held; on a server it can be lost to somebody who thought its holder dead."""
+class HeldLock:
+    """A lock that is held; on a server another process may have deleted it, see LEASE_S."""
 
     client: MlflowClient | None = None
     name: str = ""
     owner: str = ""
 
     def check(self) -> None:
-        """Ask once more, right before the deed.
+        """Verify that the lock is still held, right before the change.
 
         Raises:
-            Overtaken: somebody took the lock away.
+            ConcurrentChange: another process took the lock.
         """
         if self.client is not None and _owner(self.client, self.name) != self.owner:
-            raise Overtaken(f"{self.name} was taken away: this process was silent for {LEASE_S:g} s", "ask again")
+            raise ConcurrentChange(
+                f"lost the lock {self.name}: this process was inactive for {LEASE_S:g} s", "repeat the command"
+            )
 
 
 @contextmanager
-def only_one(client: MlflowClient, model_name: str) -> Iterator[Held]:
+def registry_lock(client: MlflowClient, model_name: str) -> Iterator[HeldLock]:
     """Hold the lock for the `with` block.
 
     Args:
         client: of the store.
-        model_name: whose aliases are to be changed.
+        model_name: registered model whose aliases are to be changed.
 
     Raises:
-        ToolFailed: somebody else held it all the time.
+        ToolFailed: another process held it for WAIT_S.
     """
     database = local_database(tracking_uri())
     if database is not None:
-        with _file_lock(database.with_name(f"{database.name}.moving")):
-            yield Held()
+        with _file_lock(database.with_name(f"{database.name}{SUFFIX}")):
+            yield HeldLock()
         return
-    name, owner = f"{model_name}.moving", uuid.uuid4().hex
-    _take(client, name, owner)
+    name, owner = f"{model_name}{SUFFIX}", uuid.uuid4().hex
+    _acquire(client, name, owner)
     try:
-        yield Held(client, name, owner)
+        yield HeldLock(client, name, owner)
     finally:
         if _owner(client, name) == owner:
             client.delete_registered_model(name)
@@ -74,38 +77,38 @@ def only_one(client: MlflowClient, model_name: str) -> Iterator[Held]:
 
 @contextmanager
 def _file_lock(path: Path) -> Iterator[None]:
-    """SQLite's own lock on an empty file: it works wherever the store does, and dies with the process."""
+    """SQLite's own lock on an empty file: it works wherever the store does, and ends with the process."""
     with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise _too_long(str(path), str(error)) from error
+            raise _timed_out(str(path), str(error)) from error
         yield
 
 
-def _take(client: MlflowClient, name: str, owner: str) -> None:
+def _acquire(client: MlflowClient, name: str, owner: str) -> None:
     from mlflow.exceptions import MlflowException
 
-    started_s = unchanged_s = time.monotonic()
-    seen: str | None = None
+    started_s = unchanged_since_s = time.monotonic()
+    last_holder: str | None = None
     while time.monotonic() - started_s < WAIT_S:
         try:
-            client.create_registered_model(name, tags={"owner": owner}, description="Lock: somebody moves an alias.")
+            client.create_registered_model(name, tags={"owner": owner}, description="Lock of a change of the aliases.")
             return
         except MlflowException as error:
-            if error.error_code not in TAKEN:
+            if error.error_code not in LOCKED_CODES:
                 raise
         holder = _owner(client, name)
-        if holder != seen:
-            seen, unchanged_s = holder, time.monotonic()
-        elif holder is not None and time.monotonic() - unchanged_s > LEASE_S:
-            _take_away(client, name, holder)
-        time.sleep(LOOK_S)
-    raise _too_long(name, f"held by {seen}")
+        if holder != last_holder:
+            last_holder, unchanged_since_s = holder, time.monotonic()
+        elif holder is not None and time.monotonic() - unchanged_since_s > LEASE_S:
+            _delete_expired(client, name, holder)
+        time.sleep(POLL_S)
+    raise _timed_out(name, f"held by {last_holder}")
 
 
-def _take_away(client: MlflowClient, name: str, holder: str) -> None:
-    """From a holder that is thought dead; another who waited may have been faster."""
+def _delete_expired(client: MlflowClient, name: str, holder: str) -> None:
+    """Delete the lock of a holder that seems dead, unless another waiting process has done so."""
     from mlflow.exceptions import MlflowException
 
     if _owner(client, name) != holder:
@@ -118,7 +121,7 @@ def _take_away(client: MlflowClient, name: str, holder: str) -> None:
 
 
 def _owner(client: MlflowClient, name: str) -> str | None:
-    """Who holds it; None if nobody does."""
+    """Who holds the lock; None if it is free."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -129,8 +132,8 @@ def _owner(client: MlflowClient, name: str) -> str | None:
         raise
 
 
-def _too_long(what: str, why: str) -> ToolFailed:
+def _timed_out(name: str, detail: str) -> ToolFailed:
     return ToolFailed(
-        f"somebody else has been changing the registry for {WAIT_S:g} s ({what}: {why})",
-        "wait for them, or end the process that hangs",
+        f"another process has been changing the registry for {WAIT_S:g} s ({name}: {detail})",
+        "wait for it, or end it if it hangs",
     )

@@ -1,4 +1,4 @@
-"""Model name -> its registered versions and aliases, read without MLflow where the store is a SQLite file.
+"""Model name -> its registered versions and aliases; a SQLite store is read without MLflow.
 
 Importing MLflow takes 5 s, a read-only query 1 ms, and every `dvc repro` asks whether there is anything to register.
 """
@@ -11,12 +11,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepfake_detector.registry.alias_history import Move, hand, moved_outside, seen
+from deepfake_detector.registry.alias_history import AliasChange, changed_outside, manual_change, settled_state
 from deepfake_detector.tracking.store import local_database, open_client, tracking_uri
+
+MAX_VERSIONS = 10_000  # that one request to a server may return
 
 
 @dataclass(frozen=True)
-class Version:
+class ModelVersion:
     """One version of the registered model."""
 
     number: str
@@ -25,61 +27,61 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """All versions of one registered model, oldest first, and which of them the aliases name."""
+class RegistrySnapshot:
+    """All versions of one registered model, its aliases and their history, at one moment."""
 
-    versions: tuple[Version, ...] = ()
+    versions: tuple[ModelVersion, ...] = ()  # oldest first
     aliases: Mapping[str, str] = field(default_factory=dict)  # alias -> version number
-    moves: tuple[Move, ...] = ()  # of the aliases, oldest first
+    history: tuple[AliasChange, ...] = ()  # oldest first
 
     @property
     def newest(self) -> int:
-        """The highest version number; 0 for an empty shelf."""
+        """The highest version number; 0 without versions."""
         return max((int(v.number) for v in self.versions), default=0)
 
     @property
-    def chosen_among(self) -> int:
-        """The highest version that a person saw when they chose the present champion; 0 if the gate chose it."""
-        if moved_outside(self.moves, self.aliases):
+    def newest_at_manual_change(self) -> int:
+        """The highest version number when the present champion was chosen manually; 0 if the gate chose it."""
+        if changed_outside(self.history, self.aliases):
             return self.newest
-        move = hand(self.moves, self.aliases)
-        return move.known if move else 0
+        change = manual_change(self.history, self.aliases)
+        return change.newest_version if change else 0
 
-    def at(self, alias: str) -> Version | None:
+    def version_of(self, alias: str) -> ModelVersion | None:
         """The version that an alias names, for example `champion`."""
         number = self.aliases.get(alias)
         return next((v for v in self.versions if v.number == number), None)
 
-    def find(self, **tags: str) -> Version | None:
+    def find(self, **tags: str) -> ModelVersion | None:
         """The newest version that carries all these tags."""
         return next((v for v in reversed(self.versions) if tags.items() <= dict(v.tags).items()), None)
 
 
-def read_shelf(model_name: str) -> Shelf:
-    """Look at the registry without changing it; a store or model that does not exist yet is an empty shelf.
+def read_registry(model_name: str) -> RegistrySnapshot:
+    """Read the registry; without store or registered model the snapshot is empty.
 
     Raises:
         ToolFailed: the store does not answer.
     """
     database = local_database(tracking_uri())
     if database is None:
-        return _ask(model_name)
+        return _read_by_client(model_name)
     if not database.exists():
-        return Shelf()
+        return RegistrySnapshot()
     try:
-        return query(database, model_name)
-    except sqlite3.Error:  # another MLflow may lay its tables out differently; its own client then knows
-        return _ask(model_name)
+        return read_registry_file(database, model_name)
+    except sqlite3.Error:  # another version of MLflow may have other tables; its client knows them
+        return _read_by_client(model_name)
 
 
-def query(database: Path, model_name: str) -> Shelf:
-    """The same from a store's file.
+def read_registry_file(database: Path, model_name: str) -> RegistrySnapshot:
+    """Read the registry from a store's SQLite file.
 
     Raises:
-        sqlite3.Error: it has other tables.
+        sqlite3.Error: the file is no store, or has other tables.
     """
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        connection.execute("BEGIN")  # all answers of one moment
+        connection.execute("BEGIN")  # one transaction, so that all answers are of one moment
         tags: dict[int, dict[str, str]] = {}
         for number, key, value in connection.execute(
             "SELECT version, key, value FROM model_version_tags WHERE name = ?", (model_name,)
@@ -93,13 +95,13 @@ def query(database: Path, model_name: str) -> Shelf:
         aliases = connection.execute(
             "SELECT alias, version FROM registered_model_aliases WHERE name = ?", (model_name,)
         ).fetchall()
-        told = dict(connection.execute("SELECT key, value FROM registered_model_tags WHERE name = ?", (model_name,)))
-    return _shelf(
-        [Version(str(number), run_id or "", tags.get(number, {})) for number, run_id in versions], dict(aliases), told
-    )
+        select = "SELECT key, value FROM registered_model_tags WHERE name = ?"
+        model_tags = dict(connection.execute(select, (model_name,)))
+    found = [ModelVersion(str(number), run_id or "", tags.get(number, {})) for number, run_id in versions]
+    return _snapshot(found, dict(aliases), model_tags)
 
 
-def _ask(model_name: str) -> Shelf:
+def _read_by_client(model_name: str) -> RegistrySnapshot:
     from mlflow.exceptions import MlflowException
 
     client = open_client()
@@ -107,15 +109,19 @@ def _ask(model_name: str) -> Shelf:
         model = client.get_registered_model(model_name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return Shelf()
+            return RegistrySnapshot()
         raise
-    # A search carries no tags on some servers, so each version is asked for itself.
-    found = client.search_model_versions(f"name = '{model_name}'", max_results=10_000)
+    # A search returns no tags on some servers, so each version is requested by itself.
+    found = client.search_model_versions(f"name = '{model_name}'", max_results=MAX_VERSIONS)
     numbers = sorted(int(v.version) for v in found)
     versions = (client.get_model_version(model_name, str(number)) for number in numbers)
-    return _shelf([Version(str(v.version), v.run_id or "", dict(v.tags)) for v in versions], model.aliases, model.tags)
+    return _snapshot(
+        [ModelVersion(str(v.version), v.run_id or "", dict(v.tags)) for v in versions], model.aliases, model.tags
+    )
 
 
-def _shelf(versions: Iterable[Version], aliases: Mapping[str, int | str], tags: Mapping[str, str]) -> Shelf:
-    moves, settled = seen(tags, {alias: str(number) for alias, number in aliases.items()})
-    return Shelf(tuple(versions), settled, moves)
+def _snapshot(
+    versions: Iterable[ModelVersion], aliases: Mapping[str, int | str], tags: Mapping[str, str]
+) -> RegistrySnapshot:
+    history, settled = settled_state(tags, {alias: str(number) for alias, number in aliases.items()})
+    return RegistrySnapshot(tuple(versions), settled, history)

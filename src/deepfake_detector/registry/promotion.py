@@ -1,140 +1,142 @@
-"""A person's word (version, why) -> another champion: promoted past or through the gate, or brought back."""
+"""A version and a reason -> another champion: manual promotion, checked or forced, and rollback."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from deepfake_detector.config import Register
 from deepfake_detector.errors import BadInput, ModelNotFound, PromotionRefused
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.registry.alias_history import (
     CHAMPION,
-    Move,
-    carry_out,
-    line_of,
-    next_move,
-    promoted,
+    AliasChange,
+    apply_change,
+    plan_change,
+    read_earlier_champions,
     recover,
-    rolled_back,
+    with_champion,
+    with_rollback,
 )
 from deepfake_detector.registry.decisions import (
-    Judge,
-    judged_version,
-    read_decision,
-    rules_of,
-    take_decision,
+    Rescorer,
+    StoredDecision,
+    current_decision,
+    evaluated_version,
+    make_decision,
     write_decision,
 )
 from deepfake_detector.registry.export import fetch_bundle
-from deepfake_detector.registry.gate import floors
-from deepfake_detector.registry.lock import only_one
-from deepfake_detector.registry.model_registry import Shelf, Version, read_shelf
+from deepfake_detector.registry.gate import check_floors
+from deepfake_detector.registry.lock import registry_lock
+from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot, read_registry
 from deepfake_detector.tracking.lineage import actor
 from deepfake_detector.tracking.store import open_client
 
-OVERRULE = "`--force` overrules the gate; your `--why` is kept"
+OVERRULE = "`--force` overrules the gate; the history keeps your `--why`"
 
 
-def promote(wanted: str, why: str, force: bool, settings: Register, judge: Judge) -> Shelf:
+def promote(wanted: str, reason: str, force: bool, settings: Register, rescorer: Rescorer) -> RegistrySnapshot:
     """Make a version champion, if the gate agrees or is overruled.
 
     Args:
         wanted: version number, with or without a v, or an alias such as `challenger`.
-        why: reason, for the history.
+        reason: for the history.
         force: overrule the gate; a bundle that is not what was registered is refused all the same.
         settings: params.yaml's `register`.
-        judge: measures time, and scores bundles on the test pictures at hand.
+        rescorer: measures latency, and scores bundles on the test pictures at hand.
 
     Raises:
-        BadInput: no reason, or it is the champion already.
+        BadInput: no reason, or the version is the champion already.
         ModelNotFound: no such version.
         BundleCorrupt: its bundle is not what was registered, or this code cannot read it.
-        PromotionRefused: the gate says no.
-        Overtaken: somebody else was faster.
+        PromotionRefused: the gate refuses it.
+        ConcurrentChange: another process changed the champion meanwhile.
     """
-    shelf = _looked_at(settings.model_name, why)
-    version = _wanted(shelf, wanted)
-    if shelf.aliases.get(CHAMPION) == version.number:
-        raise BadInput(f"version {version.number} is the champion already", "`deepfake runs` shows who is who")
+    snapshot = _read_recovered(settings.model_name, reason)
+    version = _find_version(snapshot, wanted)
+    if snapshot.aliases.get(CHAMPION) == version.number:
+        raise BadInput(f"version {version.number} is the champion already", "`deepfake runs` shows all versions")
     with fetch_bundle(version) as bundle:
-        decision = _decision(shelf, version, bundle, settings, judge)
-    if not decision["promoted"] and not force:
-        refused = [reason for reason in decision["reasons"] if reason.startswith("refused")] or decision["reasons"]
-        raise PromotionRefused(f"version {version.number}: {'; '.join(refused)}", OVERRULE)
-    move = next_move(shelf.moves, shelf.aliases, shelf.newest, actor(), why)
-    forced = not decision["promoted"]
-    return _carried_out(settings.model_name, promoted(move, version.number, "promote", forced))
+        decision = _decision(snapshot, version, bundle, settings, rescorer)
+    if not decision.promoted and not force:
+        raise PromotionRefused(f"version {version.number}: {decision.summary}", OVERRULE)
+    change = plan_change(snapshot.history, snapshot.aliases, snapshot.newest, actor(), reason)
+    change = with_champion(change, version.number, "promote", forced=not decision.promoted)
+    return _apply(settings.model_name, change)
 
 
-def roll_back(why: str, force: bool, settings: Register) -> Shelf:
-    """Bring the champion before the present one back; twice goes back two.
+def roll_back(reason: str, force: bool, settings: Register) -> RegistrySnapshot:
+    """Make the champion before the present one champion again; a second rollback goes back one more.
 
-    It lost to its successor once, so it is not compared again; but it must reach the floors of today.
+    It is not compared with its successor, to which it lost once; but it must pass the floors of the present settings.
 
     Args:
-        why: reason, for the history.
+        reason: for the history.
         force: overrule the floors.
         settings: params.yaml's `register`.
 
     Raises:
         BadInput: no reason.
-        ModelNotFound: there was no champion before.
+        ModelNotFound: there is no earlier champion.
         BundleCorrupt: its bundle is not what was registered, or this code cannot read it.
-        PromotionRefused: it misses a floor.
-        Overtaken: somebody else was faster.
+        PromotionRefused: it fails a floor.
+        ConcurrentChange: another process changed the champion meanwhile.
     """
-    shelf = _looked_at(settings.model_name, why)
-    numbers = {version.number: version for version in shelf.versions}
-    back = [number for number in line_of(shelf.moves, shelf.aliases) if number in numbers]
-    if not back:
+    snapshot = _read_recovered(settings.model_name, reason)
+    versions = {version.number: version for version in snapshot.versions}
+    earlier = [n for n in read_earlier_champions(snapshot.history, snapshot.aliases) if n in versions]
+    if not earlier:
         raise ModelNotFound(
             "no earlier champion to go back to", "`deepfake promote VERSION --why ...` takes any version"
         )
-    version = numbers[back[-1]]
+    version = versions[earlier[-1]]
     with fetch_bundle(version) as bundle:
-        missed = [f.words for f in floors(judged_version(version, bundle).facts, settings) if not f.passed]
-    if missed and not force:
-        raise PromotionRefused(f"version {version.number}, the champion before: {'; '.join(missed)}", OVERRULE)
-    move = next_move(shelf.moves, shelf.aliases, shelf.newest, actor(), why)
-    return _carried_out(settings.model_name, rolled_back(move, version.number, bool(missed)))
+        findings = check_floors(evaluated_version(version, bundle).facts, settings)
+    failed = [finding.text for finding in findings if not finding.passed]
+    if failed and not force:
+        raise PromotionRefused(f"version {version.number}, the previous champion: {'; '.join(failed)}", OVERRULE)
+    change = plan_change(snapshot.history, snapshot.aliases, snapshot.newest, actor(), reason)
+    return _apply(settings.model_name, with_rollback(change, version.number, forced=bool(failed)))
 
 
-def _looked_at(name: str, why: str) -> Shelf:
-    """The registry after whatever a crash left was finished."""
-    if not why.strip():
-        raise BadInput("no reason given", "say it with --why: the next person will want to know")
-    if not read_shelf(name).versions:
+def _read_recovered(name: str, reason: str) -> RegistrySnapshot:
+    """The registry, after a pending change of a crashed process was completed or discarded."""
+    if not reason.strip():
+        raise BadInput("no reason given", "give one with --why: the history keeps it")
+    if not read_registry(name).versions:
         raise ModelNotFound(f"no registered model {name}", "run `make repro`, or set MLFLOW_TRACKING_URI")
     client = open_client()
-    with only_one(client, name):
+    with registry_lock(client, name):
         recover(client, name)
-    return read_shelf(name)
+    return read_registry(name)
 
 
-def _wanted(shelf: Shelf, wanted: str) -> Version:
+def _find_version(snapshot: RegistrySnapshot, wanted: str) -> ModelVersion:
     number = wanted.removeprefix("v")
-    found = shelf.at(wanted) or next((v for v in shelf.versions if v.number == number), None)
+    found = snapshot.version_of(wanted) or next((v for v in snapshot.versions if v.number == number), None)
     if found is None:
-        there = ", ".join(v.number for v in shelf.versions)
+        numbers = ", ".join(v.number for v in snapshot.versions)
         raise ModelNotFound(
-            f"no version or alias {wanted!r}", f"there are versions {there}; `deepfake runs` shows them"
+            f"no version or alias {wanted!r}", f"there are versions {numbers}; `deepfake runs` shows them"
         )
     return found
 
 
-def _decision(shelf: Shelf, version: Version, bundle: Bundle, settings: Register, judge: Judge) -> dict[str, Any]:
-    """What stands, if it was decided against the present champion under these rules; else the gate is asked anew."""
-    champion, decision = shelf.at(CHAMPION), read_decision(version)
-    against = champion.tags.get("bundle_sha256", "") if champion else ""
-    if decision and (decision["against"], decision["rules"]) == (against, rules_of(settings)):
-        return decision
-    decision = take_decision(judged_version(version, bundle), bundle, champion, settings, judge) | {"done": True}
+def _decision(
+    snapshot: RegistrySnapshot, version: ModelVersion, bundle: Bundle, settings: Register, rescorer: Rescorer
+) -> StoredDecision:
+    """The stored decision if it still applies; else the gate decides again."""
+    stored = current_decision(snapshot, version, settings)
+    if stored is not None:
+        return stored
+    candidate, champion = evaluated_version(version, bundle), snapshot.version_of(CHAMPION)
+    decision = replace(make_decision(candidate, bundle, champion, settings, rescorer), done=True)
     write_decision(open_client(), settings.model_name, version, decision)
     return decision
 
 
-def _carried_out(name: str, move: Move) -> Shelf:
+def _apply(name: str, change: AliasChange) -> RegistrySnapshot:
     client = open_client()
-    with only_one(client, name) as held:
-        carry_out(client, name, move, held)
-    return read_shelf(name)
+    with registry_lock(client, name) as lock:
+        apply_change(client, name, change, lock)
+    return read_registry(name)

@@ -1,6 +1,6 @@
-"""One bundle -> where it came from (code, data, training, decision), by its contract and the registry; in words too.
+"""One bundle -> where it came from: code, data, training and decision, by its contract and the registry; as text too.
 
-MLflow is not imported: a local store is read as the file it is, and a server is not asked.
+MLflow is not imported: a local store is read as a file, and a server is not asked.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ from typing import Any
 
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.registry.decisions import read_decision
-from deepfake_detector.registry.model_registry import Shelf, Version, query
+from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot, read_registry_file
 from deepfake_detector.tracking.lineage import NO_COMMIT, NOT_GIT
-from deepfake_detector.tracking.store import SQLITE, local_database
+from deepfake_detector.tracking.store import SQLITE_PREFIX, local_database
 
 WIDTH = 12  # of the first column, as in the rest of `deepfake about`
+DIGESTS = ("bundle_sha256", "weights_sha256", "params_sha256", "dvc_lock_sha256", "test_digest")
+CODE = ("git_commit", "git_branch", "git_dirty")
 
 
-def read_origin(bundle: Bundle, root: Path) -> dict[str, Any]:
+def read_provenance(bundle: Bundle, root: Path) -> dict[str, Any]:
     """Everything that is known of where a bundle came from.
 
     Args:
-        bundle: whichever answers.
-        root: the checkout; its mlflow.db is looked into unless MLFLOW_TRACKING_URI names another store.
+        bundle: any bundle.
+        root: the checkout; its mlflow.db is read unless MLFLOW_TRACKING_URI names another store.
 
     Returns:
-        `registry` ("" if it is registered there, else why nothing is known from there), `version`, `aliases`, `run_id`,
-        `trained_by`, `restored`, `code`, `data`, `digests`, `libraries`, `decision`, `moves`, and `steps`: the commands
-        that bring code and data back. What is not known is left out.
+        `registry` ("" if the bundle is registered, else why it was not found there), `model`, `version`, `aliases`,
+        `run_id`, `trained_by`, `restored`, `code`, `data`, `dvc`, `digests`, `libraries`, `decision`, `alias_changes`,
+        and `steps`: the commands that restore code and data. Unknown items are left out.
     """
     contract = bundle.contract
     known: dict[str, Any] = {
@@ -39,18 +41,18 @@ def read_origin(bundle: Bundle, root: Path) -> dict[str, Any]:
         "data": dict(contract.data_sha256),
         "digests": {"bundle_sha256": bundle.sha256, "weights_sha256": contract.weights_sha256},
     }
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE_PREFIX}{root / 'mlflow.db'}"
     database = local_database(uri)
     if database is None:
-        return known | {"registry": f"not asked: {uri} is a server; its pages tell the rest"}
-    found = _version(database, bundle.sha256)
+        return known | {"registry": f"{uri} is a server and was not asked; see its pages"}
+    found = _find_version(database, bundle.sha256)
     if found is None:
         return known | {"registry": f"not registered in {database}"}
-    return known | _of_version(*found)
+    return known | _describe_version(*found)
 
 
-def origin_words(origin: Mapping[str, Any]) -> str:
-    """The same for people: one line each, the commands that bring it back last."""
+def format_provenance(origin: Mapping[str, Any]) -> str:
+    """The same as text: one line per item, the commands that restore it last."""
     registered = "version" in origin
     aliases = f" ({', '.join(origin['aliases'])})" if registered and origin["aliases"] else ""
     by = f" by {origin['trained_by']}" if origin.get("trained_by") else ""
@@ -60,61 +62,62 @@ def origin_words(origin: Mapping[str, Any]) -> str:
     ]
     code = origin.get("code", {})
     if code:
-        dirty = " with changes that no commit holds" if code.get("git_dirty") == "true" else ""
+        dirty = " with uncommitted changes" if code.get("git_dirty") == "true" else ""
         lines.append(("code", f"{code['git_commit']}{dirty}"))
     lines += [("data", f"{source} sha256 {digest}") for source, digest in sorted(origin["data"].items())]
     lines += [("digest", f"{name} {digest}") for name, digest in sorted(origin["digests"].items())]
     lines += [("decision", reason) for reason in origin.get("decision", {}).get("reasons", ())]
-    lines += [("move", str(move)) for move in origin.get("moves", ())]
-    lines += [("again", step) for step in origin.get("steps", ())]
-    return "\n".join(f"{name:{WIDTH}}{words}" for name, words in lines)
+    lines += [("history", change) for change in origin.get("alias_changes", ())]
+    lines += [("restore", step) for step in origin.get("steps", ())]
+    return "\n".join(f"{name:{WIDTH}}{text}" for name, text in lines)
 
 
-def _version(database: Path, bundle_sha256: str) -> tuple[Shelf, Version, str] | None:
-    """The newest version of this very bundle, whatever the registered model is called."""
+def _find_version(database: Path, bundle_sha256: str) -> tuple[RegistrySnapshot, ModelVersion, str] | None:
+    """Snapshot, newest version and model name of this bundle, whatever its registered model is called."""
     if not database.exists():
         return None
     select = "SELECT DISTINCT name FROM model_version_tags WHERE key = 'bundle_sha256' AND value = ?"
     try:
         with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
             names = [str(name) for (name,) in connection.execute(select, (bundle_sha256,))]
-        shelves = [(query(database, name), name) for name in names]
-    except sqlite3.Error:  # no store of ours, or of another MLflow
+        snapshots = [(read_registry_file(database, name), name) for name in names]
+    except sqlite3.Error:  # not a store, or one of another version of MLflow
         return None
-    found = [(shelf, shelf.find(bundle_sha256=bundle_sha256), name) for shelf, name in shelves]
-    return next(((shelf, version, name) for shelf, version, name in found if version is not None), None)
+    found = [(snapshot, snapshot.find(bundle_sha256=bundle_sha256), name) for snapshot, name in snapshots]
+    return next(((snapshot, version, name) for snapshot, version, name in found if version is not None), None)
 
 
-def _of_version(shelf: Shelf, version: Version, name: str) -> dict[str, Any]:
-    tags = dict(version.tags)
-    digests = {key: tags[key] for key in ("bundle_sha256", "weights_sha256", "params_sha256", "dvc_lock_sha256",
-                                          "test_digest") if key in tags}  # fmt: skip
-    decision = read_decision(version)
+def _describe_version(snapshot: RegistrySnapshot, version: ModelVersion, name: str) -> dict[str, Any]:
+    tags, decision = dict(version.tags), read_decision(version)
     return {
         "registry": "",
         "model": name,
         "version": version.number,
-        "aliases": sorted(alias for alias, number in shelf.aliases.items() if number == version.number),
+        "aliases": sorted(alias for alias, number in snapshot.aliases.items() if number == version.number),
         "run_id": version.run_id,
         "trained_by": tags.get("actor", ""),
         "restored": version.run_id != tags.get("trained_by_run", version.run_id),
-        "code": {key: tags[key] for key in ("git_commit", "git_branch", "git_dirty") if key in tags},
-        "data": {key.partition(":")[2]: value for key, value in tags.items() if key.startswith("data_sha256:")},
-        "dvc": {key.partition(":")[2]: value for key, value in tags.items() if key.startswith("dvc:")},
-        "digests": digests,
-        "libraries": {key.partition(":")[2]: v for key, v in tags.items() if key.startswith("version:")},
-        "decision": {key: decision[key] for key in ("promoted", "reasons") if key in decision},
-        "moves": [str(m) for m in shelf.moves if version.number in (m.champion, m.before)],
-        "steps": _steps(version, tags),
+        "code": {key: tags[key] for key in CODE if key in tags},
+        "data": _with_prefix(tags, "data_sha256:"),
+        "dvc": _with_prefix(tags, "dvc:"),
+        "digests": {key: tags[key] for key in DIGESTS if key in tags},
+        "libraries": _with_prefix(tags, "version:"),
+        "decision": {"promoted": decision.promoted, "reasons": decision.reasons} if decision else {},
+        "alias_changes": [str(each) for each in snapshot.history if version.number in (each.champion, each.before)],
+        "steps": _restore_steps(version, tags),
     }
 
 
-def _steps(version: Version, tags: Mapping[str, str]) -> list[str]:
-    """What to type to stand where it was trained."""
-    commit, stood = tags.get("git_commit", NOT_GIT), tags.get("lineage_path", "")
+def _with_prefix(tags: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
+
+
+def _restore_steps(version: ModelVersion, tags: Mapping[str, str]) -> list[str]:
+    """Commands that restore the code, settings and data of the training."""
+    commit, lineage = tags.get("git_commit", NOT_GIT), tags.get("lineage_path", "")
     known = commit not in (NOT_GIT, NO_COMMIT)
-    steps = [f"git checkout {commit}" if known else f"(its code is known by these tags alone: {commit})"]
-    if stood:
-        steps.append(f"mlflow artifacts download --run-id {version.run_id} --artifact-path {stood} --dst-path .")
-        steps.append(f"cp {stood}/dvc.lock {stood}/params.yaml .")
+    steps = [f"git checkout {commit}" if known else f"(no commit is known: {commit})"]
+    if lineage:
+        steps.append(f"mlflow artifacts download --run-id {version.run_id} --artifact-path {lineage} --dst-path .")
+        steps.append(f"cp {lineage}/dvc.lock {lineage}/params.yaml .")
     return [*steps, "dvc pull", "dvc repro"]

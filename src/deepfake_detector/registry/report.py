@@ -1,8 +1,9 @@
-"""Shelf and candidate -> the champion in its folder, and what reports/register.json says about both."""
+"""Registry snapshot and candidate -> the champion's bundle in models/champion, and reports/register.json."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,73 +11,79 @@ from deepfake_detector.errors import ModelNotFound
 from deepfake_detector.io import write_json
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.paths import Workspace
-from deepfake_detector.registry.alias_history import CHAMPION, hand
+from deepfake_detector.registry.alias_history import CHAMPION, manual_change
 from deepfake_detector.registry.candidate import Candidate
 from deepfake_detector.registry.decisions import find_version, read_decision
 from deepfake_detector.registry.export import export_bundle
-from deepfake_detector.registry.model_registry import Shelf, Version
+from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot
 
-LAST_MOVES = 10  # that a report tells; the store remembers all
+LAST_CHANGES = 10  # in the report; the store keeps all
 
 
-def export_champion(shelf: Shelf, candidate: Candidate, to: Path) -> Bundle:
-    """Put the champion's bundle at `to`, where `package` and `deepfake predict` look for it.
+def export_champion(snapshot: RegistrySnapshot, candidate: Candidate, to: Path) -> Bundle:
+    """Copy the champion's bundle to `to`, where `package` and `deepfake predict` look for it.
 
     Raises:
         ModelNotFound: there is no champion, because the first candidate was refused.
         BundleCorrupt: the store's copy is not what was registered.
-        BundleOutdated: it is, but this code does not read it.
+        BundleOutdated: it is, but this code does not read its format.
     """
-    champion = shelf.at(CHAMPION)
+    champion = snapshot.version_of(CHAMPION)
     if champion is None:
-        reasons = read_decision(find_version(shelf, candidate)).get("reasons", ())
-        refused = "; ".join(reason for reason in reasons if reason.startswith("refused")) or "; ".join(reasons)
+        decision = read_decision(find_version(snapshot, candidate))
         raise ModelNotFound(
-            f"no champion yet, and {candidate.name} does not become one: {refused}",
-            "train longer or on more data (params.yaml `train`, `download`), or lower what `register` asks for",
+            f"no champion yet, and {candidate.name} does not become one: {decision.summary if decision else ''}",
+            "train longer or on more data (params.yaml `train`, `download`), or lower the limits in `register`",
         )
     return export_bundle(champion, to)
 
 
-def summary(shelf: Shelf, candidate: Candidate, champion: Bundle, root: Path) -> dict[str, Any]:
-    """The stage's report; the same registry and candidate give the same report, however often it runs."""
-    version = find_version(shelf, candidate)
-    decision = read_decision(version)
-    return {
-        "candidate": _entry(version),
-        "decision": {key: decision[key] for key in ("promoted", "reasons", "figures") if key in decision},
-    } | standing(shelf, champion, root)
+def registration_report(
+    snapshot: RegistrySnapshot, candidate: Candidate, champion: Bundle, root: Path
+) -> dict[str, Any]:
+    """Content of reports/register.json; it depends on registry and candidate alone."""
+    version = find_version(snapshot, candidate)
+    stored, decision = read_decision(version), dict[str, Any]()
+    if stored is not None:
+        findings = [asdict(finding) for finding in stored.findings]
+        decision = {"promoted": stored.promoted, "reasons": stored.reasons, "findings": findings}
+    return {"candidate": _entry(version), "decision": decision} | champion_report(snapshot, champion, root)
 
 
-def standing(shelf: Shelf, champion: Bundle, root: Path) -> dict[str, Any]:
-    """Who serves, how they came to, and who did before: what `promote` and `rollback` change of the report."""
-    chosen = hand(shelf.moves, shelf.aliases)
+def champion_report(snapshot: RegistrySnapshot, champion: Bundle, root: Path) -> dict[str, Any]:
+    """The part of the report that `promote` and `rollback` change: champion, aliases and their history."""
+    change = manual_change(snapshot.history, snapshot.aliases)
+    bundle = champion.path.relative_to(root).as_posix()
     return {
-        "champion": _entry(shelf.at(CHAMPION)) | {"bundle": champion.path.relative_to(root).as_posix()},
-        "aliases": dict(shelf.aliases),
-        "chosen_by_hand": str(chosen) if chosen else "",
-        "moves": [str(move) for move in shelf.moves[-LAST_MOVES:]],
+        "champion": _entry(snapshot.version_of(CHAMPION)) | {"bundle": bundle},
+        "aliases": dict(snapshot.aliases),
+        "manual_change": str(change) if change else "",
+        "alias_changes": [str(each) for each in snapshot.history[-LAST_CHANGES:]],
     }
 
 
-def hand_over(shelf: Shelf, workspace: Workspace) -> str:
-    """Put a champion that a person chose where the register stage would, so that `package` finds it; what to say of it.
+def publish_champion(snapshot: RegistrySnapshot, workspace: Workspace) -> str:
+    """Export a manually chosen champion and update the report, as the register stage would.
+
+    Returns:
+        The change in words, and the next step.
 
     Raises:
         ModelNotFound: there is no champion.
         BundleCorrupt: the store's copy is not what was registered.
     """
-    champion = shelf.at(CHAMPION)
+    champion = snapshot.version_of(CHAMPION)
     if champion is None:
         raise ModelNotFound("no champion", "`deepfake promote VERSION --why ...` makes one")
     bundle = export_bundle(champion, workspace.champion)
-    report = workspace.report("register")
-    before = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
-    write_json(report, before | standing(shelf, bundle, workspace.root))
-    return f"{shelf.moves[-1]}\nnext: `dvc repro package` builds its bento; docs/rolling-restart.md"
+    path = workspace.report("register")
+    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept = {key: report[key] for key in ("candidate", "decision") if key in report}
+    write_json(path, kept | champion_report(snapshot, bundle, workspace.root))
+    return f"{snapshot.history[-1]}\nnext: `dvc repro package` builds its bento; docs/rolling-restart.md"
 
 
-def _entry(version: Version | None) -> dict[str, str]:
+def _entry(version: ModelVersion | None) -> dict[str, str]:
     if version is None:
         return {}
     digests = {key: version.tags.get(key, "") for key in ("bundle_sha256", "weights_sha256")}

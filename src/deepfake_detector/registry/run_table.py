@@ -1,7 +1,8 @@
-"""Experiment -> its runs as rows, the best first; read without MLflow where the store is a SQLite file."""
+"""Experiment -> its runs as rows, sorted by a metric; a SQLite store is read without MLflow."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -9,16 +10,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake_detector.registry.model_registry import Shelf
+from deepfake_detector.registry.model_registry import RegistrySnapshot
 from deepfake_detector.tracking.store import local_database, open_client, tracking_uri
 
-METRIC, PARAM, TAG = "latest_metrics", "params", "tags"
-MAX_RUNS = 50_000  # that one request to a server may bring
+METRICS, PARAMS, TAGS = "latest_metrics", "params", "tags"  # tables of MLflow
+MAX_RUNS = 50_000  # that one request to a server may return
+# Names under which version 0.1 logged metrics: the group before the slash, and the name behind it.
+RENAMED_GROUPS = {
+    "answered": "at_thresholds",
+    "answered_sent": "at_thresholds_corrupted",
+    "sent": "corrupted",
+    "served": "end_to_end",
+    "explanation": "faithfulness",
+    "goals": "targets",
+}
+RENAMED_METRICS = {
+    ("answered", "accuracy"): "selective_accuracy",
+    ("answered_sent", "accuracy"): "selective_accuracy",
+    ("goals", "set"): "count",
+    ("probes", "asked"): "count",
+    ("probes", "alarms"): "failed",
+}
+RENAMED_ENDS = {
+    "caught": "true_positive_rate",
+    "false_alarms": "false_positive_rate",
+    "strictly_caught": "true_positive_rate_at_strict",
+    "strict_false_alarms": "false_positive_rate_at_strict",
+    "cleared_fakes": "false_negative_rate_at_clear",
+    "strict_accuracy": "overall_accuracy",
+    "true_real": "true_negatives",
+    "false_fake": "false_positives",
+    "false_real": "false_negatives",
+    "true_fake": "true_positives",
+}
+_RENAMED_END = re.compile(f"(?<=[/_])({'|'.join(RENAMED_ENDS)})$")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One run: what it was called, how it was made, what came of it."""
+class RunRow:
+    """One run with its parameters and latest metrics."""
 
     run_id: str
     name: str
@@ -30,78 +60,100 @@ class Row:
 
     @property
     def is_child(self) -> bool:
-        """Whether it is one of many trials of another run."""
+        """Whether it is a trial of another run."""
         return "mlflow.parentRunId" in self.tags
 
 
-def read_rows(experiment: str) -> tuple[Row, ...]:
-    """All runs of an experiment that nobody deleted; none where there is no such experiment or store.
+def read_runs(experiment: str) -> tuple[RunRow, ...]:
+    """All runs of an experiment that are not deleted; without store or experiment there are none.
 
     Raises:
         ToolFailed: the store does not answer.
     """
     database = local_database(tracking_uri())
     if database is None:
-        return _ask(experiment)
+        return _read_by_client(experiment)
     if not database.exists():
         return ()
     try:
-        return _query(database, experiment)
-    except sqlite3.Error:  # another MLflow may lay its tables out differently; its own client then knows
-        return _ask(experiment)
+        return _read_file(database, experiment)
+    except sqlite3.Error:  # another version of MLflow may have other tables; its client knows them
+        return _read_by_client(experiment)
 
 
-def best_first(rows: Iterable[Row], by: str, lowest: bool = False) -> tuple[list[Row], list[Row]]:
+def current_name(metric: str) -> str:
+    """Today's name of a metric that version 0.1 may have logged, for example `sent/auc` -> `corrupted/auc`."""
+    group, slash, name = metric.partition("/")
+    name = RENAMED_METRICS.get((group, name), name)
+    return _RENAMED_END.sub(lambda end: RENAMED_ENDS[end[1]], f"{RENAMED_GROUPS.get(group, group)}{slash}{name}")
+
+
+def sort_runs(rows: Iterable[RunRow], metric: str, lowest: bool = False) -> tuple[list[RunRow], list[RunRow]]:
     """Rows that have the metric, the best first, and those that lack it, the newest first."""
-    rated = [row for row in rows if by in row.metrics]
-    rest = [row for row in rows if by not in row.metrics]
-    rated.sort(key=lambda row: (row.metrics[by] if lowest else -row.metrics[by], -row.started_ms))
-    return rated, sorted(rest, key=lambda row: -row.started_ms)
+    rows, metric = list(rows), current_name(metric)
+    ranked = [row for row in rows if metric in row.metrics]
+    rest = [row for row in rows if metric not in row.metrics]
+    ranked.sort(key=lambda row: (row.metrics[metric] if lowest else -row.metrics[metric], -row.started_ms))
+    return ranked, sorted(rest, key=lambda row: -row.started_ms)
 
 
-def standing_of(row: Row, shelf: Shelf) -> str:
-    """What became of a run: `3 champion`, `2`, or nothing."""
-    numbers = [version.number for version in shelf.versions if version.run_id == row.run_id]
-    names = {number: alias for alias, number in sorted(shelf.aliases.items(), reverse=True)}
+def version_label(row: RunRow, snapshot: RegistrySnapshot) -> str:
+    """Versions that a run became, with their aliases, for example `3 champion` or `2`; "" if it became none."""
+    numbers = [version.number for version in snapshot.versions if version.run_id == row.run_id]
+    names = {number: alias for alias, number in sorted(snapshot.aliases.items(), reverse=True)}
     return ", ".join(f"{number} {names[number]}" if number in names else number for number in numbers)
 
 
-def _query(database: Path, experiment: str) -> tuple[Row, ...]:
-    chosen = (
+def _read_file(database: Path, experiment: str) -> tuple[RunRow, ...]:
+    selected = (
         "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id)"
         " WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'"
     )
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        connection.execute("BEGIN")  # all answers of one moment
+        connection.execute("BEGIN")  # one transaction, so that all answers are of one moment
         runs = connection.execute(
-            f"SELECT run_uuid, name, status, start_time FROM runs WHERE run_uuid IN ({chosen})", (experiment,)
+            f"SELECT run_uuid, name, status, start_time FROM runs WHERE run_uuid IN ({selected})", (experiment,)
         ).fetchall()
-        facts: dict[str, dict[str, dict[str, Any]]] = {METRIC: {}, PARAM: {}, TAG: {}}
-        for table, of_run in facts.items():
-            select = f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid IN ({chosen})"
+        values: dict[str, dict[str, dict[str, Any]]] = {METRICS: {}, PARAMS: {}, TAGS: {}}
+        for table, by_run in values.items():
+            select = f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid IN ({selected})"
             for run_id, key, value in connection.execute(select, (experiment,)):
-                of_run.setdefault(run_id, {})[key] = value
+                by_run.setdefault(run_id, {})[key] = value
     return tuple(
-        Row(run_id, name or "", status, int(started_ms or 0), *(facts[t].get(run_id, {}) for t in (PARAM, METRIC, TAG)))
+        RunRow(
+            run_id,
+            name or "",
+            status,
+            int(started_ms or 0),
+            values[PARAMS].get(run_id, {}),
+            _with_current_names(values[METRICS].get(run_id, {})),
+            values[TAGS].get(run_id, {}),
+        )
         for run_id, name, status, started_ms in runs
     )
 
 
-def _ask(experiment: str) -> tuple[Row, ...]:
+def _read_by_client(experiment: str) -> tuple[RunRow, ...]:
     client = open_client()
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return ()
     runs = client.search_runs([found.experiment_id], max_results=MAX_RUNS)
     return tuple(
-        Row(
+        RunRow(
             run.info.run_id,
             run.info.run_name or "",
             run.info.status,
             int(run.info.start_time or 0),
             dict(run.data.params),
-            dict(run.data.metrics),
+            _with_current_names(run.data.metrics),
             dict(run.data.tags),
         )
         for run in runs
     )
+
+
+def _with_current_names(metrics: Mapping[str, float]) -> dict[str, float]:
+    """A run that was evaluated by both versions has both names; the current one counts."""
+    renamed = {current_name(name): value for name, value in metrics.items()}
+    return renamed | {name: value for name, value in metrics.items() if current_name(name) == name}

@@ -1,1 +1,1 @@
-"""A folder of any size -> one file with a row per image and video."""
+"""A folder of any size -> one table with a row per image and video."""

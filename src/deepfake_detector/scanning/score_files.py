@@ -1,4 +1,4 @@
-"""Names of files -> rows, on all cores, with a bounded number on the way; a file that kills its worker is a row too."""
+"""Names of files -> their rows, from worker processes; a file that crashes its worker gets a row with an error."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from pathlib import Path
 from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.io import sha256_of_file
+from deepfake_detector.media.file_type import HEAD_BYTES
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.parallel import process_pool
-from deepfake_detector.scanning.discovery import HEAD_BYTES, Found, owes_answer
-from deepfake_detector.scanning.rows import Row, answered, failed
+from deepfake_detector.scanning.discovery import FoundFile, is_media_file
+from deepfake_detector.scanning.rows import ScanRow, error_row, verdict_row
 
-Work = Callable[[Sequence[str]], list[Row | None]]
-Judged = tuple[Found, Row | None]
+ScoreBatch = Callable[[Sequence[str]], list[ScanRow | None]]
+ScoredFile = tuple[FoundFile, ScanRow | None]
 # Processes, not threads around one engine: both take 11.5 ms of processor time a picture (256 px, medians of
-# interleaved rounds; scoring eight faces at once 11.2), and a decoder that crashes ends a worker instead of the scan.
-CHUNK = 8  # files per trip to a worker
-AHEAD = 3  # trips per worker that may wait: a slow disk for the rows stops the workers, not the memory
+# interleaved rounds; scoring eight faces at once 11.2), and a crash of a decoder ends one worker, not the scan.
+FILES_PER_BATCH = 8
+BATCHES_PER_WORKER = 3  # submitted at most: if writing rows is slow, the workers wait and the memory does not grow
 
 
-def judge_all(work: Work, files: Iterable[Found], workers: int) -> Iterator[Judged]:
-    """Judge files as they are found, in the order in which the answers come.
+def score_files(score: ScoreBatch, files: Iterable[FoundFile], workers: int) -> Iterator[ScoredFile]:
+    """Score files in worker processes; rows come in the order in which they are ready.
 
     Args:
-        work: hashable and picklable; see `Judge`.
+        score: hashable and picklable; see `FileScorer`.
         files: read as they are needed.
         workers: processes.
 
     Raises:
-        whatever `work` raises: then no file can be judged.
+        Exception: whatever `score` raises; then no file can be scored.
     """
-    waiting = iter(files)
-    pending: dict[Future[list[Row | None]], list[Found]] = {}
+    remaining = iter(files)
+    pending: dict[Future[list[ScanRow | None]], list[FoundFile]] = {}
     pool = process_pool(workers)
     try:
         while True:
-            while len(pending) < workers * AHEAD and (chunk := list(islice(waiting, CHUNK))):
-                pending[pool.submit(_work, work, [found.name for found in chunk])] = chunk
+            while len(pending) < workers * BATCHES_PER_WORKER and (batch := list(islice(remaining, FILES_PER_BATCH))):
+                pending[pool.submit(_score_batch, score, [found.name for found in batch])] = batch
             if not pending:
                 return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
@@ -52,59 +53,59 @@ def judge_all(work: Work, files: Iterable[Found], workers: int) -> Iterator[Judg
                     rows = future.result()
                     yield from zip(pending.pop(future), rows, strict=True)
             except BrokenProcessPool:
-                suspects = [found for chunk in pending.values() for found in chunk]
+                suspects = [found for batch in pending.values() for found in batch]
                 pending.clear()
                 pool.shutdown(wait=True, cancel_futures=True)
-                yield from _one_by_one(work, suspects)
+                yield from _score_one_by_one(score, suspects)
                 pool = process_pool(workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_by_one(work: Work, suspects: Sequence[Found]) -> Iterator[Judged]:
-    """A worker died, and nobody knows over which file: whoever kills one alone is to blame."""
+def _score_one_by_one(score: ScoreBatch, suspects: Sequence[FoundFile]) -> Iterator[ScoredFile]:
+    """After a crash: score the files that were in work one at a time; a crash then belongs to one file."""
     pool = process_pool(1)
     try:
         for found in suspects:
             try:
-                yield found, pool.submit(_work, work, [found.name]).result()[0]
+                yield found, pool.submit(_score_batch, score, [found.name]).result()[0]
             except BrokenProcessPool:
-                error = ToolFailed("the process that judged it died: its decoder crashed, or memory ran out")
-                yield found, failed(found.name, error)._replace(bytes=found.bytes)
+                error = ToolFailed("the worker process died: the decoder crashed, or memory ran out")
+                yield found, error_row(found.name, error)._replace(bytes=found.bytes)
                 pool = process_pool(1)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _score_batch(score: ScoreBatch, names: list[str]) -> list[ScanRow | None]:
+    return _once_per_process(score)(names)
+
+
 @cache
-def _kept(work: Work) -> Work:
-    """One per process: what it loaded for the first files it has for the next."""
-    return work
-
-
-def _work(work: Work, names: list[str]) -> list[Row | None]:
-    return _kept(work)(names)
+def _once_per_process(score: ScoreBatch) -> ScoreBatch:
+    """The first of all equal copies that a process receives: it has loaded its model."""
+    return score
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Judges files, each as `deepfake predict` would; travels to a worker as three values and loads its model there.
+class FileScorer:
+    """Scores files as `deepfake predict` does; pickled as three values, and loads its model on first use.
 
     Attributes:
         folder: the names are relative to it.
         bundle: folder of the model.
-        with_sha256: put the files' digests into the rows.
+        with_sha256: add the files' digests to the rows.
     """
 
     folder: Path
     bundle: Path
     with_sha256: bool = False
 
-    def __call__(self, names: Sequence[str]) -> list[Row | None]:
-        """Judge files; an error is a row too, a file that is neither image nor video is None.
+    def __call__(self, names: Sequence[str]) -> list[ScanRow | None]:
+        """Score files; a file with an error has a row too, a file that is no media file has None.
 
         Raises:
-            ModelNotFound, BundleCorrupt, ToolFailed: the model cannot be used, so that no file can be judged.
+            ModelNotFound, BundleCorrupt, ToolFailed: the model cannot be used, so no file can be scored.
         """
         detector = self._detector
         return [self._row(detector, name) for name in names]
@@ -113,19 +114,19 @@ class Judge:
     def _detector(self) -> Detector:
         return Detector(read_bundle(self.bundle), streams=1)  # there is a process per core
 
-    def _row(self, detector: Detector, name: str) -> Row | None:
+    def _row(self, detector: Detector, name: str) -> ScanRow | None:
         path = self.folder / name
         size = digest = None
         try:
             with path.open("rb") as stream:
-                if not owes_answer(name, stream.read(HEAD_BYTES)):
+                if not is_media_file(name, stream.read(HEAD_BYTES)):
                     return None
             size, digest = path.stat().st_size, sha256_of_file(path) if self.with_sha256 else None
-            row = answered(name, detector.file(path))
+            row = verdict_row(name, detector.predict_file(path))
         except DetectorError as error:
-            row = failed(name, error)
+            row = error_row(name, error)
         except OSError as error:
-            row = failed(name, BadInput(f"the file cannot be read: {error.strerror or error}"))
-        except Exception as error:  # one odd file must not end a scan of a million
-            row = failed(name, ToolFailed(f"{type(error).__name__}: {error}"))
+            row = error_row(name, BadInput(f"the file cannot be read: {error.strerror or error}"))
+        except Exception as error:  # one unusual file must not end a scan of a million
+            row = error_row(name, ToolFailed(f"{type(error).__name__}: {error}"))
         return row._replace(bytes=size, sha256=digest)

@@ -1,1 +1,1 @@
-"""HTTP -> verdict."""
+"""HTTP service: uploads -> verdicts as JSON, and the page at /ui."""

@@ -1,4 +1,4 @@
-"""Requests -> places in a line of bounded length; whoever finds none is told when to come again."""
+"""Requests -> jobs for the worker pool, within a queue of limited capacity; a full queue means 429 with Retry-After."""
 
 from __future__ import annotations
 
@@ -13,144 +13,143 @@ from typing import IO, TypeVar
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.serving.errors import NotReady, TooBusy, error_body
-from deepfake_detector.serving.messages import Done, Job, Report
-from deepfake_detector.serving.openapi import about
-from deepfake_detector.serving.options import Options
+from deepfake_detector.serving.messages import Job, JobReport, JobResult
+from deepfake_detector.serving.openapi import ModelIdentity, describe_served_model
+from deepfake_detector.serving.options import ServingOptions
 from deepfake_detector.serving.telemetry import Metrics, PredictionLog
-from deepfake_detector.serving.worker_pool import Crew
+from deepfake_detector.serving.worker_pool import WorkerPool
 
-MEMORY = 0.05  # share of the newest in the running mean of seconds per place
+AVERAGE_WEIGHT = 0.05  # of the newest request in the moving average of seconds per slot
+FIRST_AVERAGE_S = 0.1
+MAX_RETRY_AFTER_S = 60.0
+RESPONSE_TIMEOUT_S = 120.0  # from the end of the upload, with the time in the queue
 
-
-class Line:
-    """Places for requests that are read, wait or are worked on; for one event loop.
-
-    Args:
-        places: in all.
-        workers: places emptied at the same time.
-    """
-
-    def __init__(self, places: int, workers: int) -> None:
-        self.places, self.workers = places, workers
-        self.taken = 0
-        self._mean_s = 0.1  # of work per place
-
-    @contextmanager
-    def hold(self, count: int) -> Iterator[None]:
-        """Take `count` places for the time of the block.
-
-        Raises:
-            TooBusy: there are not so many; with an estimate of when there will be.
-        """
-        if self.taken + count > self.places:
-            raise self.full()
-        self.taken += count
-        try:
-            yield
-        finally:
-            self.taken -= count
-
-    def full(self) -> TooBusy:
-        """The answer to whoever finds no place."""
-        message = f"{self.taken} of {self.places} places are taken by other requests"
-        wait_s = self._mean_s * self.taken / self.workers
-        return TooBusy(message, "try again after the seconds in Retry-After", min(wait_s, 60.0))
-
-    def worked(self, seconds: float, count: int) -> None:
-        """Remember how long a worker had with a request of `count` places."""
-        self._mean_s += MEMORY * (seconds / count - self._mean_s)
-
-
-WAIT_S = 120.0  # for an answer, the wait in the line included
-
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 logger = logging.getLogger("deepfake")
 
 
-class Desk:
-    """Where requests are taken in.
+class ClientDisconnected(Exception):  # noqa: N818
+    """The client closed the connection before it had an answer."""
+
+
+class Admission:
+    """Counts the slots of the requests that are read, wait or are processed; use it from one event loop.
 
     Args:
-        bundle: the model that answers.
-        named: what is said of it: its `name`, `version` and the `reason` why it answers.
-        options: the operator's.
+        capacity: slots in total.
+        workers: jobs that are processed at the same time.
     """
 
-    def __init__(self, bundle: Bundle, named: dict[str, str], options: Options) -> None:
-        contract = bundle.contract
-        self.about = about(bundle, named)
+    def __init__(self, capacity: int, workers: int) -> None:
+        self.capacity, self.workers = capacity, workers
+        self.in_use = 0
+        self._mean_s = FIRST_AVERAGE_S  # processing time per slot
+
+    @contextmanager
+    def admit(self, slots: int) -> Iterator[None]:
+        """Hold `slots` slots for the duration of the block.
+
+        Raises:
+            TooBusy: too few are free; it estimates when they will be.
+        """
+        if self.in_use + slots > self.capacity:
+            raise self.rejection()
+        self.in_use += slots
+        try:
+            yield
+        finally:
+            self.in_use -= slots
+
+    def rejection(self) -> TooBusy:
+        """Return the error for a request that is not admitted."""
+        message = f"{self.in_use} of {self.capacity} queue slots are in use by other requests"
+        wait_s = self._mean_s * self.in_use / self.workers
+        return TooBusy(message, "retry after the seconds in Retry-After", min(wait_s, MAX_RETRY_AFTER_S))
+
+    def record_duration(self, processing_s: float, slots: int) -> None:
+        """Update the average with the processing time of a job that held `slots` slots."""
+        self._mean_s += AVERAGE_WEIGHT * (processing_s / slots - self._mean_s)
+
+
+class Dispatcher:
+    """Admits requests, submits their files to the worker pool, and records the results in metrics and logs.
+
+    Args:
+        bundle: the model that is served.
+        identity: its name and version, and why it is served.
+        options: settings of the service.
+    """
+
+    def __init__(self, bundle: Bundle, identity: ModelIdentity, options: ServingOptions) -> None:
+        self.about = describe_served_model(bundle, identity)
         self.token = None if options.token is None else options.token.get_secret_value()
         self.metrics = Metrics()
-        self.crew = Crew(bundle.path, options.workers, self.metrics.death)
-        self.line = Line(options.line, options.workers)
+        self.pool = WorkerPool(bundle.path, options.workers, self.metrics.count_worker_restart)
+        self.admission = Admission(options.queue, options.workers)
         self._log = None if options.prediction_log is None else PredictionLog(options.prediction_log, bundle.sha256)
-        self.metrics.serve(bundle.sha256, named["version"], contract.run_id, named["name"])
-        self.metrics.watch("deepfake_line_places", "places taken in the line", lambda: self.line.taken)
-        self.metrics.watch("deepfake_workers_ready", "workers that passed their self-test", lambda: self.crew.ready)
+        self.metrics.set_model(bundle.sha256, identity.version, bundle.contract.run_id, identity.name)
+        self.metrics.add_gauge("deepfake_queue_slots_in_use", "queue slots in use", lambda: self.admission.in_use)
+        self.metrics.add_gauge("deepfake_workers_ready", "workers that passed their self-test", lambda: self.pool.ready)
 
     def start(self) -> None:
-        """Start the workers; returns at once."""
-        self.crew.start()
+        """Start the workers without waiting for them."""
+        self.pool.start()
 
     def stop(self) -> None:
-        """Finish what was begun, then end the workers."""
-        self.crew.stop()
+        """Finish the submitted jobs, then stop the workers."""
+        self.pool.stop()
         if self._log is not None:
             self._log.close()
 
     def check_ready(self) -> None:
-        """Before a request is read.
+        """Check, before a request is read, that a worker can process it.
 
         Raises:
-            NotReady: no worker can take it.
+            NotReady: no worker is ready.
         """
-        if not self.crew.ready:
-            raise NotReady("no worker has loaded the model yet", "try again in a few seconds; /readyz says when")
+        if not self.pool.ready:
+            raise NotReady("no worker has loaded the model yet", "retry in a few seconds; /readyz returns 200 then")
 
-    def order(self, job: Job, files: Sequence[IO[bytes]]) -> list[Future[Done]]:
-        """Hand files in; they are closed when they are judged, or given up."""
+    def submit(self, job: Job, files: Sequence[IO[bytes]]) -> list[Future[JobResult]]:
+        """Submit files for one job each; a file is closed when its future is done or cancelled."""
         try:
-            return [self.crew.submit(job, file) for file in files]
+            return [self.pool.submit(job, file) for file in files]
         except BaseException:
             for file in files:
                 file.close()
             raise
 
-    async def judge(self, job: Job, order: Future[Done], request_id: str, places: int = 1) -> Done:
-        """Wait for the answer about one file and keep the books; errors of the file are answers too."""
+    async def result(self, job: Job, future: Future[JobResult], request_id: str, slots: int = 1) -> JobResult:
+        """Wait for the result of one file and record it; an error of the file becomes a result, too."""
         start_s = time.perf_counter()
         try:
-            done = await asyncio.wrap_future(order)
+            result = await asyncio.wrap_future(future)
         except DetectorError as error:
-            done = Done(report=Report(status=error.http_status, code=error.code), body=error_body(error))
-        waited_s = max(time.perf_counter() - start_s - done.report.worked_s, 0.0)
-        report = done.report.model_copy(update={"steps_s": {"wait": waited_s, **done.report.steps_s}})
-        self.line.worked(done.report.worked_s, places)
-        self.metrics.answer(job.kind, report)
-        if report.failure:
-            logger.error("judging failed", extra={"request_id": request_id, "traceback": report.failure})
+            result = JobResult(JobReport(status=error.http_status, error_code=error.code), error_body(error))
+        queue_s = max(time.perf_counter() - start_s - result.report.processing_s, 0.0)
+        report = result.report.model_copy(update={"steps_s": {"queue": queue_s, **result.report.steps_s}})
+        self.admission.record_duration(report.processing_s, slots)
+        self.metrics.count_result(job.kind, report)
+        if report.traceback:
+            logger.error("processing failed", extra={"request_id": request_id, "traceback": report.traceback})
         if self._log is not None and report.status == 200:
             self._log.write(request_id, job.kind, report)
-        return Done(report=report, body=done.body)
+        return JobResult(report, result.body)
 
-    async def patiently(self, work: Awaitable[Answer], hung_up: Awaitable[None]) -> Answer:
-        """Wait for answers, but not for ever, and not when nobody waits for them: what still waits is given up.
+    async def wait_for(self, results: Awaitable[Result], disconnected: Awaitable[None]) -> Result:
+        """Wait for results until the timeout or until the client disconnects; queued jobs are cancelled then.
 
         Raises:
-            TooBusy: no worker had time.
-            ClientGone: nobody waits any more.
+            TooBusy: there was no result within RESPONSE_TIMEOUT_S.
+            ClientDisconnected: the client closed the connection.
         """
-        answer, gone = asyncio.ensure_future(work), asyncio.ensure_future(hung_up)
+        result, closed = asyncio.ensure_future(results), asyncio.ensure_future(disconnected)
         try:
-            await asyncio.wait({answer, gone}, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-            raise ClientGone if gone.done() else self.line.full()
+            await asyncio.wait({result, closed}, timeout=RESPONSE_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if result.done():
+                return result.result()
+            raise ClientDisconnected if closed.done() else self.admission.rejection()
         finally:
-            answer.cancel()  # a worker that is at it already finishes, for nobody
-            gone.cancel()
-
-
-class ClientGone(Exception):  # noqa: N818
-    """Nobody waits for the answer any more."""
+            result.cancel()  # a job that a worker has begun runs to its end, and its result is dropped
+            closed.cancel()

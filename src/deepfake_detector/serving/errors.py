@@ -1,4 +1,17 @@
-"""What the service refuses or fails at -> one JSON shape: {"error": {"code", "message", "hint"}}, and its status."""
+"""Errors of the HTTP service -> an HTTP status and one JSON shape: {"error": {"code", "message", "hint"}}.
+
+BadInput
+|-- BadUpload              422: the form does not hold the expected files in the expected field
+|   `-- UnsupportedMediaType   415: the body is not a multipart form
+|-- ExternalReference      415: the upload refers to other files or hosts instead of holding pictures
+|-- BadParameter           422: a query parameter is unknown or invalid
+|-- TooSlow                408: the upload stalled
+|-- TooCostly              422: the file needs more time or memory than one file may use
+|-- Unauthorized           401: the bearer token is missing or wrong
+`-- TooBusy                429: the queue is full
+ToolFailed
+`-- NotReady               503: no worker process is ready
+"""
 
 from __future__ import annotations
 
@@ -13,57 +26,58 @@ from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
 ROUTES = (
     "POST /predict_image, /predict_video and /predict_images; GET /about, /docs, /ui, /healthz, /readyz and /metrics"
 )
-HINTS = {404: f"the routes are {ROUTES}", 405: "predictions are asked for with POST, all else with GET"}
+HINTS = {404: f"the routes are {ROUTES}", 405: "use POST for predictions and GET for every other route"}
+NOT_READY_RETRY_S = 2  # a worker loads the model in about 2 s
 
 
-class UploadRejected(BadInput):
-    """A request that is not a file, or not so many files, in the right field."""
+class BadUpload(BadInput):
+    """The form does not hold the expected files in the expected field."""
 
     code = "bad_upload"
 
 
-class NotAForm(UploadRejected):
-    """A body of another type than a multipart form."""
+class UnsupportedMediaType(BadUpload):
+    """The body is not a multipart form."""
 
     code, http_status = "unsupported_media_type", 415
 
 
-class PointsElsewhere(BadInput):
-    """A playlist, script or drawing that names other files and hosts instead of holding pictures."""
+class ExternalReference(BadInput):
+    """The upload is a playlist, script or drawing that refers to other files or hosts."""
 
     code, http_status = "points_elsewhere", 415
 
 
-class BadQuestion(BadInput):
-    """A query parameter that is unknown or has no sensible value."""
+class BadParameter(BadInput):
+    """A query parameter is unknown or has an invalid value."""
 
     code = "bad_question"
 
 
 class TooSlow(BadInput):
-    """An upload that does not arrive."""
+    """The upload stalled or took too long."""
 
     code, http_status = "too_slow", 408
 
 
 class TooCostly(BadInput):
-    """A file that takes more time or memory than one file may."""
+    """The file needs more time or memory than one file may use."""
 
     code = "too_costly"
 
 
 class Unauthorized(BadInput):
-    """No token, or not the right one."""
+    """The bearer token is missing or wrong."""
 
     code, http_status = "unauthorized", 401
 
 
 class TooBusy(BadInput):
-    """More requests than the line holds.
+    """The queue has too few free slots for the request.
 
     Args:
         message, hint: see `DetectorError`.
-        retry_after_s: when a place is likely to be free.
+        retry_after_s: estimated seconds until enough slots are free.
     """
 
     code, http_status = "too_busy", 429
@@ -74,29 +88,30 @@ class TooBusy(BadInput):
 
 
 class NotReady(ToolFailed):
-    """No worker has passed its self-test."""
+    """No worker process has passed its self-test."""
 
     code, http_status = "not_ready", 503
 
 
 def error_body(error: DetectorError) -> bytes:
-    """The shape, as JSON."""
+    """Encode an error as JSON bytes."""
     return json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}).encode()
 
 
-def refusal(error: DetectorError) -> JSONResponse:
-    """An error as a response."""
+def error_response(error: DetectorError) -> JSONResponse:
+    """Return an error as a response, with Retry-After or WWW-Authenticate where they apply."""
     headers = {}
     if isinstance(error, TooBusy):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, NotReady):
-        headers["Retry-After"] = "2"
+        headers["Retry-After"] = str(NOT_READY_RETRY_S)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(json.loads(error_body(error)), error.http_status, headers)
 
 
-def foreign(status: int, said: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error of the router, for example 404, in the same shape."""
+def http_error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return an error of the router, for example 404, in the same JSON shape."""
     code = HTTPStatus(status).phrase.lower().replace(" ", "_")
-    return JSONResponse({"error": {"code": code, "message": said, "hint": HINTS.get(status, "")}}, status, headers)
+    content = {"error": {"code": code, "message": message, "hint": HINTS.get(status, "")}}
+    return JSONResponse(content, status, headers)

@@ -1,4 +1,4 @@
-"""What HTTP process and workers say to each other: a job and an open file one way, a report and an answer the other."""
+"""HTTP process -> worker: a Job and an open file; worker -> HTTP process: a JobReport and the answer, JSON bytes."""
 
 from __future__ import annotations
 
@@ -7,49 +7,52 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["image", "video"]
+MediaKind = Literal["image", "video"]
 
 
-class _Frozen(BaseModel):
+class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Job(_Frozen):
-    """What is to be done with the file that follows."""
+class Job(_Message):
+    """How to analyse the file whose descriptor follows on the same connection."""
 
-    kind: Kind
+    kind: MediaKind
     explain: bool = False
     prior: float | None = Field(None, gt=0, lt=1)
 
 
-class Quality(_Frozen):
-    """What a picture, or the faces of a video, look like: for drift checks, and too little to recognise anybody."""
+class ImageQuality(_Message):
+    """Mean statistics of the largest face of each picture or frame, for drift checks; nobody can be recognised by them.
 
-    brightness: float  # see media/look.py
+    Units are those of `media.image_stats.ImageStats`.
+    """
+
+    brightness: float
     contrast: float
     sharpness: float
 
 
-class Report(_Frozen):
-    """What is counted and logged of an answer; the answer itself follows as bytes."""
+class JobReport(_Message):
+    """What metrics and logs record of one answer; the answer itself follows as bytes."""
 
-    status: int
-    code: str = ""  # of the error, if it is one
+    status: int  # HTTP
+    error_code: str = ""
     verdict: str = ""
     p_fake: float | None = None
     faces: int = 0
     faces_p_fake: tuple[float, ...] = ()
-    face_px: float = 0.0  # shorter side of the largest face
-    bytes: int = 0  # of the file
-    worked_s: float = 0.0
-    steps_s: dict[str, float] = {}  # decode is what was not hidden behind find and score
-    quality: Quality | None = None
-    failure: str = ""  # a traceback for the log, never for the client
+    largest_face_px: float = 0.0  # its shorter side
+    file_bytes: int = 0
+    processing_s: float = 0.0
+    steps_s: dict[str, float] = {}  # queue, decode, find, score; decode excludes what overlaps find and score
+    quality: ImageQuality | None = None
+    traceback: str = ""  # for the log, never for the client
 
 
 @dataclass(frozen=True)
-class Done:
-    """An answer as it goes to the client, JSON, and what is to be kept of it."""
+class JobResult:
+    """The answer for one file as JSON bytes, and its report."""
 
-    report: Report
+    report: JobReport
     body: bytes

@@ -1,4 +1,4 @@
-"""ASGI requests -> the same with an id, the right token, safe headers on what leaves, and a line in log and metrics."""
+"""ASGI requests -> the same requests with an id, authentication, security headers, an access log line and metrics."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from deepfake_detector.serving.errors import Unauthorized, refusal
+from deepfake_detector.serving.errors import Unauthorized, error_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from deepfake_detector.serving.telemetry import Metrics
 
-OPEN = ("/ui", "/docs", "/openapi.json", "/about")  # need no token: they tell nothing about anybody's files
-NOTES = "deepfake.notes"  # in the scope: what handlers add to the request's line in the log
-ID_HEADER = "X-Request-ID"
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_SAFE = {
+PUBLIC_PATHS = ("/ui", "/docs", "/openapi.json", "/about")  # need no token: they show nothing of anybody's files
+LOG_FIELDS = "deepfake.log_fields"  # key of the ASGI scope: fields that handlers add to the access log line
+REQUEST_ID_HEADER = "X-Request-ID"
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_PAGES = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
-_MEDIA = "img-src 'self' blob: data:; media-src 'self' blob:; "
-_FRAME = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-CSP = _PAGES + _MEDIA + _FRAME
-CSP_DOCS = CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")  # Swagger UI styles by attributes
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+DOCS_CSP = CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")  # Swagger UI sets style attributes
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 logger = logging.getLogger("deepfake")
 
 
-class Guard:
+class ServiceMiddleware:
     """ASGI middleware around the whole application.
 
     Args:
         app: the application.
-        token: what must be sent as `Authorization: Bearer`; None asks nobody. Asked at each request.
-        metrics: where requests are counted. Asked at each request.
-        routes: paths that are counted by name; all others are "other".
+        token: returns the token that clients must send as `Authorization: Bearer`, or None; called per request.
+        metrics: returns the metrics that count requests; called per request.
+        routes: paths that are counted by name; all others are counted as "other".
     """
 
     def __init__(
@@ -56,51 +57,56 @@ class Guard:
         self._token, self._metrics, self._routes = token, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check, pass on, and look at what comes back."""
+        """Authenticate a request, run it, add headers to its response, and record it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        request_id, start_s, status = _id(headers), time.perf_counter(), 500
-        notes = scope[NOTES] = {"request_id": request_id}
+        request_id, start_s, status = _request_id(headers), time.perf_counter(), 500
+        log_fields = scope[LOG_FIELDS] = {"request_id": request_id}
 
-        async def sent(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _protect(MutableHeaders(scope=message), scope["path"], request_id)
+                _add_headers(MutableHeaders(scope=message), scope["path"], request_id)
             await send(message)
 
         try:
-            app = self.app if self._may(headers, scope["path"]) else refusal(
-                Unauthorized("this service answers only those who send its token", "send `Authorization: Bearer TOKEN`")
+            app = self.app if self._is_authorized(headers, scope["path"]) else error_response(
+                Unauthorized("this service needs an access token", "send the header `Authorization: Bearer TOKEN`")
             )  # fmt: skip
-            await app(scope, receive, sent)
+            await app(scope, receive, send_with_headers)
         finally:
-            self._keep(scope, status, time.perf_counter() - start_s, notes)
+            self._record(scope, status, time.perf_counter() - start_s, log_fields)
 
-    def _may(self, headers: Headers, path: str) -> bool:
+    def _is_authorized(self, headers: Headers, path: str) -> bool:
         token = self._token()
-        if token is None or path == "/" or any(path == place or path.startswith(f"{place}/") for place in OPEN):
+        if (
+            token is None
+            or path == "/"
+            or any(path == public or path.startswith(f"{public}/") for public in PUBLIC_PATHS)
+        ):
             return True
-        kind, _, sent = headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
-    def _keep(self, scope: Scope, status: int, seconds: float, notes: dict[str, Any]) -> None:
+    def _record(self, scope: Scope, status: int, duration_s: float, log_fields: dict[str, Any]) -> None:
         route = scope["path"] if scope["path"] in self._routes else "other"
-        self._metrics().request(route, status, seconds)
-        line = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 1), **notes}
+        self._metrics().count_request(route, status, duration_s)
+        duration_ms = round(duration_s * 1000, 1)
+        line = {"method": scope["method"], "route": route, "status": status, "duration_ms": duration_ms, **log_fields}
         logger.info("request", extra=line)
 
 
-def _id(headers: Headers) -> str:
-    """The caller's id if it is one, else a new one; what else callers write does not get into logs."""
-    given = headers.get(ID_HEADER, "")
-    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+def _request_id(headers: Headers) -> str:
+    """Return the client's id if it is well formed, else a new one: no other text of a client enters the log."""
+    given = headers.get(REQUEST_ID_HEADER, "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _protect(headers: MutableHeaders, path: str, request_id: str) -> None:
-    headers[ID_HEADER] = request_id
-    for name, value in _SAFE.items():
+def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
+    headers[REQUEST_ID_HEADER] = request_id
+    for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
-    headers["Content-Security-Policy"] = CSP_DOCS if path.startswith("/docs") else CSP
+    headers["Content-Security-Policy"] = DOCS_CSP if path.startswith("/docs") else CSP

@@ -1,7 +1,8 @@
-"""A bundle and what is said of it -> the answer of GET /about."""
+"""The served model -> the answer of GET /about; the types of answers and errors -> the OpenAPI 3.1 document."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,9 +11,20 @@ from pydantic import TypeAdapter
 from deepfake_detector.inference.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
 from deepfake_detector.model.bundle import Bundle, Contract
 
+BATCH_FILES = 16  # images in one request to /predict_images
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What the service calls its model, and why it serves this one."""
+
+    name: str  # champion | pretrained
+    version: str
+    reason: str
+
 
 class About(Contract):
-    """Which model answers and why; then its contract: on what it was trained, how it was judged, its marks."""
+    """Which model is served and why; then its contract: training data, test results, thresholds."""
 
     name: str  # champion | pretrained
     version: str
@@ -20,18 +32,13 @@ class About(Contract):
     sha256: str  # of the bundle
 
 
-def about(bundle: Bundle, named: dict[str, str]) -> About:
-    """Say it.
-
-    Args:
-        bundle: the one that answers.
-        named: its `name`, `version` and the `reason` why it answers.
-    """
-    return About(**bundle.contract.model_dump(), **named, sha256=bundle.sha256)
+def describe_served_model(bundle: Bundle, identity: ModelIdentity) -> About:
+    """Build the answer of GET /about."""
+    return About(**bundle.contract.model_dump(), **asdict(identity), sha256=bundle.sha256)
 
 
-PLACE = "#/components/schemas/"
-ERROR = {
+SCHEMAS = "#/components/schemas/"
+ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
     "additionalProperties": False,
@@ -48,35 +55,38 @@ ERROR = {
         }
     },
 }
-ERRORS = {
-    400: ("the body is no HTTP message that can be read", "bad_request"),
-    401: ("no token, or another one", "unauthorized"),
-    408: ("the upload stood still", "too_slow"),
+ERROR_RESPONSES = {  # status -> description, example of a code
+    400: ("the body is not a valid HTTP message", "bad_request"),
+    401: ("the token is missing or wrong", "unauthorized"),
+    408: ("the upload stalled", "too_slow"),
     413: ("more bytes, pixels or frames than the limits allow", "too_large"),
-    415: ("no picture or video that can be read, or one that points elsewhere", "unreadable_image"),
-    422: ("not a file in the right field, an unknown parameter, or a file that costs too much", "bad_upload"),
-    429: ("the line is full; Retry-After says when to come again", "too_busy"),
-    500: ("the service failed", "tool_failed"),
-    503: ("no worker is ready; Retry-After says when to come again", "not_ready"),
+    415: ("not a readable picture or video, or a file that refers to other files", "unreadable_image"),
+    422: (
+        "no file in the expected field, an invalid parameter, or a file that exceeds its time or memory limit",
+        "bad_upload",
+    ),
+    429: ("the queue is full; retry after the seconds in Retry-After", "too_busy"),
+    500: ("internal error", "tool_failed"),
+    503: ("no worker is ready; retry after the seconds in Retry-After", "not_ready"),
 }
 PARAMETERS = [
     {
         "name": "explain",
         "in": "query",
-        "description": "add the crop of each face that the model saw and the heat on it, as PNG in base64",
+        "description": "add the crop and the heatmap of each face, as PNG in base64",
         "schema": {"type": "boolean", "default": False},
     },
     {
         "name": "prior",
         "in": "query",
-        "description": "share of fakes where the file comes from; the answer then holds `posterior`",
+        "description": "share of fakes at the source of the file; adds `posterior` to the answer",
         "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         "example": 0.001,
     },
     {
         "name": "X-Request-ID",
         "in": "header",
-        "description": "comes back and stands in the log; replaced unless it is 1 to 64 of A-Z a-z 0-9 . _ : -",
+        "description": "returned and logged; replaced by a new one unless it is 1 to 64 of A-Z a-z 0-9 . _ : -",
         "schema": {"type": "string"},
     },
 ]
@@ -109,30 +119,35 @@ EXAMPLE: dict[str, Any] = {
 
 
 @lru_cache(maxsize=1)
-def description() -> dict[str, Any]:
-    """The whole description."""
-    schemas: dict[str, Any] = {"Error": ERROR}
-    for made in (ImageVerdict, VideoVerdict, About):
-        schema = TypeAdapter(made).json_schema(mode="serialization", ref_template=f"{PLACE}{{model}}")
-        schemas |= schema.pop("$defs", {}) | {made.__name__: schema}
-    one_of = {"anyOf": [{"$ref": f"{PLACE}ImageVerdict"}, {"$ref": f"{PLACE}Error"}]}
-    many = {"type": "object", "required": ["answers"], "properties": {"answers": {"type": "array", "items": one_of}}}
+def openapi_document() -> dict[str, Any]:
+    """Return the whole document."""
+    schemas: dict[str, Any] = {"Error": ERROR_SCHEMA}
+    for answer in (ImageVerdict, VideoVerdict, About):
+        schema = TypeAdapter(answer).json_schema(mode="serialization", ref_template=f"{SCHEMAS}{{model}}")
+        schemas |= schema.pop("$defs", {}) | {answer.__name__: schema}
+    verdict_or_error = {"anyOf": [{"$ref": f"{SCHEMAS}ImageVerdict"}, {"$ref": f"{SCHEMAS}Error"}]}
+    answers = {"type": "array", "items": verdict_or_error}
+    batch = {"type": "object", "required": ["answers"], "properties": {"answers": answers}}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "deepfake-detector",
             "version": str(SCHEMA_VERSION),
-            "description": "Judges whether faces in an image or a video are fake, and says why. "
-            "The same bytes give the same answer. Names of files are not looked at.",
+            "description": "Detects manipulated faces in images and videos, and gives the reasons. "
+            "The same bytes give the same answer. File names are ignored.",
         },
         "paths": {
-            "/predict_image": _predict("judge one picture", "image", {"$ref": f"{PLACE}ImageVerdict"}, example=EXAMPLE),
-            "/predict_video": _predict("judge one video", "video", {"$ref": f"{PLACE}VideoVerdict"}),
-            "/predict_images": _predict("judge up to 16 pictures; answers in the order sent", "images", many, True),
+            "/predict_image": _predict(
+                "analyse one image", "image", {"$ref": f"{SCHEMAS}ImageVerdict"}, example=EXAMPLE
+            ),
+            "/predict_video": _predict("analyse one video", "video", {"$ref": f"{SCHEMAS}VideoVerdict"}),
+            "/predict_images": _predict(
+                f"analyse up to {BATCH_FILES} images; answers in the same order", "images", batch, True
+            ),
             "/about": {
                 "get": _get(
-                    "which model answers and why, on what it was trained and how it was judged",
-                    {"$ref": f"{PLACE}About"},
+                    "the served model, why it is served, its training data and test results",
+                    {"$ref": f"{SCHEMAS}About"},
                 )
             },
         },
@@ -140,13 +155,15 @@ def description() -> dict[str, Any]:
     }
 
 
-def _predict(summary: str, field: str, answer: dict[str, Any], several: bool = False, **more: Any) -> dict[str, Any]:
+def _predict(summary: str, field: str, answer: dict[str, Any], batch: bool = False, **content: Any) -> dict[str, Any]:
     file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
     form = {
         "type": "object",
         "required": [field],
         "additionalProperties": False,
-        "properties": {field: {"type": "array", "items": file, "minItems": 1, "maxItems": 16} if several else file},
+        "properties": {
+            field: {"type": "array", "items": file, "minItems": 1, "maxItems": BATCH_FILES} if batch else file
+        },
     }
     return {
         "post": {
@@ -155,8 +172,8 @@ def _predict(summary: str, field: str, answer: dict[str, Any], several: bool = F
             "parameters": PARAMETERS,
             "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
             "responses": {
-                "200": _json("the answer", answer, **more),
-                **{str(s): _error(*said) for s, said in ERRORS.items()},
+                "200": _json("the answer", answer, **content),
+                **{str(status): _error(*error) for status, error in ERROR_RESPONSES.items()},
             },
             "security": [{}, {"token": []}],
         }
@@ -167,12 +184,12 @@ def _get(summary: str, answer: dict[str, Any]) -> dict[str, Any]:
     return {"summary": summary, "operationId": "about", "responses": {"200": _json("the answer", answer)}}
 
 
-def _json(said: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _json(description: str, schema: dict[str, Any], **content: Any) -> dict[str, Any]:
     header = {"description": "see the parameter", "schema": {"type": "string"}}
-    content = {"application/json": {"schema": schema, **more}}
-    return {"description": said, "headers": {"X-Request-ID": header}, "content": content}
+    body = {"application/json": {"schema": schema, **content}}
+    return {"description": description, "headers": {"X-Request-ID": header}, "content": body}
 
 
-def _error(said: str, code: str) -> dict[str, Any]:
-    example = {"error": {"code": code, "message": said, "hint": "what to do next"}}
-    return _json(said, {"$ref": f"{PLACE}Error"}, example=example)
+def _error(description: str, code: str) -> dict[str, Any]:
+    example = {"error": {"code": code, "message": description, "hint": "what to do next"}}
+    return _json(description, {"$ref": f"{SCHEMAS}Error"}, example=example)

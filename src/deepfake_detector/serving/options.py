@@ -1,4 +1,4 @@
-"""Environment variables DEEPFAKE_SERVE_* -> what the operator of the service decides; unknown ones stop it."""
+"""Environment variables DEEPFAKE_SERVE_* -> settings of the service; an unknown variable stops it."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from deepfake_detector.errors import SettingsError
 from deepfake_detector.parallel import available_cores
 
 PREFIX = "DEEPFAKE_SERVE_"
-MIN_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
+RENAMED = {"LINE": "QUEUE"}  # without the prefix: old name -> new name
 
 
-class Options(BaseModel):
-    """Each field is the variable DEEPFAKE_SERVE_ and its name in capitals.
+class ServingOptions(BaseModel):
+    """Settings of the service. Field `x` is read from the variable DEEPFAKE_SERVE_X.
 
     Attributes:
-        token: whoever asks for a prediction or for /metrics must send it; without it, nobody is asked.
-        workers: child processes that decode and score; one per core is fastest.
-        line: places for requests, worked on or waiting; a video takes four, a batch sixteen.
-        prediction_log: a file that gets a line of scores and picture quality per answer; without it, none is kept.
+        token: clients must send it to get a prediction or /metrics; None: no authentication.
+        workers: worker processes that decode and score; one per core is fastest.
+        queue: slots for requests that are read, wait or are processed; an image takes 1, a video 4, a batch 16.
+        prediction_log: file that gets one line of scores and image quality per answer; None: no such log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    token: SecretStr | None = Field(None, min_length=MIN_TOKEN)
+    token: SecretStr | None = Field(None, min_length=MIN_TOKEN_LENGTH)
     workers: int = Field(default_factory=available_cores, ge=1, le=256)
-    line: int = Field(64, ge=16, le=10_000)
+    queue: int = Field(64, ge=16, le=10_000)
     prediction_log: Path | None = None
 
 
-def read_options(environment: Mapping[str, str]) -> Options:
+def read_options(environment: Mapping[str, str]) -> ServingOptions:
     """Read the variables that begin with DEEPFAKE_SERVE_.
 
     Raises:
-        SettingsError: one is unknown (a misspelt token would leave the service open) or has no sensible value.
+        SettingsError: a variable is unknown (a misspelt token would leave the service open), renamed or invalid.
     """
-    given = {name[len(PREFIX) :].lower(): value for name, value in environment.items() if name.startswith(PREFIX)}
+    given = {name[len(PREFIX) :]: value for name, value in environment.items() if name.startswith(PREFIX)}
+    for old, new in RENAMED.items():
+        if old in given:
+            raise SettingsError(f"environment variable {PREFIX}{old} was renamed", f"set {PREFIX}{new} instead")
     try:
-        return Options.model_validate(given)
+        return ServingOptions.model_validate({name.lower(): value for name, value in given.items()})
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        known = ", ".join(f"{PREFIX}{name.upper()}" for name in Options.model_fields)
+        known = ", ".join(f"{PREFIX}{name.upper()}" for name in ServingOptions.model_fields)
         name = f"{PREFIX}{'.'.join(map(str, first['loc'])).upper()}"
-        raise SettingsError(f"environment variable {name}: {first['msg']}", f"known are {known}") from None
+        raise SettingsError(f"environment variable {name}: {first['msg']}", f"known variables: {known}") from None

@@ -1,4 +1,4 @@
-"""HTTP -> verdict: the BentoML service. Its process takes requests in; child processes decode and score."""
+"""The packaged model -> the BentoML service. Its process handles HTTP; worker processes decode and score."""
 
 from __future__ import annotations
 
@@ -10,65 +10,67 @@ import bentoml
 from pydantic import BaseModel
 
 from deepfake_detector.model.bundle import read_bundle
-from deepfake_detector.serving.dispatcher import WAIT_S, Desk
-from deepfake_detector.serving.middleware import Guard
+from deepfake_detector.serving.dispatcher import RESPONSE_TIMEOUT_S, Dispatcher
+from deepfake_detector.serving.middleware import ServiceMiddleware
+from deepfake_detector.serving.openapi import ModelIdentity
 from deepfake_detector.serving.options import read_options
-from deepfake_detector.serving.routes import COUNTED, application
+from deepfake_detector.serving.routes import METRIC_ROUTES, create_app
 from deepfake_detector.serving.sandbox import end_with_parent
-from deepfake_detector.serving.telemetry import log_as_json
-from deepfake_detector.serving.upload import UPLOAD_S
+from deepfake_detector.serving.telemetry import configure_json_logging
+from deepfake_detector.serving.upload import UPLOAD_TIMEOUT_S
 
-MODEL = "deepfake-detector"
-BUNDLE_FOLDER = (
-    "bundle"  # inside the BentoML model: BentoML lays a file of its own beside it, which the seal would refuse
-)
-SWAGGER = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"  # comes with BentoML
+BENTO_MODEL = "deepfake-detector"
+BUNDLE_FOLDER = "bundle"  # in the BentoML model: BentoML adds a file beside it, which would break the bundle's digest
+SWAGGER_FILES = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
 
 
 class Arguments(BaseModel):
-    """What a bento was built with; `bentoml serve --arg model=TAG` names another."""
+    """Arguments the bento was built with; `bentoml serve --arg model=TAG` overrides them."""
 
-    model: str = f"{MODEL}:latest"
-
-
-app = application(SWAGGER)
-guarded = Guard(app, lambda: app.state.desk.token, lambda: app.state.desk.metrics, COUNTED)
+    model: str = f"{BENTO_MODEL}:latest"
 
 
-# One process: all its work is waiting. UPLOAD_S and WAIT_S end before BentoML's own timeout, which has another error
-# shape; it keeps a timer, and what was known of the request, for its whole length after each request, hence no spans:
-# 0.5 kB a request instead of 4.8. BentoML's metrics: see metrics.py. Its access log has no request ids: see guard.py.
+app = create_app(SWAGGER_FILES)
+app_with_middleware = ServiceMiddleware(
+    app, lambda: app.state.dispatcher.token, lambda: app.state.dispatcher.metrics, METRIC_ROUTES
+)
+
+
+# One process is enough: it only waits. UPLOAD_TIMEOUT_S and RESPONSE_TIMEOUT_S end before BentoML's own timeout, whose
+# error has another shape. BentoML keeps a timer and the request's span for that whole time after each request: without
+# spans it is 0.5 kB per request instead of 4.8. BentoML's metrics are off because they keep a series for every path
+# that is requested; its access log, because it has no request ids.
 @bentoml.service(
-    name=MODEL,
+    name=BENTO_MODEL,
     workers=1,
-    traffic={"timeout": UPLOAD_S + WAIT_S + 20},
+    traffic={"timeout": UPLOAD_TIMEOUT_S + RESPONSE_TIMEOUT_S + 20},
     tracing={"excluded_urls": "."},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
 )
 class DeepfakeDetector:
-    """Judges whether faces in an image or a video are fake, and says why."""
+    """Detects manipulated faces in images and videos, and gives the reasons."""
 
     model = bentoml.models.BentoModel(bentoml.use_arguments(Arguments).model)
 
     def __init__(self) -> None:
-        if bentoml.server_context.worker_index is not None:  # not in a test: there is a supervisor to outlive
+        if bentoml.server_context.worker_index is not None:  # None in tests, which have no supervisor
             end_with_parent(os.getppid(), signal.SIGTERM)
-            log_as_json()
-        packaged = self.model.info.metadata
-        named = {"name": packaged["kind"], "version": str(packaged.get("version", "")), "reason": packaged["said"]}
+            configure_json_logging()
+        metadata = self.model.info.metadata
+        identity = ModelIdentity(metadata["name"], str(metadata["version"]), metadata["reason"])
         bundle = read_bundle(Path(self.model.path_of(BUNDLE_FOLDER)))
-        self.desk = app.state.desk = Desk(bundle, named, read_options(os.environ))
-        self.desk.start()
+        self.dispatcher = app.state.dispatcher = Dispatcher(bundle, identity, read_options(os.environ))
+        self.dispatcher.start()
 
     def __is_ready__(self) -> bool:
-        """BentoML asks at /readyz: has a worker passed its self-test?"""
-        return self.desk.crew.ready > 0
+        """Answer /readyz of BentoML: a worker has passed its self-test."""
+        return self.dispatcher.pool.ready > 0
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML's types hide behind lazy imports
     def stop(self) -> None:
-        """After the last request in flight."""
-        self.desk.stop()
+        """Stop the workers, after the last request."""
+        self.dispatcher.stop()
 
 
-DeepfakeDetector.mount_asgi_app(guarded, path="/")  # type: ignore[attr-defined]
+DeepfakeDetector.mount_asgi_app(app_with_middleware, path="/")  # type: ignore[attr-defined]

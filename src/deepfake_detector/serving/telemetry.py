@@ -1,4 +1,4 @@
-"""What happens -> JSON lines for collectors of logs: one object per line, with the request's id, no pictures."""
+"""Requests and results -> JSON log lines, a prediction log and Prometheus metrics; never pictures or file names."""
 
 from __future__ import annotations
 
@@ -13,143 +13,126 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from deepfake_detector.serving.messages import Kind, Report
+from deepfake_detector.serving.messages import JobReport, MediaKind
 
-LOG_BYTES, LOG_FILES = 20 * 2**20, 5  # the prediction log keeps at most their product: about half a million answers
-_USUAL = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+LOG_BYTES, LOG_BACKUPS = 20 * 2**20, 5  # the prediction log: six files, together about half a million answers
+DURATION_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+SCORE_BUCKETS = tuple(i / 10 for i in range(1, 11))
+FACE_BUCKETS = (0, 1, 2, 4, 8, 16, 32, 64)
+_STANDARD_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-class JsonLines(logging.Formatter):
-    """A record and its `extra` fields as one JSON object."""
+class JsonFormatter(logging.Formatter):
+    """Formats a record and its `extra` fields as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See the class."""
-        extra = {name: value for name, value in vars(record).items() if name not in _USUAL}
-        line: dict[str, Any] = {
-            "time": _now(),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **extra,
-        }
+        """Format one record."""
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+        level = record.levelname.lower()
+        line: dict[str, Any] = {"time": _utc_now(), "level": level, "event": record.getMessage(), **extra}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
-def log_as_json() -> None:
-    """Have this service's log, and BentoML's and uvicorn's beside it, written as JSON lines to standard error."""
-    ours = logging.StreamHandler()
-    ours.setFormatter(JsonLines())
+def configure_json_logging() -> None:
+    """Write the logs of this service, BentoML and uvicorn as JSON lines to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
     for name in ("deepfake", "bentoml", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [ours], False
+        logger.handlers, logger.propagate = [handler], False
     logging.getLogger("deepfake").setLevel(logging.INFO)
     logging.getLogger("uvicorn.access").disabled = True  # the same requests without their ids
 
 
 class PredictionLog:
-    """Scores and picture quality of each answer, for drift checks later; never a picture, a name or a sender.
+    """A rotating file with one JSON line per answer, for drift checks: scores, times and image quality.
 
     Args:
-        path: of the file; the older ones beside it are called .1 to .5.
-        sha256: of the model that answers.
+        path: of the file; older ones beside it end in .1 to .5.
+        model_sha256: digest of the model that answers.
     """
 
-    def __init__(self, path: Path, sha256: str) -> None:
+    def __init__(self, path: Path, model_sha256: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._sha256 = sha256
-        self._handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+        self._model_sha256 = model_sha256
+        self._handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_BACKUPS, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(message)s"))
 
-    def write(self, request_id: str, kind: Kind, report: Report) -> None:
-        """Keep one answer."""
-        kept = report.model_dump(mode="json", exclude={"failure"})
-        line = {"time": _now(), "request_id": request_id, "model": self._sha256, "kind": kind, **kept}
-        self._handler.emit(logging.makeLogRecord({"msg": json.dumps(line)}))
+    def write(self, request_id: str, kind: MediaKind, report: JobReport) -> None:
+        """Append one answer."""
+        logged = report.model_dump(mode="json", exclude={"traceback", "error_code"})
+        names = {"time": _utc_now(), "request_id": request_id, "model_sha256": self._model_sha256, "kind": kind}
+        self._handler.emit(logging.makeLogRecord({"msg": json.dumps(names | logged)}))
 
     def close(self) -> None:
-        """Before the service ends."""
+        """Close the file."""
         self._handler.close()
 
 
-def _now() -> str:
+def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-SHARES = tuple(i / 10 for i in range(1, 11))
-FACES = (0, 1, 2, 4, 8, 16, 32, 64)
-
-
 class Metrics:
-    """What is counted. All names begin with deepfake_."""
+    """Prometheus metrics of the service; all names begin with deepfake_."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter("deepfake_requests", "HTTP requests", ["route", "status"], registry=self.registry)
-        self._seconds = Histogram(
-            "deepfake_request_seconds",
-            "from the first byte to the last",
-            ["route"],
-            buckets=SECONDS,
-            registry=self.registry,
+        self._requests = self._counter("requests", "HTTP requests", "route", "status")
+        self._request_s = self._histogram(
+            "request_duration_seconds", "duration of HTTP requests", DURATION_BUCKETS_S, "route"
         )
-        self._verdicts = Counter("deepfake_verdicts", "answers by verdict", ["kind", "verdict"], registry=self.registry)
-        self._errors = Counter(
-            "deepfake_file_errors", "files that could not be judged", ["kind", "code"], registry=self.registry
+        self._verdicts = self._counter("verdicts", "answers by verdict", "kind", "verdict")
+        self._errors = self._counter("file_errors", "files without a verdict, by error code", "kind", "code")
+        self._step_s = self._histogram(
+            "step_duration_seconds", "queue, decode, find (detect and crop), score", DURATION_BUCKETS_S, "kind", "step"
         )
-        self._steps = Histogram(
-            "deepfake_step_seconds",
-            "wait, decode, find, score",
-            ["kind", "step"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self._faces = Histogram(
-            "deepfake_faces", "faces found per file", ["kind"], buckets=FACES, registry=self.registry
-        )
-        self._p_fake = Histogram("deepfake_p_fake", "scores of files", ["kind"], buckets=SHARES, registry=self.registry)
-        self._deaths = Counter(
-            "deepfake_worker_deaths", "workers that ended while they were needed", registry=self.registry
-        )
+        self._faces = self._histogram("faces", "faces per file", FACE_BUCKETS, "kind")
+        self._p_fake = self._histogram("p_fake", "scores of files", SCORE_BUCKETS, "kind")
+        self._restarts = self._counter("worker_restarts", "workers replaced because they ended or were killed")
         self._model = Gauge(
-            "deepfake_model_info",
-            "the model that answers",
-            ["sha256", "version", "run_id", "name"],
-            registry=self.registry,
+            "deepfake_model_info", "the served model", ["sha256", "version", "run_id", "name"], registry=self.registry
         )
 
-    def serve(self, sha256: str, version: str, run_id: str, name: str) -> None:
-        """Say which model answers."""
+    def set_model(self, sha256: str, version: str, run_id: str, name: str) -> None:
+        """Publish which model is served."""
         self._model.labels(sha256, version, run_id, name).set(1)
 
-    def watch(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """Show a value as it is when somebody looks."""
-        Gauge(name, what, registry=self.registry).set_function(value)
+    def add_gauge(self, name: str, documentation: str, value: Callable[[], float]) -> None:
+        """Publish a value that is read at each scrape."""
+        Gauge(name, documentation, registry=self.registry).set_function(value)
 
-    def request(self, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
+    def count_request(self, route: str, status: int, duration_s: float) -> None:
+        """Count one HTTP request."""
         self._requests.labels(route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._request_s.labels(route).observe(duration_s)
 
-    def answer(self, kind: Kind, report: Report) -> None:
-        """Count an answer about one file."""
+    def count_result(self, kind: MediaKind, report: JobReport) -> None:
+        """Count the result of one file."""
         if report.status != 200:
-            self._errors.labels(kind, report.code).inc()
+            self._errors.labels(kind, report.error_code).inc()
             return
         self._verdicts.labels(kind, report.verdict).inc()
         self._faces.labels(kind).observe(report.faces)
         if report.p_fake is not None:
             self._p_fake.labels(kind).observe(report.p_fake)
-        for step, seconds in report.steps_s.items():
-            self._steps.labels(kind, step).observe(seconds)
+        for step, duration_s in report.steps_s.items():
+            self._step_s.labels(kind, step).observe(duration_s)
 
-    def death(self) -> None:
-        """Count a worker that ended."""
-        self._deaths.inc()
+    def count_worker_restart(self) -> None:
+        """Count a worker that ended and is replaced."""
+        self._restarts.inc()
 
     def render(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(f"deepfake_{name}", documentation, labels, registry=self.registry)
+
+    def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"deepfake_{name}", documentation, labels, buckets=buckets, registry=self.registry)

@@ -1,7 +1,4 @@
-"""The first bytes of an upload -> whether it is a playlist, script or drawing that names other files and hosts.
-
-libav is told to open none of these and Pillow knows no SVG; here they are refused before any decoder sees a byte.
-"""
+"""The body of a request -> its files, read in bounded time and space, none of which refers to other files."""
 
 from __future__ import annotations
 
@@ -16,14 +13,19 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from deepfake_detector.errors import InputTooLarge
-from deepfake_detector.serving.errors import NotAForm, PointsElsewhere, TooSlow, UploadRejected
+from deepfake_detector.serving.errors import BadUpload, ExternalReference, TooSlow, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-HEAD_BYTES = 4096
-_BLANK = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"  # byte order marks and white space may stand before text
-_STARTS = {
+MIB = 2**20
+FORM_OVERHEAD_BYTES = 64 * 1024  # what the multipart form may add to its files
+IDLE_TIMEOUT_S, UPLOAD_TIMEOUT_S = 20.0, 100.0  # without new bytes; for the whole upload
+DRAIN_BYTES, DRAIN_TIMEOUT_S = 2 * MIB, 2.0  # how much of a rejected body is still read
+
+HEAD_BYTES = 4096  # searched for references
+_TEXT_PREFIX = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"  # byte order marks and white space before text
+_FORMATS_BY_START = {
     b"#extm3u": "an HLS playlist",
     b"ffconcat": "a concat script",
     b"<mpd": "a DASH playlist",
@@ -37,228 +39,232 @@ _STARTS = {
     b"https://": "an address",
     b"file:": "an address",
 }
-_INSIDE_XML = {b"<svg": "an SVG drawing", b"<mpd": "a DASH playlist", b"<smoothstreamingmedia": "a playlist"}
-
-
-def refuse_pointers(head: bytes) -> None:
-    """Look at the first HEAD_BYTES of a file.
-
-    Raises:
-        PointsElsewhere: it is text that names other files.
-    """
-    # UTF-16 becomes readable by leaving out its zero bytes; no picture or video starts with such words.
-    text = head.lstrip(_BLANK).replace(b"\0", b"").lower()
-    found = next((what for start, what in _STARTS.items() if text.startswith(start)), None)
-    if found is None and text.startswith((b"<?xml", b"<!--", b"<!doctype")):
-        found = next((what for mark, what in _INSIDE_XML.items() if mark in text), "an XML document")
-    if found is not None:
-        raise PointsElsewhere(
-            f"the upload is {found}; what it names is not fetched", "send the picture or the video itself"
-        )
-
-
-MIB = 2**20
-ENVELOPE_BYTES = 64 * 1024  # what the multipart form may add to its files
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What one route takes: `most_files` files in `field`, each of at most `max_bytes`, all of `max_total_bytes`."""
-
-    field: str
-    max_bytes: int
-    most_files: int = 1
-    max_total_bytes: int = 0  # 0: as many as the files may have
-
-    @property
-    def body_bytes(self) -> int:
-        """The largest body that can be right."""
-        return (self.max_total_bytes or self.max_bytes * self.most_files) + ENVELOPE_BYTES
-
-
-@dataclass
-class _Part:
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    name: bytes = b""
-    value: bytes = b""
-
-
-class Form:
-    """The files that have come so far. They have no name on disk: they are gone when closed, or with this process.
-
-    Args:
-        content_type: of the request.
-        upload: what is wanted.
-
-    Raises:
-        UploadRejected, InputTooLarge: the form is broken, is not what is wanted, or is too large.
-    """
-
-    def __init__(self, content_type: str, upload: Upload) -> None:
-        self.upload = upload
-        self.files: list[IO[bytes]] = []
-        self._how = f"send a file: curl -F {upload.field}=@FILE"
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
-        if kind != b"multipart/form-data" or not boundary:
-            declared = content_type or "of no declared type"
-            raise NotAForm(f"the body is {declared}, not multipart/form-data with a boundary", self._how)
-        self._part, self._bytes, self._ended = _Part(), 0, False
-        callbacks: MultipartCallbacks = {
-            "on_part_begin": self._part_begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": self._part_data,
-            "on_end": self._end,
-        }
-        try:
-            self._parser = MultipartParser(boundary, callbacks)
-        except FormParserError as error:
-            raise NotAForm(f"the form's boundary cannot be used: {error}", self._how) from error
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes."""
-        try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise UploadRejected(f"the multipart form is broken: {error}", self._how) from error
-
-    def finish(self) -> None:
-        """Look back at the whole, and refuse files that point elsewhere."""
-        if not self.files:
-            raise UploadRejected(f"the form has no field {self.upload.field!r}", self._how)
-        if not self._ended:
-            raise UploadRejected("the multipart form ends in the middle", self._how)
-        for file in self.files:
-            file.flush()
-            file.seek(0)
-            refuse_pointers(file.read(HEAD_BYTES))
-
-    def close(self) -> None:
-        """Forget the files."""
-        for file in self.files:
-            file.close()
-
-    def _part_begin(self) -> None:
-        self._part, self._bytes = _Part(), 0
-        if len(self.files) == self.upload.most_files:
-            raise UploadRejected(f"the form has more than {self.upload.most_files} part(s)", self._how)
-
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._part.name += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._part.value += data[start:end]
-
-    def _header_end(self) -> None:
-        self._part.headers[self._part.name.lower()] = self._part.value
-        self._part.name = self._part.value = b""
-
-    def _headers_finished(self) -> None:
-        kind, options = parse_options_header(self._part.headers.get(b"content-disposition", b""))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        if kind != b"form-data" or name != self.upload.field:
-            raise UploadRejected(f"the form has a field {name[:40]!r}, wanted {self.upload.field!r}", self._how)
-        if not options.get(b"filename"):
-            raise UploadRejected(f"field {name!r} holds text, not a file; addresses are not fetched", self._how)
-        self.files.append(tempfile.TemporaryFile())  # noqa: SIM115  (closed by whoever the form is handed to)
-
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        self._bytes += end - start
-        if self._bytes > self.upload.max_bytes:
-            raise too_large(self.upload)
-        self.files[-1].write(memoryview(data)[start:end])
-
-    def _end(self) -> None:
-        self._ended = True
-
-
-def too_large(upload: Upload) -> InputTooLarge:
-    """The answer to a body over its limit."""
-    most = f"{upload.max_bytes // MIB} MiB" + (
-        f" a file, {upload.body_bytes // MIB} MiB in all" * (upload.most_files > 1)
-    )
-    return InputTooLarge(
-        f"the {upload.field} is larger than {most}, the limit of this service",
-        "send a smaller file, or judge it with `deepfake predict`",
-    )
-
+_FORMATS_IN_XML = {b"<svg": "an SVG drawing", b"<mpd": "a DASH playlist", b"<smoothstreamingmedia": "a playlist"}
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-IDLE_S, UPLOAD_S = 20.0, 100.0  # an upload that stands still so long, or takes so long, is given up
-DRAIN_BYTES, DRAIN_S = 2 * MIB, 2.0  # what is still read of a body that was refused
+
+@dataclass(frozen=True)
+class UploadSpec:
+    """The files one route accepts.
+
+    Attributes:
+        field: name of the form field.
+        max_bytes: of each file.
+        max_files: number of files.
+        max_total_bytes: of all files; 0: max_bytes * max_files.
+    """
+
+    field: str
+    max_bytes: int
+    max_files: int = 1
+    max_total_bytes: int = 0
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Size of the largest valid body."""
+        return (self.max_total_bytes or self.max_bytes * self.max_files) + FORM_OVERHEAD_BYTES
 
 
-class Body:
+class RequestBody:
     """The body of one request.
 
     Args:
-        request: nothing of it has been read.
+        request: a request whose body has not been read.
     """
 
     def __init__(self, request: Request) -> None:
         self._receive: Receive = request.receive
-        self._type = request.headers.get("content-type", "")
-        declared = request.headers.get("content-length", "")
-        self._declared = int(declared) if declared.isdecimal() else 0  # chunked: it is counted
-        self._whole = False
+        self._content_type = request.headers.get("content-type", "")
+        length = request.headers.get("content-length", "")
+        self._declared_bytes = int(length) if length.isdecimal() else 0  # a chunked body declares none and is counted
+        self._complete = False
 
-    async def form(self, upload: Upload) -> Form:
-        """Read it.
+    async def read_form(self, spec: UploadSpec) -> MultipartForm:
+        """Read the body as a form.
 
         Raises:
-            UploadRejected, InputTooLarge: see `Form`.
-            TooSlow: it stands still.
+            BadUpload, InputTooLarge: see `MultipartForm`.
+            ExternalReference: see `reject_external_references`.
+            TooSlow: the upload stalls or takes too long.
         """
-        form = Form(self._type, upload)
+        form = MultipartForm(self._content_type, spec)
         try:
-            if self._declared > upload.body_bytes:
-                raise too_large(upload)
-            async with asyncio.timeout(UPLOAD_S):
-                await self._read(form)
+            if self._declared_bytes > spec.max_body_bytes:
+                raise too_large_error(spec)
+            async with asyncio.timeout(UPLOAD_TIMEOUT_S):
+                await self._feed(form)
             form.finish()
         except TimeoutError:
             form.close()
-            raise TooSlow(f"the upload took more than {UPLOAD_S:.0f} seconds", "send a smaller file") from None
+            raise TooSlow(f"the upload took more than {UPLOAD_TIMEOUT_S:.0f} seconds", "send a smaller file") from None
         except BaseException:
             form.close()
             raise
         return form
 
-    async def _read(self, form: Form) -> None:
-        size = 0
-        while not self._whole:
-            chunk = await self._next(IDLE_S)
-            size += len(chunk)
-            if size > form.upload.body_bytes:
-                raise too_large(form.upload)
-            form.feed(chunk)
-
     async def drain(self) -> None:
-        """Read what is left if it is little: a client that is still sending would not see why it was refused."""
+        """Read the rest if it is short: a client that is still sending would not see the error response."""
         size = 0
         try:
-            while not self._whole and max(size, self._declared) <= DRAIN_BYTES:
-                size += len(await self._next(DRAIN_S))
-        except (UploadRejected, TooSlow):
+            while not self._complete and max(size, self._declared_bytes) <= DRAIN_BYTES:
+                size += len(await self._next_chunk(DRAIN_TIMEOUT_S))
+        except (BadUpload, TooSlow):
             return
 
-    async def hung_up(self) -> None:
-        """Wait until the client goes, once the body is whole."""
+    async def disconnected(self) -> None:
+        """Wait, once the body is complete, until the client disconnects."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _next(self, idle_s: float) -> bytes:
+    async def _feed(self, form: MultipartForm) -> None:
+        size = 0
+        while not self._complete:
+            chunk = await self._next_chunk(IDLE_TIMEOUT_S)
+            size += len(chunk)
+            if size > form.spec.max_body_bytes:
+                raise too_large_error(form.spec)
+            form.feed(chunk)
+
+    async def _next_chunk(self, timeout_s: float) -> bytes:
         try:
-            async with asyncio.timeout(idle_s):
+            async with asyncio.timeout(timeout_s):
                 message = await self._receive()
         except TimeoutError:
-            raise TooSlow(f"nothing of the upload came for {idle_s:.0f} seconds", "send it again") from None
-        self._whole = not message.get("more_body", False)
+            raise TooSlow(f"no bytes of the upload arrived for {timeout_s:.0f} seconds", "send it again") from None
+        self._complete = not message.get("more_body", False)
         if message["type"] == "http.disconnect":
-            raise UploadRejected("the connection ended before the file did", "send it again")
+            raise BadUpload("the connection ended before the file did", "send it again")
         chunk: bytes = message.get("body", b"")
         return chunk
+
+
+@dataclass
+class _PartHeaders:
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    name: bytes = b""  # of the header that is being read
+    value: bytes = b""
+
+
+class MultipartForm:
+    """The files received so far, in temporary files without a name: they vanish when closed or with this process.
+
+    Args:
+        content_type: of the request.
+        spec: what the route accepts.
+
+    Raises:
+        BadUpload, InputTooLarge: the form is malformed, does not match the spec, or is too large.
+    """
+
+    def __init__(self, content_type: str, spec: UploadSpec) -> None:
+        self.spec = spec
+        self.files: list[IO[bytes]] = []
+        self._hint = f"send a file: curl -F {spec.field}=@FILE"
+        media_type, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary", b"")
+        if media_type != b"multipart/form-data" or not boundary:
+            declared = content_type or "of no declared type"
+            raise UnsupportedMediaType(f"the body is {declared}, not multipart/form-data with a boundary", self._hint)
+        self._part, self._file_bytes, self._ended = _PartHeaders(), 0, False
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_end": self._on_end,
+        }
+        try:
+            self._parser = MultipartParser(boundary, callbacks)
+        except FormParserError as error:
+            raise UnsupportedMediaType(f"the form's boundary is invalid: {error}", self._hint) from error
+
+    def feed(self, chunk: bytes) -> None:
+        """Parse the next bytes."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise BadUpload(f"the multipart form is malformed: {error}", self._hint) from error
+
+    def finish(self) -> None:
+        """Check that the form is complete, and reject files that refer to other files."""
+        if not self.files:
+            raise BadUpload(f"the form has no field {self.spec.field!r}", self._hint)
+        if not self._ended:
+            raise BadUpload("the multipart form is incomplete", self._hint)
+        for file in self.files:
+            file.flush()
+            file.seek(0)
+            reject_external_references(file.read(HEAD_BYTES))
+
+    def close(self) -> None:
+        """Close, and so delete, the files."""
+        for file in self.files:
+            file.close()
+
+    def _on_part_begin(self) -> None:
+        self._part, self._file_bytes = _PartHeaders(), 0
+        if len(self.files) == self.spec.max_files:
+            raise BadUpload(f"the form has more than {self.spec.max_files} part(s)", self._hint)
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._part.name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._part.value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._part.headers[self._part.name.lower()] = self._part.value
+        self._part.name = self._part.value = b""
+
+    def _on_headers_finished(self) -> None:
+        disposition, options = parse_options_header(self._part.headers.get(b"content-disposition", b""))
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if disposition != b"form-data" or name != self.spec.field:
+            raise BadUpload(f"the form has a field {name[:40]!r}, expected {self.spec.field!r}", self._hint)
+        if not options.get(b"filename"):
+            raise BadUpload(f"field {name!r} holds text, not a file; addresses are not fetched", self._hint)
+        self.files.append(tempfile.TemporaryFile())  # noqa: SIM115  (whoever gets the form closes it)
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._file_bytes += end - start
+        if self._file_bytes > self.spec.max_bytes:
+            raise too_large_error(self.spec)
+        self.files[-1].write(memoryview(data)[start:end])
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def reject_external_references(head: bytes) -> None:
+    """Reject formats that refer to other files and hosts, before a decoder reads them.
+
+    libav is configured to open none of them and Pillow reads no SVG; this is the first of two barriers.
+
+    Args:
+        head: the first HEAD_BYTES of a file.
+
+    Raises:
+        ExternalReference: the file is a playlist, script, drawing or address.
+    """
+    # UTF-16 becomes readable without its zero bytes; no picture or video starts with these words.
+    text = head.lstrip(_TEXT_PREFIX).replace(b"\0", b"").lower()
+    found = next((name for start, name in _FORMATS_BY_START.items() if text.startswith(start)), None)
+    if found is None and text.startswith((b"<?xml", b"<!--", b"<!doctype")):
+        found = next((name for tag, name in _FORMATS_IN_XML.items() if tag in text), "an XML document")
+    if found is not None:
+        message = f"the upload is {found}; files that it refers to are not fetched"
+        raise ExternalReference(message, "send the picture or the video itself")
+
+
+def too_large_error(spec: UploadSpec) -> InputTooLarge:
+    """Return the error for a file or body over its limit."""
+    limit = f"{spec.max_bytes // MIB} MiB"
+    if spec.max_files > 1:
+        limit += f" per file, {spec.max_body_bytes // MIB} MiB in total"
+    return InputTooLarge(
+        f"the {spec.field} is larger than {limit}, the limit of this service",
+        "send a smaller file, or run `deepfake predict` on it",
+    )

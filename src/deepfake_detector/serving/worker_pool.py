@@ -1,4 +1,4 @@
-"""One worker process, seen from the HTTP process: start it, give it a job and an open file, have its answer, end it."""
+"""Jobs and open files -> futures of results, computed by worker processes that are replaced when they end."""
 
 from __future__ import annotations
 
@@ -20,216 +20,220 @@ from typing import IO
 
 from deepfake_detector.errors import DetectorError, ToolFailed
 from deepfake_detector.serving.errors import NotReady, TooCostly
-from deepfake_detector.serving.messages import Done, Job, Report
+from deepfake_detector.serving.messages import Job, JobReport, JobResult
 from deepfake_detector.serving.options import PREFIX
 
-START_S = 180.0  # until a worker has loaded the model: 2 s, on a machine that is overrun 40
-JOB_S = {"image": 30.0, "video": 60.0}  # a picture takes 0.02 s, a video of ten minutes 2 s: thirty times as much
-END_S = 5.0  # for its exit code, once its end of the line is closed
+START_TIMEOUT_S = 180.0  # to load the model: it takes 2 s, and 40 s on an overloaded machine
+JOB_TIMEOUT_S = {"image": 30.0, "video": 60.0}  # an image takes 0.02 s, a video of ten minutes 2 s
+EXIT_TIMEOUT_S = 5.0  # for the exit code of a worker that closed its connection
+POLL_S = 0.5  # how often a thread without jobs checks that its worker is alive
+RESTART_DELAY_S = 3.0  # after a worker that did not start
+MAX_ATTEMPTS = 2  # per job, when its worker ends
+
+logger = logging.getLogger("deepfake")
 
 
-class Died(Exception):  # noqa: N818
-    """The process ended while it was needed."""
+class WorkerDied(Exception):  # noqa: N818
+    """The worker process ended during a job."""
 
 
-class Child:
-    """A running worker that has passed its self-test.
+class WorkerProcess:
+    """One worker process that has passed its self-test.
 
     Args:
-        bundle: the model's folder.
+        bundle: folder of the model.
 
     Raises:
-        ToolFailed: it does not start, or the self-test fails.
+        ToolFailed: the process does not start, or its self-test fails.
     """
 
     def __init__(self, bundle: Path) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-P", "-m", "deepfake_detector.serving.worker"]
-            # A fresh interpreter: nothing of this process (sockets, tokens, threads) is in it but one end of a pair.
+            # A new interpreter inherits one end of the socket pair, and no other socket, token or thread of ours.
             self._process = subprocess.Popen(
                 [*command, str(bundle), str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
-                env=_environment(),
+                env=_worker_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-        self._line = Connection(ours.detach())
+        self._connection = Connection(ours.detach())
         try:
-            self._await_ready()
+            self._wait_until_ready()
         except ToolFailed:
-            self.end()
+            self.kill()
             raise
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
-    def do(self, job: Job, file: IO[bytes]) -> Done:
-        """Have a file judged.
+    def run(self, job: Job, file: IO[bytes]) -> JobResult:
+        """Process one file and wait for the result.
 
         Raises:
-            Died: the process ended on the way.
-            TooCostly: no answer in the time that a file may take; the process has been ended.
+            WorkerDied: the process ended.
+            TooCostly: there was no result within the job's timeout; the process has been killed.
         """
-        limit_s = JOB_S[job.kind]
+        timeout_s = JOB_TIMEOUT_S[job.kind]
         try:
-            self._line.send_bytes(job.model_dump_json().encode())
-            send_handle(self._line, file.fileno(), self.pid)
-            if not self._line.poll(limit_s):
-                self.end()
-                raise TooCostly(f"the {job.kind} took more than {limit_s:.0f} seconds", "send a smaller or shorter one")
-            return Done(Report.model_validate_json(self._line.recv_bytes()), self._line.recv_bytes())
+            self._connection.send_bytes(job.model_dump_json().encode())
+            send_handle(self._connection, file.fileno(), self.pid)
+            if not self._connection.poll(timeout_s):
+                self.kill()
+                raise TooCostly(
+                    f"the {job.kind} took more than {timeout_s:.0f} seconds", "send a smaller or shorter file"
+                )
+            report = JobReport.model_validate_json(self._connection.recv_bytes())
+            return JobResult(report, self._connection.recv_bytes())
         except (EOFError, OSError) as error:
-            raise Died from error
+            raise WorkerDied from error
 
-    def end(self) -> None:
-        """End the process, which has nothing to tidy up."""
-        self._line.close()
+    def kill(self) -> None:
+        """End the process, which has nothing to clean up."""
+        self._connection.close()
         self._process.kill()
         self._process.wait()
 
-    def _await_ready(self) -> None:
+    def _wait_until_ready(self) -> None:
         try:
-            said = self._line.recv_bytes() if self._line.poll(START_S) else None
+            message = self._connection.recv_bytes() if self._connection.poll(START_TIMEOUT_S) else None
         except (EOFError, OSError):
-            code = self._process.wait(END_S)
-            raise ToolFailed(f"a worker ended with {code} while it loaded the model", "see the machine's log") from None
-        failure = f"nothing heard in {START_S:.0f} s" if said is None else json.loads(said).get("failure")
+            code = self._process.wait(EXIT_TIMEOUT_S)
+            raise ToolFailed(
+                f"a worker exited with code {code} while it loaded the model", "see the system log for the reason"
+            ) from None
+        failure = f"no message in {START_TIMEOUT_S:.0f} s" if message is None else json.loads(message).get("failure")
         if failure:
-            raise ToolFailed(f"a worker did not pass its self-test: {failure}", "run `deepfake about` with the model")
+            raise ToolFailed(f"the self-test of a worker failed: {failure}", "run `deepfake about` with the same model")
 
 
-def _environment() -> dict[str, str]:
-    """Ours without the service's settings (the token is none of a worker's business), with the code's place."""
+def _worker_environment() -> dict[str, str]:
+    """Our environment without the service's settings (workers need no token), with our import path."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-CHECK_S = 0.5  # how soon an idle worker that died is replaced
-AGAIN_S = 3.0  # until a worker that did not start is tried again
-
-logger = logging.getLogger("deepfake")
-
-
 @dataclass(frozen=True)
-class _Order:
+class _QueuedJob:
     job: Job
     file: IO[bytes]
-    future: Future[Done] = field(default_factory=Future)
+    future: Future[JobResult] = field(default_factory=Future)
 
 
-class Crew:
-    """Workers, and a thread for each that hands it one job after the other, first come first served.
+class WorkerPool:
+    """Worker processes, and for each a thread that gives it one job after the other, first in, first out.
 
     Args:
-        bundle: the model's folder.
-        workers: how many.
-        on_death: called when a worker ended that should not have.
+        bundle: folder of the model.
+        workers: number of processes.
+        on_restart: called when a worker that ended is replaced.
     """
 
-    def __init__(self, bundle: Path, workers: int, on_death: Callable[[], None] = lambda: None) -> None:
-        self.bundle, self.workers, self._on_death = bundle, workers, on_death
-        self._orders: queue.Queue[_Order] = queue.Queue()
+    def __init__(self, bundle: Path, workers: int, on_restart: Callable[[], None] = lambda: None) -> None:
+        self.bundle, self.workers, self._on_restart = bundle, workers, on_restart
+        self._jobs: queue.Queue[_QueuedJob] = queue.Queue()
         self._stopping = threading.Event()
-        self._children: dict[int, Child] = {}  # by place; only those that passed their self-test
-        self._foremen = [threading.Thread(target=self._lead, args=(place,), daemon=True) for place in range(workers)]
+        self._ready: dict[int, WorkerProcess] = {}  # by the index of their thread
+        self._threads = [threading.Thread(target=self._run_worker, args=(i,), daemon=True) for i in range(workers)]
 
     def start(self) -> None:
-        """Start the workers; `ready` says when the first can work."""
-        for foreman in self._foremen:
-            foreman.start()
+        """Start the workers without waiting for them; see `ready`."""
+        for thread in self._threads:
+            thread.start()
 
     @property
     def ready(self) -> int:
-        """How many workers have passed their self-test and live."""
-        return sum(child.alive for child in list(self._children.values()))
+        """Number of workers that have passed their self-test and are alive."""
+        return sum(worker.alive for worker in list(self._ready.values()))
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers."""
-        return [child.pid for child in list(self._children.values())]
+        return [worker.pid for worker in list(self._ready.values())]
 
-    def submit(self, job: Job, file: IO[bytes]) -> Future[Done]:
-        """Have a file judged; it is closed afterwards, also when the future is cancelled while it waits.
+    def submit(self, job: Job, file: IO[bytes]) -> Future[JobResult]:
+        """Queue a file; it is closed when the future is done or cancelled.
 
-        The future raises TooCostly (the file took too long, or ended two workers), NotReady or ToolFailed.
+        The future raises TooCostly (the file took too long or ended two workers), NotReady or ToolFailed.
         """
-        order = _Order(job, file)
-        order.future.add_done_callback(lambda _: file.close())
+        queued = _QueuedJob(job, file)
+        queued.future.add_done_callback(lambda _: file.close())
         if self._stopping.is_set():
-            order.future.set_exception(NotReady("the service is being stopped", "try again"))
+            queued.future.set_exception(NotReady("the service is stopping", "retry in a few seconds"))
         else:
-            self._orders.put(order)
-        return order.future
+            self._jobs.put(queued)
+        return queued.future
 
     def stop(self) -> None:
-        """Finish what was submitted, then end the workers."""
+        """Finish the queued jobs, then end the workers."""
         self._stopping.set()
-        for foreman in self._foremen:
-            if foreman.ident is not None:
-                foreman.join()
-        while not self._orders.empty():
-            self._orders.get().future.set_exception(NotReady("the service was stopped", "try again"))
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+        while not self._jobs.empty():
+            self._jobs.get().future.set_exception(NotReady("the service has stopped", "retry in a few seconds"))
 
-    def _lead(self, place: int) -> None:
-        """The life of one place in the crew."""
-        child: Child | None = None
-        while not (self._stopping.is_set() and (child is None or self._orders.empty())):
-            if child is None or not child.alive:
-                child = self._hire(place, instead_of=child)
-            if child is None:
-                self._stopping.wait(AGAIN_S)
+    def _run_worker(self, index: int) -> None:
+        """Keep one worker alive and give it jobs until the pool stops."""
+        worker: WorkerProcess | None = None
+        while not (self._stopping.is_set() and (worker is None or self._jobs.empty())):
+            if worker is None or not worker.alive:
+                worker = self._start_worker(index, replaced=worker)
+            if worker is None:
+                self._stopping.wait(RESTART_DELAY_S)
                 continue
             try:
-                order = self._orders.get(timeout=CHECK_S)
+                queued = self._jobs.get(timeout=POLL_S)
             except queue.Empty:
                 continue
-            child = self._carry_out(order, child, place)
-        if child is not None:
-            child.end()
+            worker = self._run_job(queued, worker, index)
+        if worker is not None:
+            worker.kill()
 
-    def _carry_out(self, order: _Order, child: Child, place: int) -> Child | None:
-        """Do one job, if need be a second time; returns whoever works here from now on."""
-        if not order.future.set_running_or_notify_cancel():
-            return child
-        for _ in range(2):
+    def _run_job(self, queued: _QueuedJob, worker: WorkerProcess, index: int) -> WorkerProcess | None:
+        """Run one job, a second time in a new worker if the first one ends; return the worker for the next job."""
+        if not queued.future.set_running_or_notify_cancel():
+            return worker
+        for _ in range(MAX_ATTEMPTS):
             try:
-                order.future.set_result(child.do(order.job, order.file))
-                return child
-            except Died:
-                replaced = self._hire(place, instead_of=child)
-                if replaced is None:
-                    order.future.set_exception(NotReady("the worker ended and no other could start", "try again"))
+                queued.future.set_result(worker.run(queued.job, queued.file))
+                return worker
+            except WorkerDied:
+                replacement = self._start_worker(index, replaced=worker)
+                if replacement is None:
+                    queued.future.set_exception(NotReady("the worker ended and no other could start", "retry later"))
                     return None
-                child = replaced
+                worker = replacement
             except Exception as error:
-                known = error if isinstance(error, DetectorError) else ToolFailed(f"{type(error).__name__} in the crew")
-                logger.warning("a worker gave no answer", extra={"error": str(error)})
-                order.future.set_exception(known)
-                return child
-        message = f"judging this {order.job.kind} ended two workers: it breaks its decoder or needs too much memory"
-        order.future.set_exception(TooCostly(message, "save it anew, smaller, and send that"))
-        return child
+                known = error if isinstance(error, DetectorError) else ToolFailed(f"{type(error).__name__} in the pool")
+                logger.warning("a job failed in the worker pool", extra={"error": str(error)})
+                queued.future.set_exception(known)
+                return worker
+        message = f"this {queued.job.kind} ended two workers: it crashes a decoder or needs too much memory"
+        queued.future.set_exception(TooCostly(message, "encode it again, smaller, and send that file"))
+        return worker
 
-    def _hire(self, place: int, instead_of: Child | None) -> Child | None:
-        """Start a worker; None, and a line in the log, when that fails."""
-        self._children.pop(place, None)
-        if instead_of is not None:
-            logger.warning("a worker ended and is replaced", extra={"pid": instead_of.pid})
-            instead_of.end()
-            self._on_death()
+    def _start_worker(self, index: int, replaced: WorkerProcess | None) -> WorkerProcess | None:
+        """Start a worker; log the failure and return None if it does not start."""
+        self._ready.pop(index, None)
+        if replaced is not None:
+            logger.warning("a worker ended and is replaced", extra={"pid": replaced.pid})
+            replaced.kill()
+            self._on_restart()
         try:
-            child = Child(self.bundle)
+            worker = WorkerProcess(self.bundle)
         except (DetectorError, OSError) as error:
             logger.error("a worker did not start", extra={"error": str(error)})
             return None
-        self._children[place] = child
-        return child
+        self._ready[index] = worker
+        return worker

@@ -1,1 +1,1 @@
-"""Trainings -> MLflow runs: the store, parameters, metrics and lineage."""
+"""Trainings -> MLflow runs: parameters, metrics and lineage tags, in a SQLite store or on a server."""

@@ -1,6 +1,6 @@
-"""Repository folder -> where its code, data and libraries stand, as tags (str -> str).
+"""Repository folder -> tags (str -> str) that name the versions of its code, data and libraries.
 
-It reads git's own answers and dvc.lock as plain YAML; neither a git checkout nor DVC is needed.
+Read from git and from dvc.lock; neither a git checkout nor DVC is required.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from getpass import getuser
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import node
-from typing import TYPE_CHECKING
 
-import yaml
+from ruamel.yaml.error import YAMLError
 
-if TYPE_CHECKING:
-    pass
+from deepfake_detector.config import read_yaml
 
 NOT_GIT, NO_COMMIT = "not a git checkout", "no commit yet"
-OWN_OUTPUTS = ("dvc.lock", "reports")  # the road writes these itself: they say nothing about the code
+OWN_OUTPUTS = ("dvc.lock", "reports")  # written by the pipeline; changes in them are no changes of the code
 LIBRARIES = (
     "deepfake-detector",
     "tensorflow",
@@ -36,26 +34,32 @@ LIBRARIES = (
 
 
 def read_lineage(root: Path, weights_sha256: str = "") -> dict[str, str]:
-    """Collect the tags that say where a model came from.
+    """Collect the lineage tags of a run or model version.
 
     Args:
-        root: the repository's folder; without git, dvc.lock or params.yaml the answer is shorter, never an error.
-        weights_sha256: digest of the trained arrays, where they exist already.
+        root: the repository's folder; without git, dvc.lock or params.yaml their tags are missing, which is no error.
+        weights_sha256: digest of the trained weights, if they exist already.
 
     Returns:
-        `git_commit`, `git_branch`, `git_dirty` ("true" when the code differs from the commit), `dvc_lock_sha256`,
-        `params_sha256`, `actor` (who ran it, on which machine), `dvc:<output>` with DVC's digest of each output under
-        data/ and models/, `version:<library>`, and `weights_sha256` if given. MLflow's own `mlflow.source.git.commit`
-        fills the column in its run table.
+        `git_commit`, `git_branch`, `git_dirty` ("true" if the code differs from the commit), `dvc_lock_sha256`,
+        `params_sha256`, `actor` (account and machine), `dvc:<output>` with DVC's digest of each output under data/ and
+        models/, `version:<library>`, and `weights_sha256` if given. `mlflow.source.git.commit` fills a column of
+        MLflow's run table.
     """
-    tags = read_git(root) | _digests(root) | _dvc_outputs(root / "dvc.lock") | _libraries() | {"actor": actor()}
+    tags = (
+        read_git(root)
+        | _file_digests(root)
+        | _dvc_outputs(root / "dvc.lock")
+        | _library_versions()
+        | {"actor": actor()}
+    )
     return tags | ({"weights_sha256": weights_sha256} if weights_sha256 else {})
 
 
 def read_git(root: Path) -> dict[str, str]:
-    """Commit, branch and whether anything but the road's own outputs differs from the commit."""
+    """Commit, branch and whether anything but the pipeline's outputs differs from the commit."""
     top = _git(root, "rev-parse", "--show-toplevel")
-    # A source archive unpacked inside some other checkout must not borrow that one's commit.
+    # A source archive unpacked inside another checkout does not have that checkout's commit.
     if not top or Path(top).resolve() != root.resolve():
         return {"git_commit": NOT_GIT}
     commit = _git(root, "rev-parse", "--verify", "HEAD")
@@ -72,43 +76,43 @@ def read_git(root: Path) -> dict[str, str]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """Git's answer without its last line break; None when git is absent or refuses."""
+    """Output of a git command, stripped; None if git is missing or the command fails."""
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "--no-optional-locks", *arguments], cwd=root, capture_output=True, text=True, timeout=60
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return completed.stdout.strip() if completed.returncode == 0 else None
 
 
-def _digests(root: Path) -> dict[str, str]:
+def _file_digests(root: Path) -> dict[str, str]:
     files = {"dvc_lock_sha256": root / "dvc.lock", "params_sha256": root / "params.yaml"}
     return {tag: hashlib.sha256(path.read_bytes()).hexdigest() for tag, path in files.items() if path.is_file()}
 
 
 def _dvc_outputs(lock: Path) -> dict[str, str]:
     try:
-        stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+        stages = (read_yaml(lock) or {}).get("stages", {})
         outputs = [output for stage in stages.values() for output in stage.get("outs", [])]
         digests = {str(output["path"]): str(output.get("md5", "")) for output in outputs}
-    except (FileNotFoundError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-        return {}  # a lock that DVC itself would refuse; its digest is in the tags all the same
+    except (FileNotFoundError, YAMLError, AttributeError, KeyError, TypeError):
+        return {}  # DVC would refuse this lock too; its digest is among the tags all the same
     return {f"dvc:{path}": md5 for path, md5 in digests.items() if md5 and path.startswith(("data/", "models/"))}
 
 
-def _libraries() -> dict[str, str]:
-    found = {"version:python": platform.python_version()}
+def _library_versions() -> dict[str, str]:
+    versions = {"version:python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[f"version:{name}"] = version(name)
+            versions[f"version:{name}"] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def actor() -> str:
-    """Who moves: the account and machine, or on GitHub the account and the workflow's run."""
+    """Who runs this: account and machine, or on GitHub the account and the workflow run."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         return f"{os.environ.get('GITHUB_ACTOR', 'github')} (GitHub run {os.environ.get('GITHUB_RUN_ID', 'unknown')})"
     try:

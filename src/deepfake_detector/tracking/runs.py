@@ -1,4 +1,4 @@
-"""Parameters, tags and one row of metrics per epoch -> one MLflow run, which a resumed training goes on with."""
+"""Parameters, tags and metrics per epoch -> MLflow runs; a resumed training or search continues its run."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 MAX_BATCH = 100  # parameters or tags in one request; metrics: 1000
 MAX_TAG = 5000
-SAMPLE_S, SAMPLES_TO_MEAN = 5, 3
+SAMPLE_S, SAMPLES_TO_MEAN = 5, 3  # of system metrics: one mean every 15 s
+PARENT_RUN_TAG = "mlflow.parentRunId"  # MLflow's pages nest runs by it
+ROLE_TAG = "role"  # search | trial: neither is a candidate for the registry
 
 
 class TrainingRun:
-    """One training as MLflow sees it; leaving the `with` block finishes it, an exception fails it.
+    """The MLflow run of one training: leaving the `with` block ends it as FINISHED, an exception as FAILED or KILLED.
 
-    A kill leaves it `RUNNING`, which is true of a training that will be resumed. No global "active run" is touched.
-    Inside the block, load of processor, memory, disk, network and GPU is logged every 15 s (`system/...`).
+    After `kill -9` it stays RUNNING, until the training is resumed. MLflow's global active run is not used. Inside the
+    block, system metrics (CPU, memory, disk, network, GPU) are logged every 15 s as `system/...`.
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.run_id = run_id
         self._client = client
         self._logged = logged_epochs(client, run_id)
-        self._machine: Any = None
+        self._system_metrics: Any = None
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log one epoch's metrics; one that was logged before a kill is left as it is.
+        """Log the metrics of one epoch, unless the run has them already.
 
-        A store that does not answer costs a warning, not the training: `record` adds what is missing.
+        If the store does not answer, this logs a warning and the training continues: `register` adds the epoch later.
         """
         from mlflow.exceptions import MlflowException
 
@@ -49,30 +51,20 @@ class TrainingRun:
         except MlflowException as error:
             LOGGER.warning("epoch %d is not in MLflow yet, `register` will add it: %s", epoch, error)
 
-    def finish(self) -> None:
-        """The training ended as it should."""
-        self._client.set_terminated(self.run_id, "FINISHED")
-
-    def fail(self) -> None:
-        """The training broke; its run can still be resumed."""
-        self._client.set_terminated(self.run_id, "FAILED")
-
     def __enter__(self) -> Self:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # else it tells that there is no GPU
-        monitor: Any = SystemMetricsMonitor  # without types
-        self._machine = monitor(self.run_id, SAMPLE_S, SAMPLES_TO_MEAN, resume_logging=True)
-        self._machine.start()
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)  # no message about a missing GPU
+        monitor: Any = SystemMetricsMonitor  # untyped
+        self._system_metrics = monitor(self.run_id, SAMPLE_S, SAMPLES_TO_MEAN, resume_logging=True)
+        self._system_metrics.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        if self._machine is not None:
-            self._machine.finish()
-        if kind is None:
-            self.finish()
-        else:
-            self._client.set_terminated(self.run_id, "KILLED" if kind is KeyboardInterrupt else "FAILED")
+        if self._system_metrics is not None:
+            self._system_metrics.finish()
+        status = "FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED"
+        self._client.set_terminated(self.run_id, status)
 
 
 def start_run(
@@ -82,29 +74,29 @@ def start_run(
     tags: Mapping[str, str],
     resume_run_id: str | None = None,
 ) -> TrainingRun:
-    """Start a run, or go on with the one of a training that was killed.
+    """Start a run, or continue that of an interrupted training.
 
     Args:
-        experiment: MLflow experiment, created if there is none.
-        name: shown in the run table; `record` adds a digest of the weights once there are any.
-        params: settings of the training; those that the run has already stay as they are.
-        tags: for example `read_lineage`.
-        resume_run_id: the killed training's run; a run that is gone is replaced by a new one tagged `resumed_from`.
+        experiment: MLflow experiment, created if missing.
+        name: shown in the run table; `register` adds a digest of the weights.
+        params: settings of the training; a parameter that the run has already keeps its value.
+        tags: for example those of `read_lineage`.
+        resume_run_id: run of the interrupted training; if it was deleted, a new one is tagged `resumed_from`.
     """
     client = open_client()
     run = find_run(client, resume_run_id)
     if run is None:
-        started = dict(tags) | ({"resumed_from": resume_run_id} if resume_run_id else {})
+        new_tags = dict(tags) | ({"resumed_from": resume_run_id} if resume_run_id else {})
         run = client.create_run(open_experiment(client, experiment), run_name=name)
-        log_facts(client, run, params, started)
+        log_params_and_tags(client, run, params, new_tags)
     else:
         client.update_run(run.info.run_id, status="RUNNING")
-        log_facts(client, run, params, {"resumed": "true"})
+        log_params_and_tags(client, run, params, {"resumed": "true"})
     return TrainingRun(client, run.info.run_id)
 
 
 def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
-    """A run that the store knows and nobody deleted."""
+    """The run of this id; None if the store has no such run, or it was deleted."""
     from mlflow.exceptions import MlflowException
 
     if not run_id:
@@ -118,18 +110,18 @@ def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
     return run if run.info.lifecycle_stage == "active" else None
 
 
-def log_facts(client: MlflowClient, run: Run, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
-    """Set tags, and the parameters that the run lacks: MLflow refuses to change one."""
+def log_params_and_tags(client: MlflowClient, run: Run, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
+    """Set the tags, and the parameters that the run lacks: MLflow does not allow changing one."""
     from mlflow.entities import Param, RunTag
 
     missing = [Param(key, str(value)) for key, value in params.items() if key not in run.data.params]
-    labels = [RunTag(key, value[:MAX_TAG]) for key, value in tags.items()]
-    for i in range(0, max(len(missing), len(labels)), MAX_BATCH):
-        client.log_batch(run.info.run_id, params=missing[i : i + MAX_BATCH], tags=labels[i : i + MAX_BATCH])
+    run_tags = [RunTag(key, value[:MAX_TAG]) for key, value in tags.items()]
+    for i in range(0, max(len(missing), len(run_tags)), MAX_BATCH):
+        client.log_batch(run.info.run_id, params=missing[i : i + MAX_BATCH], tags=run_tags[i : i + MAX_BATCH])
 
 
 def log_history(client: MlflowClient, run_id: str, history: Iterable[Mapping[str, float]]) -> None:
-    """Log the epochs that the run lacks; each row holds `epoch` and its metrics."""
+    """Log the epochs that the run lacks; each row has `epoch` and the metrics of it."""
     known = logged_epochs(client, run_id)
     for row in history:
         epoch = int(row["epoch"])
@@ -138,54 +130,50 @@ def log_history(client: MlflowClient, run_id: str, history: Iterable[Mapping[str
 
 
 def logged_epochs(client: MlflowClient, run_id: str) -> set[int]:
-    """Epochs whose loss is in the store."""
-    return {metric.step for metric in client.get_metric_history(run_id, _shown("loss"))}
+    """Epochs whose loss the run has."""
+    return {metric.step for metric in client.get_metric_history(run_id, _mlflow_name("loss"))}
 
 
 def epoch_metrics(epoch: int, metrics: Mapping[str, float]) -> list[Metric]:
-    """One row as MLflow wants it: each metric at step `epoch`."""
+    """The metrics of one epoch as MLflow entities, at step `epoch`."""
     from mlflow.entities import Metric
 
     now_ms = int(time.time() * 1000)
-    return [Metric(_shown(key), float(value), now_ms, epoch) for key, value in metrics.items() if key != "epoch"]
+    return [Metric(_mlflow_name(key), float(value), now_ms, epoch) for key, value in metrics.items() if key != "epoch"]
 
 
-def _shown(name: str) -> str:
-    """Keras' name -> MLflow's: `loss` says nothing among a hundred metrics, `train_loss` stands beside `val_loss`."""
+def _mlflow_name(name: str) -> str:
+    """Keras's name -> MLflow's: `loss` -> `train_loss`, beside `val_loss`."""
     return name if name.startswith("val_") or name == "learning_rate" else f"train_{name}"
-
-
-PARENT = "mlflow.parentRunId"  # what MLflow's pages go by when they nest runs
-ROLE = "role"  # search | trial: neither is a candidate for the registry
 
 
 def start_search(
     experiment: str, name: str, params: Mapping[str, object], tags: Mapping[str, str], resume_run_id: str | None = None
 ) -> TrainingRun:
-    """Start the parent run, or go on with the one of a search that was stopped.
+    """Start the parent run of a search, or continue it.
 
     Args:
-        experiment: MLflow experiment, created if there is none.
+        experiment: MLflow experiment, created if missing.
         name: shown in the run table.
-        params: what all trials share, and the ranges.
-        tags: for example `read_lineage`.
-        resume_run_id: the run of the search so far; one that is gone is replaced.
+        params: settings that all trials share, and the ranges.
+        tags: for example those of `read_lineage`.
+        resume_run_id: run of the search so far; if it was deleted, a new one is tagged `resumed_from`.
     """
-    return start_run(experiment, name, params, dict(tags) | {ROLE: "search"}, resume_run_id)
+    return start_run(experiment, name, params, dict(tags) | {ROLE_TAG: "search"}, resume_run_id)
 
 
 def trial_tags(parent_run_id: str, number: int) -> dict[str, str]:
-    """Tags that make a run the child of a search."""
-    return {PARENT: parent_run_id, ROLE: "trial", "trial": str(number)}
+    """Tags that make a run a child of the search's run."""
+    return {PARENT_RUN_TAG: parent_run_id, ROLE_TAG: "trial", "trial": str(number)}
 
 
-def note_outcome(run_id: str, state: str, value: float | None) -> None:
-    """Say in a trial's run what became of it; the run itself may have ended before its last epoch.
+def log_trial_result(run_id: str, state: str, value: float | None) -> None:
+    """Tag a trial's run with its state and log its best value; the run may have ended before its last epoch.
 
     Args:
         run_id: of the trial.
-        state: finished | given up | failed.
-        value: the best it reached, which MLflow's pages can sort by.
+        state: complete | pruned | failed.
+        value: the highest value it reported, by which MLflow's pages can sort.
     """
     client = open_client()
     client.set_tag(run_id, "trial_state", state)
@@ -193,8 +181,8 @@ def note_outcome(run_id: str, state: str, value: float | None) -> None:
         client.log_metric(run_id, "best_val_auc", value)
 
 
-def log_findings(run_id: str, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
-    """Put what was found into the parent run; a later call of the same search replaces it."""
+def log_search_results(run_id: str, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+    """Log metrics and files to the parent run; those of an earlier call are replaced."""
     client = open_client()
     for name, value in metrics.items():
         client.log_metric(run_id, name, value)

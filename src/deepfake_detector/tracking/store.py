@@ -1,13 +1,14 @@
-"""Tracking address -> an MLflow client whose artifact addresses stay true when the folder moves.
+"""Tracking URI -> an MLflow client whose artifact URIs stay valid when the folder is moved.
 
-A bare SQLite store writes absolute artifact paths, and a moved folder then loses every model. `mlflow server` writes
-`mlflow-artifacts:/...` instead, but only a server can read that. Here both meet: runs are stored under
-`mlflow-artifacts:/...`, and for a SQLite file MLflow finds `ProxiedArtifacts` below (an entry point of the group
-`mlflow.artifact_repository`, which overrides MLflow's own), which reads it as the folder `mlartifacts` beside the file.
-So the same store serves scripts, notebooks and `mlflow server --artifacts-destination ./mlartifacts`.
+With a SQLite store, MLflow writes absolute artifact paths, and a moved folder loses every model. `mlflow server` writes
+`mlflow-artifacts:/...` instead, which only a server can read. Here runs are always stored under
+`mlflow-artifacts:/...`. For a SQLite store, MLflow calls `ProxiedArtifacts` below (an entry point of the group
+`mlflow.artifact_repository`, which overrides MLflow's own), and it maps the URI to the folder `mlartifacts` beside the
+database. The same store therefore serves scripts, notebooks and
+`mlflow server --artifacts-destination ./mlartifacts`.
 
-MLflow is imported inside the functions: its import takes 5 s, imports this module in turn, and what only looks at the
-registry (shelf.py) needs none of it.
+MLflow is imported inside the functions: its import takes 5 s and imports this module in turn, and reading the registry
+(registry/model_registry.py) does not need it.
 """
 
 from __future__ import annotations
@@ -25,42 +26,46 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-SCHEME = "mlflow-artifacts:"
-FOLDER = "mlartifacts"
-SQLITE = "sqlite:///"
+ARTIFACT_SCHEME = "mlflow-artifacts:"
+ARTIFACT_FOLDER = "mlartifacts"
+SQLITE_PREFIX = "sqlite:///"
 
 
 def tracking_uri() -> str:
-    """Where runs and versions are kept: MLFLOW_TRACKING_URI, else MLflow's own default, a file in this folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    """MLFLOW_TRACKING_URI, else MLflow's default: mlflow.db in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE_PREFIX}mlflow.db"
 
 
 def local_database(uri: str) -> Path | None:
-    """The file behind a SQLite address, absolute; None for a server or another database."""
-    path = uri.removeprefix(SQLITE).split("?")[0]
-    return Path(path).resolve() if uri.startswith(SQLITE) and path and ":memory:" not in path else None
+    """The file of a SQLite URI, absolute; None for a server or another database."""
+    path = uri.removeprefix(SQLITE_PREFIX).split("?")[0]
+    return Path(path).resolve() if uri.startswith(SQLITE_PREFIX) and path and ":memory:" not in path else None
 
 
 def local_folder(artifact_uri: str, uri: str) -> Path | None:
-    """The folder that `mlflow-artifacts:/...` names in a local store; None where only a server knows.
+    """The folder of an `mlflow-artifacts:/...` URI in a SQLite store; None if only a server can resolve it.
 
     Raises:
-        BadInput: the address climbs out of the artifact folder.
+        BadInput: the URI leaves the artifact folder.
     """
     database = local_database(uri)
-    if database is None or not artifact_uri.startswith(SCHEME) or artifact_uri.startswith(f"{SCHEME}//"):
+    if (
+        database is None
+        or not artifact_uri.startswith(ARTIFACT_SCHEME)
+        or artifact_uri.startswith(f"{ARTIFACT_SCHEME}//")
+    ):
         return None
-    root = database.parent / FOLDER
-    folder = (root / artifact_uri.removeprefix(SCHEME).lstrip("/")).resolve()
+    root = database.parent / ARTIFACT_FOLDER
+    folder = (root / artifact_uri.removeprefix(ARTIFACT_SCHEME).lstrip("/")).resolve()
     if not folder.is_relative_to(root):
-        raise BadInput(f"artifact address {artifact_uri} leaves {root}", "the store was tampered with; do not use it")
+        raise BadInput(f"artifact URI {artifact_uri} leaves {root}", "the store was tampered with; do not use it")
     return folder
 
 
-def ProxiedArtifacts(  # noqa: N802 - MLflow registers it where its own classes stand
+def ProxiedArtifacts(  # noqa: N802 - it stands in for one of MLflow's classes
     artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
 ) -> ArtifactRepository:
-    """What MLflow asks for every `mlflow-artifacts:` address: a folder for a SQLite store, else MLflow's own client."""
+    """The repository of an `mlflow-artifacts:` URI: a folder for a SQLite store, else MLflow's own client."""
     import mlflow
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
     from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
@@ -73,7 +78,7 @@ def ProxiedArtifacts(  # noqa: N802 - MLflow registers it where its own classes 
 
 
 def open_client() -> MlflowClient:
-    """A client of the store; a SQLite file is created, with all its tables, when there is none (5 to 9 s).
+    """A client of the store; a missing SQLite file is created with all its tables (5 to 9 s).
 
     Raises:
         ToolFailed: the store cannot be reached or opened.
@@ -86,8 +91,8 @@ def open_client() -> MlflowClient:
     database = local_database(uri)
     try:
         if database and not database.exists():
-            # Its first opening writes the Default experiment: with this root, no absolute address gets in.
-            SqlAlchemyStore(uri, f"{SCHEME}/")  # type: ignore[no-untyped-call]
+            # The first opening writes the Default experiment: with this root, its URI is not absolute.
+            SqlAlchemyStore(uri, f"{ARTIFACT_SCHEME}/")  # type: ignore[no-untyped-call]
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     except MlflowException as error:
@@ -98,15 +103,15 @@ def open_client() -> MlflowClient:
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
-    """The id of an experiment, which is created on first use.
+    """The id of an experiment, which is created if missing.
 
     Raises:
-        BadInput: somebody deleted the experiment of this name, and MLflow keeps the name taken.
+        BadInput: the experiment was deleted; MLflow does not free its name.
     """
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A server chooses its own root; for a file it must be said, or the address becomes absolute.
-        return client.create_experiment(name, f"{SCHEME}/{name}" if local_database(tracking_uri()) else None)
+        # A server chooses its own root; for SQLite it must be given, or the URI becomes absolute.
+        return client.create_experiment(name, f"{ARTIFACT_SCHEME}/{name}" if local_database(tracking_uri()) else None)
     if found.lifecycle_stage != "active":
         raise BadInput(
             f"MLflow's experiment {name!r} was deleted",
@@ -116,18 +121,18 @@ def open_experiment(client: MlflowClient, name: str) -> str:
 
 
 @contextmanager
-def fetch(artifact_uri: str) -> Iterator[Path]:
-    """A stored file or folder, for the time of the `with` block: in place where the store is local, else downloaded.
+def fetch_artifact(artifact_uri: str) -> Iterator[Path]:
+    """The path of an artifact, valid inside the `with` block: in place in a local store, else downloaded.
 
     Raises:
-        ModelNotFound: the store does not hold it.
+        ModelNotFound: the store does not have it.
     """
     uri = tracking_uri()
-    place = local_folder(artifact_uri, uri)
-    if place is not None:
-        if not place.exists():
-            raise ModelNotFound(f"{artifact_uri} is not in the store: no {place}", "bring mlartifacts/ back")
-        yield place
+    path = local_folder(artifact_uri, uri)
+    if path is not None:
+        if not path.exists():
+            raise ModelNotFound(f"{artifact_uri} is not in the store: no {path}", "restore mlartifacts/ from a backup")
+        yield path
         return
     with tempfile.TemporaryDirectory() as folder:
         yield _download(artifact_uri, uri, folder)
@@ -140,4 +145,4 @@ def _download(artifact_uri: str, uri: str, folder: str) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=artifact_uri, dst_path=folder, tracking_uri=uri))
     except (MlflowException, OSError) as error:
-        raise ModelNotFound(f"{uri} does not give {artifact_uri}: {error}", "look for it in MLflow's pages") from error
+        raise ModelNotFound(f"{uri} does not return {artifact_uri}: {error}", "check the run in MLflow's UI") from error

@@ -1,1 +1,1 @@
-"""Stage train: shards -> trained network; also search for settings and ablation."""
+"""Stage train: shards -> trained network; also hyperparameter search and ablations."""

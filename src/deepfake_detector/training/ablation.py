@@ -1,7 +1,7 @@
-"""Settings and shards -> trainings that add one part of the recipe after the other, and what each part changes.
+"""Settings and shards -> trainings that add one part of the recipe at a time, and the change in AUC of each part.
 
-Every training has the same pictures, epochs and seed. Scores are those of the Keras network itself, so that no later
-step (calibration, thresholds, bf16) blurs the comparison; an AUC needs none of them.
+All trainings have the same pictures, epochs and seed. Scores are logits of the Keras network, so that calibration,
+thresholds and inference precision do not affect the comparison; an AUC needs none of them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.config import Settings
-from deepfake_detector.media.augmentation import sent
+from deepfake_detector.io import atomic_write
+from deepfake_detector.media.corruptions import corrupt_crops
+from deepfake_detector.model.export import load_trained, save_trained
 from deepfake_detector.model.network import with_logit_map
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.shards import Held, Shards
-from deepfake_detector.stats import Estimate, auc, auc_difference
-from deepfake_detector.training.plan import course, follow, same_training
+from deepfake_detector.preparation.shards import HeldOutSplit, Shards
+from deepfake_detector.stats import Estimate, auc_difference, estimate_auc
+from deepfake_detector.training.plan import plan_training, run_context, training_key
 
 Scores = NDArray[np.float64]
-WAYS = ("as they are", "as traffic leaves them")
+VIEWS = ("clean", "corrupted")  # the test crops as they are, and after random corruptions
 
 
 @dataclass(frozen=True)
@@ -34,109 +36,106 @@ class Step:
     mirrored: bool = False
 
 
-_BARE = {"network": "original", "augment": "shift", "blend": 0.0, "ema_momentum": 0.0, "patchwork": 0.0}
+_BASELINE = {"network": "original", "augment": "shift", "self_blend": 0.0, "ema_momentum": 0.0, "cutmix": 0.0}
 STEPS = (
-    Step("`original`, the README's CNN", _BARE),
-    Step("+ logit map in place of the dense layers", {"network": "plain"}),
-    Step("+ residual front end", {"network": "residual"}),
-    Step("+ augmentation like traffic", {"augment": "traffic"}),
-    Step("+ averaged weights", {"ema_momentum": 0.998}),
-    Step("+ self-blended swaps", {"blend": 0.25}),
-    Step("+ pieces of other faces, each place its own truth", {"patchwork": 0.25}),
-    Step("+ the mirror image as a second look (not kept)", {}, mirrored=True),
+    Step("`original`, the CNN of the original README", _BASELINE),
+    Step("+ logit map instead of dense layers", {"network": "plain"}),
+    Step("+ high-pass residual front end", {"network": "residual"}),
+    Step("+ corruptions as augmentation", {"augment": "corruptions"}),
+    Step("+ exponential moving average of the weights", {"ema_momentum": 0.998}),
+    Step("+ self-blended images", {"self_blend": 0.25}),
+    Step("+ CutMix patches, each cell with its own label", {"cutmix": 0.25}),
+    Step("+ average over the mirror image (not in the recipe)", {}, mirrored=True),
 )
 
 
-def climb(workspace: Workspace, settings: Settings, shards: Shards) -> dict[str, Any]:
-    """Train and judge every step.
+def run_ablation(workspace: Workspace, settings: Settings, shards: Shards) -> dict[str, Any]:
+    """Train every step and score it on the test split.
 
     Returns:
-        What reports/ablate.json holds: per step its settings, and per source and way of wear the AUC with its interval
-        and the difference to the step before (paired bootstrap).
+        The content of reports/ablate.json: per step its settings, and per view and source the AUC with its interval and
+        the difference to the step before (paired bootstrap).
     """
-    test, how, rows = shards.arrays("test"), settings.train, list[dict[str, Any]]()
-    worn = sent(test.crops, settings.evaluate.seed)
+    test, train, rows = shards.arrays("test"), settings.train, list[dict[str, Any]]()
+    views = (test.crops, corrupt_crops(test.crops, settings.evaluate.seed))
     before: dict[str, Scores] | None = None
     for number, step in enumerate(STEPS, start=1):
-        how = replace(how, **step.adds)
+        train = replace(train, **step.adds)
         print(f"\nstep {number} of {len(STEPS)}: {step.name}", flush=True)
-        scores = _scores(workspace, replace(settings, train=how), shards, step.mirrored, (test.crops, worn))
-        figures = {way: _figures(test, scores[way], None if before is None else before[way]) for way in WAYS}
-        rows.append({"step": step.name, "train": asdict(how), "mirrored": step.mirrored, "auc": figures})
+        scores = _step_scores(workspace, replace(settings, train=train), shards, step.mirrored, views)
+        aucs = {view: _auc_per_source(test, scores[view], None if before is None else before[view]) for view in VIEWS}
+        rows.append({"step": step.name, "train": asdict(train), "mirrored": step.mirrored, "auc": aucs})
         before = scores
-    return {"epochs": how.epochs, "train_images": shards.crops["train"], "test_digest": test.sha256, "steps": rows}
+    return {"epochs": train.epochs, "train_images": shards.crops["train"], "test_digest": test.sha256, "steps": rows}
 
 
-def table(report: Mapping[str, Any]) -> str:
-    """The page docs/ablations.md."""
-    sources = list(report["steps"][0]["auc"][WAYS[0]])
+def ablation_page(report: Mapping[str, Any]) -> str:
+    """The page docs/ablations.md of a report."""
+    sources = list(report["steps"][0]["auc"][VIEWS[0]])
     lines = [
-        "# What each part of the recipe is worth",
+        "# Ablations: the effect of each part of the recipe",
         "",
         f"Written by `python -m pipelines.ablate --epochs {report['epochs']}`: {len(report['steps'])} steps, each with "
-        f"everything above it, trained for {report['epochs']} epochs on {report['train_images']} crops with one seed, "
-        f"judged on the test split (digest `{report['test_digest'][:12]}`). AUC with its 95 % interval (DeLong); in "
-        "brackets the difference to the line above on the same pictures with the 95 % interval of a paired bootstrap. "
-        "What did not help stays in the table. One seed each: a difference whose interval is far from zero may be mere "
-        "luck of the start. In a short training, what keeps a network from learning faces by heart (traffic, blends, "
-        "pieces) looks worse than in a long one: [experiments.md](experiments.md).",
+        f"all parts above it, trained for {report['epochs']} epochs on {report['train_images']} crops with one seed, "
+        f"scored on the test split (digest `{report['test_digest'][:12]}`). AUC with its 95 % interval (DeLong); in "
+        "brackets the difference to the line above on the same pictures, with the 95 % interval of a paired bootstrap. "
+        "Parts that did not help stay in the table. With one seed per step, an interval far from zero can still be due "
+        "to the random initialisation. Parts that reduce overfitting (corruptions, self-blended images, CutMix) look "
+        "worse in a short training than in a long one: [experiments.md](experiments.md).",
     ]
-    for way in WAYS:
+    for view in VIEWS:
         lines += [
             "",
-            f"## Test pictures {way}",
+            f"## Test pictures, {view}",
             "",
             f"| step | {' | '.join(sources)} |",
             "|---" * (1 + len(sources)) + "|",
         ]
-        lines += [f"| {row['step']} | {' | '.join(_cell(row['auc'][way][name]) for name in sources)} |"
+        lines += [f"| {row['step']} | {' | '.join(_cell(row['auc'][view][name]) for name in sources)} |"
                   for row in report["steps"]]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _scores(
+def _step_scores(
     workspace: Workspace, settings: Settings, shards: Shards, mirrored: bool, views: tuple[NDArray[np.uint8], ...]
 ) -> dict[str, Scores]:
-    """Logits (n,) of the test crops in every way; of a finished step from the file it left."""
-    name = same_training(workspace, settings, shards, "ablate", asdict(settings.train))
-    kept = workspace.ablation / f"{name}{'-mirrored' if mirrored else ''}.npz"
-    if kept.is_file():
-        with np.load(kept) as file:
-            return {way: file[way] for way in WAYS}
-    model = _trained(workspace, settings, shards, name)
-    looking = with_logit_map(model, mirrored)
-    scores = {way: looking.predict(crops, verbose=0)["logits"].astype(np.float64)
-              for way, crops in zip(WAYS, views, strict=True)}  # fmt: skip
-    np.savez(kept, **scores)
+    """Logits (n,) of the test crops in each view, read from the step's file if an earlier call finished it."""
+    name = training_key(workspace, settings, shards, "ablate", asdict(settings.train))
+    path = workspace.ablation / f"{name}{'-mirrored' if mirrored else ''}.npz"
+    if path.is_file():
+        with np.load(path) as file:
+            return {view: file[view] for view in VIEWS}
+    model = with_logit_map(_train_step(workspace, settings, shards, name), mirrored)
+    scores = {view: model.predict(crops, verbose=0)["logits"].astype(np.float64)
+              for view, crops in zip(VIEWS, views, strict=True)}  # fmt: skip
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **scores)
     return scores
 
 
-def _trained(workspace: Workspace, settings: Settings, shards: Shards, name: str) -> Any:
-    """The network of a step; the mirrored one is the network of the step before."""
-    import keras
-
-    workspace.ablation.mkdir(parents=True, exist_ok=True)
-    kept = workspace.ablation / f"{name}.keras"
-    if kept.is_file():
-        return keras.models.load_model(kept, compile=False, safe_mode=True)
-    planned = course(settings.train, shards)
-    with follow(workspace, settings, shards, "ablate") as run:
-        model = planned.fit(run).model
+def _train_step(workspace: Workspace, settings: Settings, shards: Shards, name: str) -> Any:
+    """The network of a step; the mirrored step reads that of the step before."""
+    path = workspace.ablation / f"{name}.keras"
+    if path.is_file():
+        return load_trained(path)
+    plan = plan_training(settings.train, shards)
+    with run_context(workspace, settings, shards, "ablate") as run:
+        model = plan.fit(run).model
         run.checkpoint.clear()
-    model.save(kept)
+    save_trained(model, path)
     return model
 
 
-def _figures(test: Held, scores: Scores, before: Scores | None) -> dict[str, Any]:
-    """AUC per source; a source of one class has none."""
+def _auc_per_source(test: HeldOutSplit, scores: Scores, before: Scores | None) -> dict[str, Any]:
+    """Source -> AUC with its interval, images, and gain over the step before; a source of one class is left out."""
     found: dict[str, Any] = {}
     for source in sorted(set(test.sources)):
-        of_it = np.array([name == source for name in test.sources])
-        area = auc(scores[of_it], test.labels[of_it])
+        mask = np.array([name == source for name in test.sources])
+        area = estimate_auc(scores[mask], test.labels[mask])
         if area is None:
             continue
-        gain = None if before is None else auc_difference(test.labels[of_it], scores[of_it], before[of_it])
-        found[source] = vars(area) | {"images": int(of_it.sum()), "gain": None if gain is None else asdict(gain)}
+        gain = None if before is None else auc_difference(scores[mask], before[mask], test.labels[mask])
+        found[source] = vars(area) | {"images": int(mask.sum()), "gain": None if gain is None else asdict(gain)}
     return found
 
 

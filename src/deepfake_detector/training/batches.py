@@ -1,6 +1,6 @@
 """Shards -> tf.data batches: crops uint8 (b, side, side, 3) and classes int64 (b,), 0 = real, 1.. = kinds of fakes.
 
-A mix of training crops has classes of places instead: (b, places, places, 1).
+With a batch mix, training batches have a class per cell of the logit map instead: (b, cells, cells, 1).
 """
 
 from __future__ import annotations
@@ -16,60 +16,67 @@ from deepfake_detector.errors import DataRejected
 from deepfake_detector.parallel import limit_opencv_to_one_thread
 from deepfake_detector.preparation.shards import Shards
 
-# Crop (side, side, 3), landmarks (5, 2) px, class, random state -> crop and class.
-Change = Callable[[NDArray[np.uint8], NDArray[np.float32], int, np.random.Generator], tuple[NDArray[np.uint8], int]]
+# Crop (side, side, 3), landmarks (5, 2) px, class, random generator -> crop and class.
+CropTransform = Callable[
+    [NDArray[np.uint8], NDArray[np.float32], int, np.random.Generator], tuple[NDArray[np.uint8], int]
+]
 
 
-class Mix(Protocol):
-    """Crops (b, side, side, 3), classes (b,), random state -> crops and the classes of their places."""
+class BatchMix(Protocol):
+    """Mixes the crops of a batch, as `media.augmentation.CutMixPatches` does."""
 
     def __call__(
-        self, crops: NDArray[np.uint8], classes: NDArray[np.int64], random: np.random.Generator
+        self, crops: NDArray[np.uint8], classes: NDArray[np.int64], rng: np.random.Generator, /
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Leave what is given as it is."""
+        """Crops (b, side, side, 3), classes (b,) -> new crops and the classes of their cells (b, cells, cells, 1)."""
         ...
 
-    def places(self, side_px: int) -> int:
-        """Along a side."""
+    def cells(self, side_px: int) -> int:
+        """Cells along one side of the logit map of a crop."""
         ...
 
 
-# Of the validation split, whatever the training's batch is: its changes hang on the place in the batch, and figures of
-# two trainings are compared.
-HELD_OUT_BATCH = 64
-SHUFFLE_BYTES = 512 * 2**20  # what the shuffle buffer may hold; the shards themselves lie in random order
-# Batches changed at once, each by one thread. The changes are OpenCV's and Pillow's, which let go of Python's lock, but
-# they compete with the training for the same cores: two keep up with it on two cores.
-WORKERS = 2
+# Of the validation split, whatever `train.batch_size` is: random transforms depend on the position in the batch, and
+# validation figures of different trainings must be comparable.
+HELD_OUT_BATCH_SIZE = 64
+SHUFFLE_BYTES = 512 * 2**20  # upper limit of the shuffle buffer; the crops in the shards are already in random order
+# Batches transformed at once, each by one thread. OpenCV and Pillow release Python's lock but compete with the training
+# for the same cores: on two cores, two keep up with it.
+PARALLEL_BATCHES = 2
 
 
-def steps_per_epoch(shards: Shards, batch: int) -> int:
+def steps_per_epoch(shards: Shards, batch_size: int) -> int:
     """Whole batches in the training split.
 
     Raises:
         DataRejected: there are fewer crops than one batch.
     """
     crops = shards.crops.get("train", 0)
-    if crops < batch:
-        raise DataRejected(f"{crops} training crops do not fill one batch of {batch}", "lower train.batch_size")
-    return crops // batch
+    if crops < batch_size:
+        raise DataRejected(f"{crops} training crops do not fill one batch of {batch_size}", "lower train.batch_size")
+    return crops // batch_size
 
 
 def training_batches(
-    shards: Shards, batch: int, seed: int, kinds: Sequence[str], change: Change, mix: Mix | None = None
+    shards: Shards,
+    batch_size: int,
+    seed: int,
+    kinds: Sequence[str],
+    transform: CropTransform,
+    mix: BatchMix | None = None,
 ) -> Callable[[int], tf.data.Dataset]:
-    """Endless, shuffled and changed batches of the training split.
+    """Endless, shuffled and augmented batches of the training split.
 
-    Order and changes depend on (seed, epoch, step) alone, so a training that resumes at an epoch sees what it would
-    have seen without the interruption.
+    Order and augmentation depend on (seed, epoch, step) only, so a training that is resumed at an epoch gets the same
+    batches as an uninterrupted one.
 
     Args:
         shards: the crops.
-        batch: crops in a batch; what is left over at the end of an epoch is dropped.
-        seed: of order and changes.
+        batch_size: crops in a batch; an incomplete batch at the end of an epoch is dropped.
+        seed: of order and augmentation.
         kinds: of fakes, in the order of the classes 1, 2, ...
-        change: what is done to each crop.
-        mix: what is done to the crops of a batch after that.
+        transform: applied to each crop.
+        mix: applied to each batch after that.
 
     Returns:
         A function from the first epoch to a data set.
@@ -79,38 +86,45 @@ def training_batches(
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         rows = shards.rows("train").shuffle(buffer, seed=seed * 100_003 + number)
-        batches = rows.batch(batch, drop_remainder=True).enumerate()
+        batches = rows.batch(batch_size, drop_remainder=True).enumerate()
         return batches.map(
-            lambda step, row: _changed(row, kinds, change, (seed, number, step), mix), num_parallel_calls=WORKERS
+            lambda step, row: _transform_batch(row, kinds, transform, (seed, number, step), mix),
+            num_parallel_calls=PARALLEL_BATCHES,
         )
 
     return lambda first: tf.data.Dataset.range(first, 2**31).flat_map(epoch).prefetch(2)
 
 
 def held_out_batches(
-    shards: Shards, split: str, batch: int, kinds: Sequence[str], changes: Sequence[Change]
+    shards: Shards, split: str, batch_size: int, kinds: Sequence[str], transforms: Sequence[CropTransform]
 ) -> tf.data.Dataset:
-    """A split in its own order, once for each of `changes`, the last batch of each round smaller.
+    """A split in its own order, once per transform; the last batch of each round may be smaller.
 
-    The changes are always the same ones, so that figures of two epochs can be compared.
+    The random draws are the same at every pass, so that the figures of two epochs are comparable.
     """
     rounds = [
-        shards.rows(split).batch(batch).enumerate().map(
-            lambda step, row, change=change, number=number: _changed(row, kinds, change, (0, number, step)),
-            num_parallel_calls=WORKERS,
+        shards.rows(split).batch(batch_size).enumerate().map(
+            lambda step, row, transform=transform, number=number: _transform_batch(
+                row, kinds, transform, (0, number, step)
+            ),
+            num_parallel_calls=PARALLEL_BATCHES,
         )
-        for number, change in enumerate(changes)
+        for number, transform in enumerate(transforms)
     ]  # fmt: skip
-    everything = rounds[0]
+    batches = rounds[0]
     for more in rounds[1:]:
-        everything = everything.concatenate(more)
-    # Keras warns of running dry when a data set cannot tell its length.
-    length = len(rounds) * -(-shards.crops[split] // batch)
-    return everything.apply(tf.data.experimental.assert_cardinality(length)).prefetch(2)
+        batches = batches.concatenate(more)
+    # Keras warns that a data set of unknown length ran out of data.
+    length = len(rounds) * -(-shards.crops[split] // batch_size)
+    return batches.apply(tf.data.experimental.assert_cardinality(length)).prefetch(2)
 
 
-def _changed(
-    row: dict[str, tf.Tensor], kinds: Sequence[str], change: Change, seed: Sequence[Any], mix: Mix | None = None
+def _transform_batch(
+    row: dict[str, tf.Tensor],
+    kinds: Sequence[str],
+    transform: CropTransform,
+    seed: Sequence[Any],
+    mix: BatchMix | None = None,
 ) -> Any:
     known = tf.constant(list(kinds))
     codes = tf.where(
@@ -118,16 +132,17 @@ def _changed(
     )
     state = tf.stack([tf.cast(part, tf.int64) for part in seed])
 
-    def each(crops: Any, landmarks: Any, codes: Any, state: Any) -> Any:
-        found = [
-            change(crop, place, int(code), np.random.default_rng([*state, i]))
-            for i, (crop, place, code) in enumerate(zip(crops, landmarks, codes, strict=True))
+    def in_numpy(crops: Any, landmarks: Any, codes: Any, state: Any) -> Any:
+        transformed = [
+            transform(crop, points, int(code), np.random.default_rng([*state, i]))
+            for i, (crop, points, code) in enumerate(zip(crops, landmarks, codes, strict=True))
         ]
-        pixels, classes = np.stack([crop for crop, _ in found]), np.array([code for _, code in found], np.int64)
-        return mix(pixels, classes, np.random.default_rng([*state, len(found)])) if mix else (pixels, classes)
+        pixels = np.stack([crop for crop, _ in transformed])
+        classes = np.array([code for _, code in transformed], np.int64)
+        return mix(pixels, classes, np.random.default_rng([*state, len(pixels)])) if mix else (pixels, classes)
 
     pixels, classes = tf.numpy_function(
-        each, [row["pixels"], row["landmarks"], codes, state], (tf.uint8, tf.int64), stateful=False
+        in_numpy, [row["pixels"], row["landmarks"], codes, state], (tf.uint8, tf.int64), stateful=False
     )
-    of_places = [*(mix.places(row["pixels"].shape[1]),) * 2, 1] if mix else []
-    return tf.ensure_shape(pixels, row["pixels"].shape), tf.ensure_shape(classes, codes.shape + of_places)
+    cells = [*(mix.cells(row["pixels"].shape[1]),) * 2, 1] if mix else []
+    return tf.ensure_shape(pixels, row["pixels"].shape), tf.ensure_shape(classes, codes.shape + cells)

@@ -1,4 +1,4 @@
-"""What surrounds a training: its MLflow run, its checkpoint, and the files it leaves."""
+"""Settings and shards -> a training plan, its MLflow run and checkpoint, and the files of a finished training."""
 
 from __future__ import annotations
 
@@ -15,163 +15,177 @@ import tensorflow as tf
 from deepfake_detector.code_digest import code_digest
 from deepfake_detector.config import Settings, Train
 from deepfake_detector.io import atomic_write
-from deepfake_detector.media.augmentation import Augment, Patchwork, Sent
-from deepfake_detector.model.export import weights_sha256
-from deepfake_detector.model.network import place_px
+from deepfake_detector.media.augmentation import Augment, CorruptedView, CutMixPatches
+from deepfake_detector.model.export import save_trained, weights_sha256
+from deepfake_detector.model.network import cell_px
 from deepfake_detector.paths import Workspace
-from deepfake_detector.preparation.shards import KINDS, Shards
+from deepfake_detector.preparation.shards import FAKE_KINDS, Shards
 from deepfake_detector.tracking.lineage import read_lineage
 from deepfake_detector.tracking.runs import start_run
 from deepfake_detector.training.batches import (
-    HELD_OUT_BATCH,
-    Change,
+    HELD_OUT_BATCH_SIZE,
+    CropTransform,
     held_out_batches,
     steps_per_epoch,
     training_batches,
 )
 from deepfake_detector.training.checkpoint import Checkpoint
-from deepfake_detector.training.fit import Trained, train
+from deepfake_detector.training.fit import TrainingResult, train
 
-# What shapes a training: a checkpoint is resumed only by the same code and libraries.
-CODE = tuple(f"deepfake_detector.{name}" for name in ("media.augmentation", "training.batches", "training.fit"))
-LIBRARIES = ("keras", "numpy", "opencv-python-headless", "pillow", "tensorflow")
+# Code that decides the result of a training: a checkpoint is resumed only with the same code and libraries.
+RESUME_MODULES = ("deepfake_detector.training.plan",)  # it imports the rest
+RESUME_LIBRARIES = ("av", "keras", "numpy", "opencv-python-headless", "pillow", "tensorflow")
 
 
 @dataclass(frozen=True)
-class Following:
-    """A training in progress: where it is written down and where its state is kept."""
+class RunContext:
+    """A training in progress: its MLflow run and its checkpoint."""
 
     run_id: str
     checkpoint: Checkpoint
     log_epoch: Callable[[int, Mapping[str, float]], None]
-    git_commit: str  # when it began: HEAD may move before it ends
+    git_commit: str  # at the start: HEAD may move before the training ends
 
 
 @dataclass(frozen=True)
-class Course:
-    """All that a training needs, put together and checked before its run is started."""
+class TrainingPlan:
+    """All inputs of a training, checked before its run is started."""
 
-    how: Train
+    settings: Train
     side_px: int
     kinds: tuple[str, ...]
     batches: Callable[[int], tf.data.Dataset]
     steps: int
     valid: tf.data.Dataset
 
-    def fit(self, run: Following, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None) -> Trained:
-        """Train, going on where a killed run stopped; each epoch is told to `on_epoch`, else to the run alone."""
-        told = on_epoch or run.log_epoch
+    def fit(
+        self, run: RunContext, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None
+    ) -> TrainingResult:
+        """Train, resuming an interrupted run; `on_epoch` gets each epoch's metrics, by default the run logs them."""
         return train(
-            self.how, self.side_px, len(self.kinds), self.batches, self.steps, self.valid, run.checkpoint, told
-        )
+            self.settings, self.side_px, len(self.kinds), self.batches, self.steps, self.valid, run.checkpoint,
+            on_epoch or run.log_epoch,
+        )  # fmt: skip
 
 
-def course(how: Train, shards: Shards) -> Course:
-    """Settings and crops -> what is to be learnt, in which batches, and what it is validated on.
+def plan_training(settings: Train, shards: Shards) -> TrainingPlan:
+    """Choose kinds, augmentation, batches and validation views.
+
+    Args:
+        settings: params.yaml's `train`.
+        shards: the crops.
 
     Raises:
         DataRejected: there are fewer training crops than one batch.
     """
-    kinds, augment, views = changes(how, shards.kinds)
-    steps = steps_per_epoch(shards, how.batch_size)
-    batches = training_batches(shards, how.batch_size, how.seed, kinds, augment, _mix(how, kinds))
-    valid = held_out_batches(shards, "valid", HELD_OUT_BATCH, kinds, views)
-    return Course(how, shards.side_px, kinds, batches, steps, valid)
+    kinds, transform, views = plan_transforms(settings, shards.kinds)
+    steps = steps_per_epoch(shards, settings.batch_size)
+    mix = _batch_mix(settings, kinds)
+    batches = training_batches(shards, settings.batch_size, settings.seed, kinds, transform, mix)
+    valid = held_out_batches(shards, "valid", HELD_OUT_BATCH_SIZE, kinds, views)
+    return TrainingPlan(settings, shards.side_px, kinds, batches, steps, valid)
 
 
-def _mix(how: Train, kinds: tuple[str, ...]) -> Patchwork | None:
-    if not how.patchwork or how.network == "original":  # which has one place only, and no piece would fill it
+def _batch_mix(settings: Train, kinds: tuple[str, ...]) -> CutMixPatches | None:
+    if not settings.cutmix or settings.network == "original":  # its map has one cell, larger than any patch
         return None
-    return Patchwork(how.patchwork, place_px(), 1 + kinds.index("swap") if "swap" in kinds else None)
+    return CutMixPatches(settings.cutmix, cell_px(), 1 + kinds.index("swap") if "swap" in kinds else None)
 
 
-def changes(how: Train, found: tuple[str, ...]) -> tuple[tuple[str, ...], Change, list[Change]]:
-    """What is learnt, and from what.
+def plan_transforms(
+    settings: Train, found: tuple[str, ...]
+) -> tuple[tuple[str, ...], CropTransform, list[CropTransform]]:
+    """Choose the kinds of fakes, the augmentation and the views of the validation split.
 
     Args:
-        how: params.yaml's `train`.
+        settings: params.yaml's `train`.
         found: kinds of fakes in the training split.
 
     Returns:
-        The kinds that are told apart (self-blended crops count as swaps), the change of training crops, and the views
-        in which the validation split is shown: as it is, and as traffic would leave it if that is trained for.
+        The kinds to train on (self-blended crops count as swaps), the augmentation of training crops, and the views of
+        the validation split: unchanged and, if `train.augment` is `corruptions`, corrupted.
     """
-    kinds = tuple(kind for kind in KINDS if kind in found or (kind == "swap" and how.blend > 0))
-    swap = 1 + kinds.index("swap") if how.blend > 0 else 0
-    views: list[Change] = [Augment("none"), *([Sent()] if how.augment == "traffic" else [])]
-    return kinds, Augment(how.augment, how.blend, swap), views
+    kinds = tuple(kind for kind in FAKE_KINDS if kind in found or (kind == "swap" and settings.self_blend > 0))
+    swap = 1 + kinds.index("swap") if settings.self_blend > 0 else 0
+    views: list[CropTransform] = [Augment("none"), *([CorruptedView()] if settings.augment == "corruptions" else [])]
+    return kinds, Augment(settings.augment, settings.self_blend, swap), views
 
 
 @contextmanager
-def follow(
-    workspace: Workspace, settings: Settings, shards: Shards, what: str = "train", tags: dict[str, str] | None = None
-) -> Iterator[Following]:
-    """Start an MLflow run, or go on with the one of the same training that was killed.
+def run_context(
+    workspace: Workspace,
+    settings: Settings,
+    shards: Shards,
+    command: str = "train",
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[RunContext]:
+    """Start an MLflow run, or continue that of the same training if it was interrupted.
 
     Args:
         workspace: holds checkpoints and the reports of earlier stages.
         settings: params.yaml.
         shards: the crops.
-        what: stage or command; a training of another one is another training.
+        command: stage or command; a training of another one is never resumed.
         tags: of the run, beside its lineage.
     """
-    data = _told(workspace, "sha256")
-    key = same_training(workspace, settings, shards, what, asdict(settings.train))
-    note = workspace.checkpoints / f"{key}.run"
-    killed_run = note.read_text(encoding="utf-8").strip() if note.is_file() else None
+    digests, source_kinds = _download_report(workspace, "sha256"), _download_report(workspace, "kind")
+    key = training_key(workspace, settings, shards, command, asdict(settings.train))
+    run_id_file = workspace.checkpoints / f"{key}.run"
+    interrupted_run = run_id_file.read_text(encoding="utf-8").strip() if run_id_file.is_file() else None
     lineage = read_lineage(workspace.root)
     commit = lineage["git_commit"]
-    lineage |= {f"data_sha256:{source}": digest for source, digest in data.items()}
-    lineage |= {f"source_kind:{source}": kind for source, kind in _told(workspace, "kind").items()} | (tags or {})
+    lineage |= {f"data_sha256:{source}": digest for source, digest in digests.items()}
+    lineage |= {f"source_kind:{source}": kind for source, kind in source_kinds.items()} | dict(tags or {})
     name = f"{settings.train.network}-{settings.train.epochs}ep"
-    with start_run(settings.register.experiment, name, asdict(settings.train), lineage, killed_run) as run:
-        with atomic_write(note) as fresh:
-            fresh.write_text(run.run_id, encoding="utf-8")
-        yield Following(run.run_id, Checkpoint(workspace.checkpoints / f"{key}.npz"), run.log_epoch, commit)
-        note.unlink(missing_ok=True)
+    with start_run(settings.register.experiment, name, asdict(settings.train), lineage, interrupted_run) as run:
+        with atomic_write(run_id_file) as temporary:
+            temporary.write_text(run.run_id, encoding="utf-8")
+        yield RunContext(run.run_id, Checkpoint(workspace.checkpoints / f"{key}.npz"), run.log_epoch, commit)
+        run_id_file.unlink(missing_ok=True)
 
 
-def keep(workspace: Workspace, settings: Settings, trained: Trained, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """Write model and history; what reports/train.json says of them."""
+def write_training_outputs(
+    workspace: Workspace, settings: Settings, result: TrainingResult, kinds: tuple[str, ...]
+) -> dict[str, Any]:
+    """Write models/trained/model.keras and reports/train/history.csv; return the content of reports/train.json."""
     history = workspace.figures("train") / "history.csv"
-    workspace.trained.mkdir(parents=True, exist_ok=True)
-    history.parent.mkdir(parents=True, exist_ok=True)
-    trained.model.save(workspace.trained / "model.keras")
-    pd.DataFrame(trained.history).to_csv(history, index=False)
+    save_trained(result.model, workspace.trained / "model.keras")
+    with atomic_write(history) as temporary:
+        pd.DataFrame(result.history).to_csv(temporary, index=False)
     return {
         "network": settings.train.network,
         "params": asdict(settings.train),
-        "epochs": len(trained.history),
-        "best_epoch": trained.best_epoch,
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
         "kinds": kinds if settings.train.network != "original" else kinds[:1],
-        "parameters": trained.parameters,
-        "precision": trained.precision,
-        "resumed_at_epoch": trained.resumed_at,
-        "weights_sha256": weights_sha256(trained.model),
-        "data_sha256": _told(workspace, "sha256"),
-        "source_kinds": _told(workspace, "kind"),
+        "parameters": result.parameters,
+        "precision": result.precision,
+        "resumed_at_epoch": result.resumed_at_epoch,
+        "weights_sha256": weights_sha256(result.model),
+        "data_sha256": _download_report(workspace, "sha256"),
+        "source_kinds": _download_report(workspace, "kind"),
         "history": str(history.relative_to(workspace.root)),
     }
 
 
-def _told(workspace: Workspace, what: str) -> dict[str, str]:
-    """What reports/download.json says of each source."""
-    fetched = json.loads(workspace.report("download").read_text(encoding="utf-8"))
-    return {source["name"]: source[what] for source in fetched["sources"]}
+def _download_report(workspace: Workspace, key: str) -> dict[str, str]:
+    """Source name -> one value of its entry in reports/download.json."""
+    report = json.loads(workspace.report("download").read_text(encoding="utf-8"))
+    return {source["name"]: source[key] for source in report["sources"]}
 
 
-def same_training(workspace: Workspace, settings: Settings, shards: Shards, what: str, how: Any) -> str:
-    """A name that two trainings share when what they do, their data and the code that shapes them are the same.
+def training_key(workspace: Workspace, settings: Settings, shards: Shards, command: str, train_settings: object) -> str:
+    """A file name that trainings share if and only if they have the same settings, data and code.
 
     Args:
         workspace: holds the report of `download`.
-        settings: params.yaml; of `train` only what `how` says counts.
+        settings: params.yaml; its section `train` is not read.
         shards: the crops.
-        what: stage or command; the name begins with it.
-        how: settings, as JSON can write them.
+        command: stage or command; the name begins with it.
+        train_settings: the settings that decide the training, as JSON can write them.
     """
-    facts = [how, asdict(settings.prepare), _told(workspace, "sha256")]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    values = [train_settings, asdict(settings.prepare), _download_report(workspace, "sha256")]
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update((shards.folder / "index.parquet").read_bytes())
-    digest.update(code_digest(*CODE, libraries=LIBRARIES).encode())
-    return f"{what}-{digest.hexdigest()[:16]}"
+    digest.update(code_digest(*RESUME_MODULES, libraries=RESUME_LIBRARIES).encode())
+    return f"{command}-{digest.hexdigest()[:16]}"

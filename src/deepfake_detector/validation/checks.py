@@ -1,4 +1,4 @@
-"""A manifest -> answers with reasons and the files they are about, and Great Expectations' Data Docs as pages."""
+"""A manifest -> one `CheckResult` per expectation, and Great Expectations' Data Docs as web pages."""
 
 from __future__ import annotations
 
@@ -27,56 +27,60 @@ from numpy.typing import NDArray
 from deepfake_detector.config import Validate
 from deepfake_detector.errors import CheckCrashed
 from deepfake_detector.validation.check_tables import class_table, file_table
-from deepfake_detector.validation.data_docs import keep_at_home
-from deepfake_detector.validation.label_consistency import split_table
-from deepfake_detector.validation.leak_probes import Probe
-from deepfake_detector.validation.results import Check
-from deepfake_detector.validation.suite import about_classes, about_columns, about_files, about_splits
+from deepfake_detector.validation.data_docs import make_self_contained
+from deepfake_detector.validation.label_consistency import label_consistency_table
+from deepfake_detector.validation.leak_probes import LeakProbe
+from deepfake_detector.validation.results import CheckResult
+from deepfake_detector.validation.suite import (
+    class_expectations,
+    column_expectations,
+    file_expectations,
+    split_expectations,
+)
 
-FILES_NAMED = 20
+MAX_FILES_LISTED = 20
 
 
 def check_manifest(
     manifest: pd.DataFrame,
     settings: Validate,
     data_docs: Path,
-    lookalikes: NDArray[np.int64] | None = None,
-    listed: pd.Series | None = None,
-    probes: Sequence[Probe] = (),
-) -> tuple[Check, ...]:
-    """Ask every question and write the pages.
+    near_duplicates: NDArray[np.int64] | None = None,
+    csv_labels: pd.Series | None = None,
+    probes: Sequence[LeakProbe] = (),
+) -> tuple[CheckResult, ...]:
+    """Run every check and write the pages.
 
     Args:
-        manifest: as `build_manifest` gives it.
+        manifest: as `build_manifest` returns it.
         settings: the section `validate` of params.yaml.
-        data_docs: folder of the pages; what an earlier run left there is removed.
-        lookalikes: as `find_lookalikes` gives them; none if left out.
-        listed: as `listed_labels` gives them; none if left out.
-        probes: for the front page.
+        data_docs: folder of the pages; pages of an earlier run are deleted.
+        near_duplicates: as `find_near_duplicates` returns them; none by default.
+        csv_labels: as `labels_from_csv` returns them; none by default.
+        probes: shown on the front page.
 
     Returns:
-        One answer per question, whether it passed or not.
+        One result per check, passed or not. If the columns are wrong, only the result of that check.
 
     Raises:
-        CheckCrashed: an expectation raised, so it says nothing about the data.
+        CheckCrashed: an expectation raised an exception, which says nothing about the data.
     """
-    shutil.rmtree(data_docs, ignore_errors=True)  # its pages are named by time: they would pile up
+    shutil.rmtree(data_docs, ignore_errors=True)  # pages are named by time: those of earlier runs would pile up
     context = _context(data_docs)
-    checks = _run(context, "columns", manifest, about_columns())
-    # Nothing else can be asked of a table of another shape.
+    checks = _run_suite(context, "columns", manifest, column_expectations())
     if checks[0].passed:
-        pairs = np.empty((0, 2), np.int64) if lookalikes is None else lookalikes
-        witnesses = pd.Series(np.nan, index=manifest.index) if listed is None else listed
-        checks += _run(context, "files", file_table(manifest, pairs, witnesses), about_files(settings))
-        checks += _run(context, "classes", class_table(manifest), about_classes(settings))
-        checks += _run(context, "splits", split_table(manifest), about_splits())
+        pairs = np.empty((0, 2), np.int64) if near_duplicates is None else near_duplicates
+        labels = pd.Series(np.nan, index=manifest.index) if csv_labels is None else csv_labels
+        checks += _run_suite(context, "files", file_table(manifest, pairs, labels), file_expectations(settings))
+        checks += _run_suite(context, "classes", class_table(manifest), class_expectations(settings))
+        checks += _run_suite(context, "splits", label_consistency_table(manifest), split_expectations())
     context.build_data_docs()  # once: as an action of each checkpoint it takes most of the stage's time
-    keep_at_home(data_docs, checks, probes)
+    make_self_contained(data_docs, checks, probes)
     return checks
 
 
 def _context(data_docs: Path) -> EphemeralDataContext:
-    """Great Expectations without a project folder: everything in memory except the pages."""
+    """Great Expectations without a project folder: everything is in memory except the pages."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     site = {
         "class_name": "SiteBuilder",
@@ -93,10 +97,10 @@ def _context(data_docs: Path) -> EphemeralDataContext:
     return gx.get_context(project_config=config, mode="ephemeral")
 
 
-def _run(
+def _run_suite(
     context: EphemeralDataContext, name: str, table: pd.DataFrame, expectations: list[Expectation]
-) -> tuple[Check, ...]:
-    """One table through one checkpoint."""
+) -> tuple[CheckResult, ...]:
+    """Validate one table by one checkpoint; results are in the order of the expectations."""
     asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
     suite = context.suites.add(ExpectationSuite(name=name, expectations=expectations))
     batch = asset.add_batch_definition_whole_dataframe("whole")
@@ -107,48 +111,55 @@ def _run(
         result_format={
             "result_format": "COMPLETE",
             "unexpected_index_column_names": ["path"],
-            "return_unexpected_index_query": False,  # a line of code with every row number, on the page
+            "return_unexpected_index_query": False,  # it would put every row number on the page
         },
     )
     (run,) = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table}).run_results.values()
-    answers = {answer.name: answer for answer in map(_answer, run.results)}
-    return tuple(answers[(asked.meta or {})["name"]] for asked in expectations)  # in the order they were asked
+    results = {result.name: result for result in map(_check_result, run.results)}
+    return tuple(results[(expectation.meta or {})["name"]] for expectation in expectations)
 
 
-def _answer(result: ExpectationValidationResult) -> Check:
-    told = (result.expectation_config and result.expectation_config.meta) or {}
-    crash = next(_crashes(result.exception_info), None)
+def _check_result(result: ExpectationValidationResult) -> CheckResult:
+    meta = (result.expectation_config and result.expectation_config.meta) or {}
+    crash = next(_exceptions(result.exception_info), None)
     if crash is not None:
         raise CheckCrashed(
-            f"the check {told['name']!r} broke before it had an answer: {crash}",
-            "the data was not judged; this is a bug in the check or in Great Expectations",
+            f"the check {meta['name']!r} raised an exception: {crash}",
+            "the data was not checked; this is a bug in the check or in Great Expectations",
         )
-    found = result.result
-    files = sorted({str(row["path"]) for row in found.get("unexpected_index_list") or ()})
-    return Check(
-        name=told["name"],
-        severity=told["severity"],
+    details = result.result
+    files = sorted({str(row["path"]) for row in details.get("unexpected_index_list") or ()})
+    return CheckResult(
+        name=meta["name"],
+        severity=meta["severity"],
         passed=bool(result.success),
-        reason=told["reason"],
-        observed=_observed(found),
-        files=tuple(files[:FILES_NAMED]),
+        reason=meta["reason"],
+        observed=_observed(details),
+        rows_checked=_rows_checked(details),
+        rows_failed=details.get("unexpected_count") or 0,
+        files=tuple(files[:MAX_FILES_LISTED]),
         files_total=len(files),
     )
 
 
-def _observed(found: Mapping[str, Any]) -> str:
-    if "observed_value" in found:
-        wrong = found.get("details", {}).get("mismatched")
-        return str(wrong) if wrong else f"{len(found['observed_value'])} columns, as expected"
-    values: Sequence[Any] = found.get("partial_unexpected_list") or ()
-    asked = found.get("element_count", 0) - (found.get("missing_count") or 0)
-    if asked == 0:
+def _rows_checked(details: Mapping[str, Any]) -> int:
+    return (details.get("element_count") or 0) - (details.get("missing_count") or 0)
+
+
+def _observed(details: Mapping[str, Any]) -> str:
+    """A sentence for people."""
+    if "observed_value" in details:
+        mismatch = details.get("details", {}).get("mismatched")
+        return str(mismatch) if mismatch else f"{len(details['observed_value'])} columns, as expected"
+    checked = _rows_checked(details)
+    if checked == 0:
         return "nothing to compare"
-    count = f"{found.get('unexpected_count', 0)} of {asked} break it"
-    return f"{count}, for example {_in_words(values[0])}" if values else count
+    values: Sequence[Any] = details.get("partial_unexpected_list") or ()
+    count = f"{details.get('unexpected_count', 0)} of {checked} fail"
+    return f"{count}, for example {_example(values[0])}" if values else count
 
 
-def _in_words(value: Any) -> str:
+def _example(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {part}" for name, part in value.items())
     if isinstance(value, tuple):
@@ -156,7 +167,7 @@ def _in_words(value: Any) -> str:
     return repr(round(value, 3) if isinstance(value, float) else value)
 
 
-def _crashes(info: Mapping[str, Any] | None) -> Iterator[str]:
+def _exceptions(info: Mapping[str, Any] | None) -> Iterator[str]:
     """Messages of exceptions; Great Expectations puts one into the mapping itself, or one per metric below it."""
     for part in (info or {}, *(value for value in (info or {}).values() if isinstance(value, Mapping))):
         if part.get("raised_exception"):

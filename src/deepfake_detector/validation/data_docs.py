@@ -1,7 +1,7 @@
-"""Great Expectations' HTML pages -> the same pages without anything fetched from elsewhere.
+"""Great Expectations' HTML pages -> the same pages without external resources, and a front page.
 
 As written they load styles and scripts from six hosts, and a logo whose address carries the time of the run: opening a
-page would tell those hosts about it, and without a network it has no style at all.
+page would report it to those hosts, and without a network the page has no style.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from deepfake_detector.validation.leak_probes import Probe
-from deepfake_detector.validation.results import Answer, Check, verdict_of
+from deepfake_detector.validation.leak_probes import LeakProbe
+from deepfake_detector.validation.results import CheckResult, Result, Status, result_name, status_of
 
-_ELSEWHERE = re.compile(
+_EXTERNAL = re.compile(
     r"<script[^>]*\ssrc=\"https?://[^>]*>.*?</script>|<link[^>]*\shref=\"https?://[^>]*>|<img[^>]*\ssrc=\"https?://[^>]*>"
     r"|<footer>.*?</footer>|url\(['\"]?https?://[^)]*\)",
     re.DOTALL | re.IGNORECASE,
 )
-_ORDER = ("stopped", "warned", "passed")
-_SCRIPTS = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)  # all of them call jQuery, which is gone
+_SCRIPTS = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)  # all of them call jQuery, which is removed
+_ORDER: tuple[Status, ...] = ("stopped", "warned", "passed")
 _STYLE = """<style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; margin: 0; background: #fff }
 nav.navbar { padding: .6rem 2rem; border-bottom: 1px solid #d9e2ec; height: auto !important }
@@ -43,42 +43,41 @@ form, .col-lg-2 h6, [data-toggle="collapse"], .btn-group-toggle { display: none 
 </style>"""
 
 
-def keep_at_home(folder: Path, checks: Sequence[Check], probes: Sequence[Probe] = ()) -> None:
-    """Rewrite every page below `folder` so that it needs no network and no script, and put a front page before them."""
+def make_self_contained(folder: Path, checks: Sequence[CheckResult], probes: Sequence[LeakProbe] = ()) -> None:
+    """Rewrite every page below `folder` so that it needs no network and no script, and add the front page."""
     for page in sorted(folder.rglob("*.html")):
-        html = _SCRIPTS.sub("", _ELSEWHERE.sub("", page.read_text(encoding="utf-8")))
+        html = _SCRIPTS.sub("", _EXTERNAL.sub("", page.read_text(encoding="utf-8")))
         page.write_text(html.replace("</head>", f"{_STYLE}\n</head>", 1), encoding="utf-8")
-    # The front page that comes with it is drawn by a script from another host.
+    # Great Expectations' own front page is drawn by an external script.
     (folder / "index.html").write_text(_front_page(folder, checks, probes), encoding="utf-8")
 
 
-def _front_page(folder: Path, checks: Sequence[Check], probes: Sequence[Probe]) -> str:
-    """What stopped the road first, then what was warned of, then the rest."""
-    answers: list[Answer] = sorted([*checks, *probes], key=lambda answer: _ORDER.index(verdict_of(answer)))
-    counts = ", ".join(f"{sum(verdict_of(a) == word for a in answers)} {word}" for word in _ORDER)
-    rows = "".join(_row(answer) for answer in answers)
+def _front_page(folder: Path, checks: Sequence[CheckResult], probes: Sequence[LeakProbe]) -> str:
+    """Failures of severity `stop` first, then warnings, then the rest."""
+    results: list[Result] = sorted([*checks, *probes], key=lambda result: _ORDER.index(status_of(result)))
+    counts = ", ".join(f"{sum(status_of(result) == status for result in results)} {status}" for status in _ORDER)
+    rows = "".join(_row(result) for result in results)
     pages = sorted(page.relative_to(folder).as_posix() for page in (folder / "validations").rglob("*.html"))
     links = "".join(f'<li><a href="{escape(page)}">{escape(page.split("/")[1])}</a></li>' for page in pages)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data checks</title>{_STYLE}</head>'
         f'<body><div class="container-fluid"><h1>Data checks</h1><p>{counts}</p>'
-        f"<table><tr><th></th><th>Asked, and if it fails</th><th>Found</th><th>Why it is asked</th></tr>{rows}</table>"
-        f"<h2>In full, by Great Expectations</h2><ul>{links}</ul></div></body></html>\n"
+        "<table><tr><th>Status</th><th>Check and severity</th><th>Result</th><th>Why it matters</th></tr>"
+        f"{rows}</table>"
+        f"<h2>All results, by Great Expectations</h2><ul>{links}</ul></div></body></html>\n"
     )
 
 
-def _row(answer: Answer) -> str:
-    word = verdict_of(answer)
-    if isinstance(answer, Check):
-        more = answer.files_total - len(answer.files)
-        files = [*answer.files, f"and {more} more"] if more > 0 else answer.files
-        found = escape(answer.observed) + "".join(f"<br><code>{escape(name)}</code>" for name in files)
-        name, reason = answer.name, answer.reason
+def _row(result: Result) -> str:
+    status = status_of(result)
+    if isinstance(result, CheckResult):
+        observed = escape(result.observed) + "".join(f"<br><code>{escape(name)}</code>" for name in result.listed_files)
+    elif result.auc is None:
+        observed = "not measured"
     else:
-        measured = answer.auc is not None
-        found = f"AUC {answer.auc:.3f} on {answer.images} pictures" if measured else "not measured"
-        name, reason = f"probe {answer.name}", answer.reason
+        observed = f"AUC {result.auc:.3f} on {result.images} pictures"
     return (
-        f'<tr><td class="{word}">{word}</td><td>{escape(name)} <span class="badge">{answer.severity}</span></td>'
-        f"<td>{found}</td><td>{escape(reason)}</td></tr>"
+        f'<tr><td class="{status}">{status}</td>'
+        f'<td>{escape(result_name(result))} <span class="badge">{result.severity}</span></td>'
+        f"<td>{observed}</td><td>{escape(result.reason)}</td></tr>"
     )

@@ -1,4 +1,4 @@
-"""A manifest -> whether the labels of each split point the same way as those of the others: a row per split."""
+"""A manifest -> AUC in each split of a rule fitted on the other splits: below 0.5 where labels were swapped."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepfake_detector.datasets.archive import LABELS, SPLITS
+from deepfake_detector.stats import auc
+from deepfake_detector.validation.image_record import HASH_BITS
 
-_PLAIN = ("bytes", "brightness", "contrast", "sharpness")
-_HASH_BITS = 64
-_COUNT = 2 * len(_PLAIN) + _HASH_BITS  # of figures
-_AT_ONCE = 4096
-_LEAST = 10  # pictures of each class on either side; with fewer no direction shows
-_SURE = 4.0  # standard errors: one split in 30,000 by chance
-_RIDGE = 1e-3  # on standardised figures: only keeps two figures that are one from dividing by zero
+_STATISTICS = ("bytes", "brightness", "contrast", "sharpness")
+_FEATURES = 2 * len(_STATISTICS) + HASH_BITS
+_CHUNK_ROWS = 4096
+_MIN_PER_CLASS = 10  # pictures on either side; with fewer no direction shows
+_STANDARD_ERRORS = 4.0  # one split in 30,000 by chance
+_RIDGE = 1e-3  # on standardised features: keeps two equal features from dividing by zero
 
-Figures = NDArray[np.float64]  # (n, figures) or (figures,)
+Features = NDArray[np.float64]  # (n, features) or (features,)
 
 
-def split_table(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Ask a rule learnt on the other splits of a source which of two pictures of this split is the fake.
+def label_consistency_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """AUC, in each split of each source, of a rule fitted on the source's other splits.
 
-    The rule sees only plain figures: bytes, brightness, contrast, sharpness and the bits of the perceptual hash. It
-    may know next to nothing, but it must not be surely WRONG, unless somebody exchanged the two classes here. On the
-    Kaggle set it reaches an AUC of 0.68, on the drawn sample 0.8; on face swaps 0.58, too little to notice an exchange
-    in 400 pictures. A few exchanged pictures it cannot notice anywhere.
+    The rule uses bytes, brightness, contrast, sharpness and the bits of the perceptual hash. It may be useless, but it
+    must not be significantly WRONG, unless somebody swapped the two classes in this split. On the Kaggle set it reaches
+    an AUC of 0.68, on the drawn sample 0.8; on face swaps 0.58, too little to notice a swap in 400 pictures. A few
+    swapped pictures it cannot notice anywhere.
 
     Returns:
         A row per split of each source: `path` (split of source), `auc` of the rule, and `auc_high`, four standard
-        errors above. Missing where a side has under ten pictures of a class, or where this split holds more pictures
-        than the others together: then it is they that are asked.
+        errors above. Both are missing where either side has under ten pictures of a class, or where this split has
+        more pictures than the others together: then the others are the ones that are tested.
     """
     rows = []
     known = manifest[(manifest["error"] == "") & manifest["label"].isin(LABELS.values())]
@@ -40,59 +41,58 @@ def split_table(manifest: pd.DataFrame) -> pd.DataFrame:
         part = known[known["source"] == source]
         for split in SPLITS:
             inside = part["split"] == split
-            auc, error = _asked(part[~inside], part[inside])
+            value, error = _held_out_auc(part[~inside], part[inside])
             path = f"{split} of {source}" if source else split
-            rows.append({"path": path, "auc": auc, "auc_high": auc + _SURE * error})
+            rows.append({"path": path, "auc": value, "auc_high": value + _STANDARD_ERRORS * error})
     return pd.DataFrame(rows, columns=["path", "auc", "auc_high"])
 
 
-def _asked(others: pd.DataFrame, split: pd.DataFrame) -> tuple[float, float]:
-    """AUC on a split and its standard error, of a rule learnt on the others."""
-    fewest = min(int((part["label"] == label).sum()) for part in (others, split) for label in LABELS.values())
-    if fewest < _LEAST or len(others) < len(split):
-        return np.nan, np.nan
-    centre, rule = direction(others)
-    scores = np.concatenate([(figures - centre) @ rule for figures, _ in _figures(split)])
-    auc, error = rank_auc(scores, split["label"].to_numpy(np.int64))
-    return auc, error * float(np.sqrt(len(split) / split["group"].nunique()))  # a group is one witness
-
-
-def _figures(rows: pd.DataFrame) -> Iterator[tuple[Figures, NDArray[np.int64]]]:
-    """Figures and labels, some thousand rows at a time: all at once they take ten times the manifest's memory."""
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows.iloc[start : start + _AT_ONCE]
-        plain = some[list(_PLAIN)].to_numpy(np.float64)
-        hashes = np.array([int(digits, 16) for digits in some["phash"]], np.uint64)
-        bits = (hashes[:, None] >> np.arange(_HASH_BITS, dtype=np.uint64)) & np.uint64(1)
-        yield np.hstack([plain, np.log(np.maximum(plain, 1e-3)), bits]), some["label"].to_numpy(np.int64)
-
-
-def direction(rows: pd.DataFrame) -> tuple[Figures, Figures]:
-    """Fisher's linear discriminant: where fakes lie, seen from real pictures.
+def fisher_discriminant(rows: pd.DataFrame) -> tuple[Features, Features]:
+    """Fisher's linear discriminant of fake against real.
 
     Args:
         rows: n of a manifest, of both classes.
 
     Returns:
-        The middle of all (figures,), and the weights (figures,) of what is seen from there.
+        The mean of all rows (features,), and the weights (features,) of differences from it.
     """
-    sums = np.zeros((len(LABELS), _COUNT))
-    for figures, labels in _figures(rows):
-        sums += [figures[labels == label].sum(axis=0) for label in LABELS.values()]
+    sums = np.zeros((len(LABELS), _FEATURES))
+    for features, labels in _feature_chunks(rows):
+        sums += [features[labels == label].sum(axis=0) for label in LABELS.values()]
     centre = sums.sum(axis=0) / len(rows)
-    spread = np.zeros((_COUNT, _COUNT))
-    for figures, _ in _figures(rows):
-        spread += (figures - centre).T @ (figures - centre) / len(rows)
-    scale = np.maximum(np.sqrt(np.diag(spread)), 1e-9)
+    covariance = np.zeros((_FEATURES, _FEATURES))
+    for features, _ in _feature_chunks(rows):
+        covariance += (features - centre).T @ (features - centre) / len(rows)
+    scale = np.maximum(np.sqrt(np.diag(covariance)), 1e-9)
     real, fake = (sums[label] / (rows["label"] == label).sum() for label in (0, 1))
-    weights = np.linalg.solve(spread / np.outer(scale, scale) + _RIDGE * np.eye(_COUNT), (fake - real) / scale)
-    return centre, weights / scale
+    correlation = covariance / np.outer(scale, scale) + _RIDGE * np.eye(_FEATURES)
+    return centre, np.linalg.solve(correlation, (fake - real) / scale) / scale
 
 
-def rank_auc(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Area under the ROC curve, and its standard error where scores say nothing (Mann and Whitney 1947)."""
+def _held_out_auc(others: pd.DataFrame, split: pd.DataFrame) -> tuple[float, float]:
+    """AUC in a split of a rule fitted on the others, and its standard error."""
+    fewest = min(int((part["label"] == label).sum()) for part in (others, split) for label in LABELS.values())
+    if fewest < _MIN_PER_CLASS or len(others) < len(split):
+        return np.nan, np.nan
+    centre, weights = fisher_discriminant(others)
+    scores = np.concatenate([(features - centre) @ weights for features, _ in _feature_chunks(split)])
+    labels = split["label"].to_numpy(np.int64)
+    pictures_per_group = len(split) / split["group"].nunique()  # pictures of one group are not independent
+    return auc(scores, labels), _uninformative_error(labels) * float(np.sqrt(pictures_per_group))
+
+
+def _uninformative_error(labels: NDArray[np.int64]) -> float:
+    """Standard error of the AUC of scores without information (Mann and Whitney 1947)."""
     n_fake = int((labels == 1).sum())
-    n_real = len(labels) - n_fake
-    ranks = pd.Series(scores).rank().to_numpy()
-    auc = (ranks[labels == 1].sum() - n_fake * (n_fake + 1) / 2) / (n_fake * n_real)
-    return float(auc), float(np.sqrt((len(labels) + 1) / (12 * n_fake * n_real)))
+    return float(np.sqrt((len(labels) + 1) / (12 * n_fake * (len(labels) - n_fake))))
+
+
+def _feature_chunks(rows: pd.DataFrame) -> Iterator[tuple[Features, NDArray[np.int64]]]:
+    """Features and labels of some thousand rows at a time: all at once they take ten times the manifest's memory."""
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        chunk = rows.iloc[start : start + _CHUNK_ROWS]
+        statistics = chunk[list(_STATISTICS)].to_numpy(np.float64)
+        hashes = np.array([int(digits, 16) for digits in chunk["phash"]], np.uint64)
+        bits = (hashes[:, None] >> np.arange(HASH_BITS, dtype=np.uint64)) & np.uint64(1)
+        features = np.hstack([statistics, np.log(np.maximum(statistics, 1e-3)), bits])
+        yield features, chunk["label"].to_numpy(np.int64)

@@ -1,4 +1,7 @@
-"""Rows that a killed run left behind -> the table of them, if it is whole."""
+"""Archives -> the manifest, a table with one row per picture; the manifest <-> Parquet.
+
+An interrupted run resumes: rows are cached in chunks, each under a digest of its pictures, labels, code and libraries.
+"""
 
 from __future__ import annotations
 
@@ -16,97 +19,97 @@ from deepfake_detector.datasets.archive import Archive, Entry
 from deepfake_detector.errors import DataRejected
 from deepfake_detector.io import atomic_write
 from deepfake_detector.parallel import process_map
-from deepfake_detector.validation.image_record import COLUMNS, FACE_COLUMNS, Row, examine, examined
+from deepfake_detector.validation.image_record import FACE_COLUMNS, MANIFEST_COLUMNS, ImageRecord, describe_member
 
-
-def read_piece(file: Path | None) -> pd.DataFrame | None:
-    """Read a piece that was written whole; None if there is none, or a failing disk left less than a table."""
-    if file is None or not file.is_file():
-        return None
-    try:
-        return pd.read_parquet(file)
-    except (OSError, ValueError):  # of which pyarrow's own errors are kinds
-        return None
-
-
-__all__ = ["COLUMNS", "PIECE", "Row", "build_manifest", "examine", "read_manifest", "write_manifest"]
-PIECE = 2048  # rows that are kept at a time, so that a killed run goes on; ten seconds of work on two free cores
+CHUNK_ROWS = 2048  # ten seconds of work on two free cores: at most so much is lost by an interrupted run
+# A chunk is reused for equal code and libraries.
+CACHE_MODULES = ("deepfake_detector.validation.manifest",)
+CACHE_LIBRARIES = (*PIXEL_LIBRARIES, "imagehash", "scipy")  # imagehash's transform is SciPy's
 
 
 def build_manifest(
-    archive: Path, fake_kinds: Mapping[str, str], max_unpacked_bytes: int = 8 * 2**30, pieces: Path | None = None
+    archive: Path, fake_kinds: Mapping[str, str], max_unpacked_bytes: int = 8 * 2**30, cache: Path | None = None
 ) -> pd.DataFrame:
-    """Look at every picture, on all cores, a few at a time in memory.
+    """Describe every picture, on all cores, a few at a time in memory.
 
     Args:
         archive: a folder with one zip per source, or a zip.
-        fake_kinds: source -> what made its fakes; written on fake rows only. The source of a lone zip is "".
+        fake_kinds: source -> kind of its fakes; recorded for fakes only. The source of a lone zip is "".
         max_unpacked_bytes: of one zip; see `Archive`.
-        pieces: folder that keeps rows as they come: a run that was killed goes on there, and one with other settings
-            looks at no picture twice. What belongs to no picture of this archive is removed from it.
+        cache: folder that keeps chunks of rows for the next run. Chunks that this archive does not need are deleted.
 
     Returns:
-        One row per picture, sorted by path; the columns are the fields of `Row`.
+        One row per picture, sorted by path; the columns are the fields of `ImageRecord`.
 
     Raises:
         ArchiveRejected: the archive is unsafe or damaged. A picture that merely cannot be decoded is a row with
             an `error`.
     """
     with Archive(archive, max_unpacked_bytes) as opened:
-        parts = [opened.entries[i : i + PIECE] for i in range(0, len(opened.entries), PIECE)]
-        files = [pieces / f"{key}.parquet" if pieces else None for key in _keys(opened, parts, fake_kinds)]
-        tables = [read_piece(file) for file in files]
-        unseen = [part for part, table in zip(parts, tables, strict=True) if table is None]
-        waiting = ((entry, opened.place(entry)) for part in unseen for entry in part)
-        seen = process_map(partial(examined, dict(fake_kinds)), waiting)
-        total, todo = len(opened.entries), sum(map(len, unseen))
-        rows = iter(tqdm(seen, total=total, initial=total - todo, desc="examining", unit="img"))
-        for i, (part, file) in enumerate(zip(parts, files, strict=True)):
+        chunks = [opened.entries[i : i + CHUNK_ROWS] for i in range(0, len(opened.entries), CHUNK_ROWS)]
+        files = [cache / f"{key}.parquet" if cache else None for key in _chunk_keys(opened, chunks, fake_kinds)]
+        tables = [read_complete_table(file) for file in files]
+        missing = [chunk for chunk, table in zip(chunks, tables, strict=True) if table is None]
+        pictures = ((entry, opened.member(entry)) for chunk in missing for entry in chunk)
+        described = process_map(partial(describe_member, dict(fake_kinds)), pictures)
+        total, remaining = len(opened.entries), sum(map(len, missing))
+        records = iter(tqdm(described, total=total, initial=total - remaining, desc="describing", unit="img"))
+        for i, (chunk, file) in enumerate(zip(chunks, files, strict=True)):
             if tables[i] is None:
-                tables[i] = _fresh(islice(rows, len(part)), file)
-    if pieces:
-        _forget_others(pieces, files)
+                tables[i] = _table(islice(records, len(chunk)), file)
+    if cache:
+        _delete_other_chunks(cache, files)
     return pd.concat(tables, ignore_index=True)
 
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
-    """Write a manifest as Parquet; the old one stays until the new one is whole."""
-    with atomic_write(path) as fresh:
-        manifest.to_parquet(fresh, index=False)
+    """Write a manifest as Parquet, atomically."""
+    with atomic_write(path) as temporary:
+        manifest.to_parquet(temporary, index=False)
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read what `write_manifest` wrote.
 
     Raises:
-        DataRejected: there is none, because the data was never validated or was refused; or it has other columns,
-            because another version of this program wrote it.
+        DataRejected: there is no manifest, because `validate` did not run or rejected the data; or it has other
+            columns, because another version of this program wrote it.
     """
     if not path.is_file():
         raise DataRejected(
             f"no manifest at {path}", "run `dvc repro validate`; reports/validate.json says what it found"
         )
     manifest = pd.read_parquet(path)
-    if tuple(manifest.columns) != COLUMNS:
+    if tuple(manifest.columns) != MANIFEST_COLUMNS:
         raise DataRejected(f"{path} was written by another version of this program", "run `dvc repro validate`")
     return manifest
 
 
-def _keys(archive: Archive, parts: Sequence[Sequence[Entry]], fake_kinds: Mapping[str, str]) -> list[str]:
-    """Rows are the same when pictures and labels are, and the code that looks at them; a key for each part."""
-    told = (code_digest(__name__, libraries=(*PIXEL_LIBRARIES, "imagehash")), COLUMNS, sorted(fake_kinds.items()))
-    return [values_digest((told, *((entry, archive.place(entry).stamp) for entry in part))) for part in parts]
+def read_complete_table(file: Path | None) -> pd.DataFrame | None:
+    """Read a Parquet file; None if there is none, or a power cut left an incomplete one."""
+    if file is None or not file.is_file():
+        return None
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError):  # the base classes of pyarrow's own errors
+        return None
 
 
-def _fresh(rows: Iterable[Row], file: Path | None) -> pd.DataFrame:
-    """Rows as a table, kept for a run that may have to begin anew."""
-    table = pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
-    table = table.astype(dict.fromkeys(FACE_COLUMNS, "float32"))  # as the detector gives them
+def _chunk_keys(archive: Archive, chunks: Sequence[Sequence[Entry]], fake_kinds: Mapping[str, str]) -> list[str]:
+    """A digest for each chunk, over everything that its rows depend on."""
+    code = (code_digest(*CACHE_MODULES, libraries=CACHE_LIBRARIES), MANIFEST_COLUMNS, sorted(fake_kinds.items()))
+    return [values_digest((code, *((entry, archive.member(entry).fingerprint) for entry in chunk))) for chunk in chunks]
+
+
+def _table(records: Iterable[ImageRecord], file: Path | None) -> pd.DataFrame:
+    """Records as a table, which is also written to `file`."""
+    table = pd.DataFrame([asdict(record) for record in records], columns=list(MANIFEST_COLUMNS))
+    table = table.astype(dict.fromkeys(FACE_COLUMNS, "float32"))  # the detector's own precision
     if file is not None:
         write_manifest(table, file)
     return table
 
 
-def _forget_others(pieces: Path, files: Sequence[Path | None]) -> None:
-    for old in set(pieces.glob("*.parquet")) - set(files):
+def _delete_other_chunks(cache: Path, files: Sequence[Path | None]) -> None:
+    for old in set(cache.glob("*.parquet")) - set(files):
         old.unlink()

@@ -1,4 +1,4 @@
-"""Answers of checks and probes -> a decision: go on, or stop and name the files."""
+"""Results of checks and leak probes -> the pipeline goes on, or `DataRejected` with the files; a table for people."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from rich.table import Table
 
 from deepfake_detector.config import Severity
 from deepfake_detector.errors import DataRejected
-from deepfake_detector.validation.leak_probes import Probe
+from deepfake_detector.validation.leak_probes import LeakProbe
 
-Verdict = Literal["passed", "warned", "stopped"]
+Status = Literal["passed", "warned", "stopped"]
+_COLOURS: dict[Status, str] = {"passed": "green", "warned": "yellow", "stopped": "red"}
 
 
 @dataclass(frozen=True)
-class Check:
-    """The answer to one question about the data.
+class CheckResult:
+    """The result of one check.
 
     Attributes:
-        severity: `stop` ends the road, `warn` is written down.
-        reason: why the question is asked.
-        observed: what was found, in words.
-        files: the first offending files (or split/class), sorted; also of a check that passed because it lets a
-            share of them pass.
+        severity: what a failure does: `stop` ends the pipeline, `warn` is reported.
+        reason: why the check matters.
+        observed: what was found, for people.
+        rows_checked, rows_failed: counts behind `observed`; 0 for a check of the table as a whole.
+        files: the first failing files (or split/class), sorted; a check that tolerates a share of them may pass.
         files_total: how many there are.
     """
 
@@ -36,73 +37,78 @@ class Check:
     passed: bool
     reason: str
     observed: str
+    rows_checked: int = 0
+    rows_failed: int = 0
     files: tuple[str, ...] = ()
     files_total: int = 0
 
+    @property
+    def listed_files(self) -> tuple[str, ...]:
+        """The files, and how many more there are."""
+        more = self.files_total - len(self.files)
+        return (*self.files, f"and {more} more") if more > 0 else self.files
 
-Answer = Check | Probe
+
+Result = CheckResult | LeakProbe
 
 
-def verdict_of(answer: Answer) -> Verdict:
-    """What an answer means for the road."""
-    if answer.passed:
+def status_of(result: Result) -> Status:
+    """What a result does to the pipeline."""
+    if result.passed:
         return "passed"
-    return "stopped" if answer.severity == "stop" else "warned"
+    return "stopped" if result.severity == "stop" else "warned"
 
 
-def refuse_if_stopped(checks: Sequence[Check], probes: Sequence[Probe] = ()) -> None:
+def result_name(result: Result) -> str:
+    """Name for people."""
+    return result.name if isinstance(result, CheckResult) else f"probe {result.name}"
+
+
+def raise_if_stopped(checks: Sequence[CheckResult], probes: Sequence[LeakProbe] = ()) -> None:
     """Do nothing if everything of severity `stop` passed.
 
     Raises:
         DataRejected: names each failed check and probe, its reason, what was found and the files.
     """
-    failed = [_told(check) for check in checks if verdict_of(check) == "stopped"]
-    failed += [f"probe {probe.name}: {probe.reason}" for probe in probes if verdict_of(probe) == "stopped"]
+    failed = [_failure(check) for check in checks if status_of(check) == "stopped"]
+    failed += [f"{result_name(probe)}: {probe.reason}" for probe in probes if status_of(probe) == "stopped"]
     if failed:
         raise DataRejected(
-            "the data is refused:\n  " + "\n  ".join(failed),
-            "mend or remove what is named, or let prepare do it (prepare.reencode, prepare.drop, "
-            "prepare.drop_duplicates) and set validate.severity to warn; reports/validate.json and "
-            "reports/data_docs/index.html say more",
+            "the data failed validation:\n  " + "\n  ".join(failed),
+            "correct or remove the files above, or let prepare do it (prepare.reencode, prepare.drop, "
+            "prepare.drop_duplicates) and set validate.severity to warn; details are in reports/validate.json and "
+            "reports/data_docs/index.html",
         )
 
 
-def _told(check: Check) -> str:
-    more = check.files_total - len(check.files)
-    names = [*check.files, f"and {more} more"] if more > 0 else check.files
-    return f"{check.name}: found {check.observed}; {check.reason}" + "".join(f"\n      {name}" for name in names)
-
-
-_COLOURS = {"passed": "green", "warned": "yellow", "stopped": "red"}
-
-
-def print_summary(checks: Sequence[Check], probes: Sequence[Probe], console: Console | None = None) -> None:
+def print_summary(checks: Sequence[CheckResult], probes: Sequence[LeakProbe], console: Console | None = None) -> None:
     """Print a line per check and probe, and how many passed, warned and stopped.
 
     Args:
-        checks: every answer, passed or not.
-        probes: the same.
-        console: where to; the terminal by default.
+        checks: all of them.
+        probes: all of them.
+        console: the terminal by default.
     """
     console = console or Console()
     table = Table(box=None, pad_edge=False)
     table.add_column("")
-    table.add_column("asked", overflow="fold")
-    table.add_column("found", overflow="fold")
-    answers: list[Answer] = [*checks, *probes]
-    for answer in answers:
-        word = verdict_of(answer)
-        table.add_row(f"[{_COLOURS[word]}]{word}[/]", escape(_asked(answer)), escape(_found(answer)))
+    table.add_column("check", overflow="fold")
+    table.add_column("result", overflow="fold")
+    results: list[Result] = [*checks, *probes]
+    for result in results:
+        status = status_of(result)
+        table.add_row(f"[{_COLOURS[status]}]{status}[/]", escape(result_name(result)), escape(_observed(result)))
     console.print(table)
-    counts = Counter(verdict_of(answer) for answer in answers)
-    console.print(", ".join(f"{counts[word]} {word}" for word in ("passed", "warned", "stopped")))
+    counts = Counter(status_of(result) for result in results)
+    console.print(", ".join(f"{counts[status]} {status}" for status in _COLOURS))
 
 
-def _asked(answer: Answer) -> str:
-    return answer.name if isinstance(answer, Check) else f"probe {answer.name}"
+def _failure(check: CheckResult) -> str:
+    files = "".join(f"\n      {name}" for name in check.listed_files)
+    return f"{check.name}: {check.observed}; {check.reason}{files}"
 
 
-def _found(answer: Answer) -> str:
-    if isinstance(answer, Check):
-        return answer.observed
-    return answer.reason if answer.auc is None or not answer.passed else f"AUC {answer.auc:.3f}"
+def _observed(result: Result) -> str:
+    if isinstance(result, CheckResult):
+        return result.observed
+    return f"AUC {result.auc:.3f}" if result.auc is not None and result.passed else result.reason

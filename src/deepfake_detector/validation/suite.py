@@ -1,4 +1,4 @@
-"""Validation settings -> what is asked about a manifest: expectations, each with a name, a severity and a reason."""
+"""Validation settings -> expectations about a manifest, each with a name, a severity and a reason."""
 
 from __future__ import annotations
 
@@ -17,174 +17,190 @@ from deepfake_detector.datasets.archive import LABELS, SPLITS
 from deepfake_detector.validation.custom_expectations import (
     ExpectColumnFacesToBeFound,
     ExpectColumnPairLabelsToAgree,
-    ExpectColumnValuesToNameNoPartner,
-    ExpectMulticolumnValuesToBeAlikeInBothClasses,
+    ExpectColumnValuesToNameNoMatch,
+    ExpectMulticolumnValuesToHaveSameDistributionInBothClasses,
 )
-from deepfake_detector.validation.manifest import COLUMNS
+from deepfake_detector.validation.image_record import MANIFEST_COLUMNS
 
 GX_SEVERITY: dict[Severity, FailureSeverity] = {"stop": FailureSeverity.CRITICAL, "warn": FailureSeverity.WARNING}
-_PLAIN_MODES = ("RGB", "L", "YCbCr")
+_USUAL_MODES = ("RGB", "L", "YCbCr")
 _ENCODINGS = {
-    "format": "file formats alike",
-    "mode": "colour modes alike",
-    "quantization": "quantization tables alike",
-    "subsampling": "chroma subsampling alike",
+    "format": "same file formats",
+    "mode": "same colour modes",
+    "quantization": "same quantization tables",
+    "subsampling": "same chroma subsampling",
 }
 
 
-def about_columns() -> list[Expectation]:
-    """What must hold before anything else can be asked."""
-    told = _told("columns", "stop", "every later stage reads these columns")
-    return [ExpectTableColumnsToMatchSet(column_set=list(COLUMNS), exact_match=True, **told)]
+def column_expectations() -> list[Expectation]:
+    """About the manifest's columns; all other checks need them."""
+    described = _described("columns", "stop", "every later stage reads these columns")
+    return [ExpectTableColumnsToMatchSet(column_set=list(MANIFEST_COLUMNS), exact_match=True, **described)]
 
 
-def about_files(settings: Validate) -> list[Expectation]:
+def file_expectations(settings: Validate) -> list[Expectation]:
     """About the table of files, see `file_table`."""
     return [
-        *_about_each_file(settings),
-        *_about_looks(settings),
-        *_about_partners(settings),
-        *_about_encodings(settings),
+        *_readability(settings),
+        *_appearance(settings),
+        *_separation_of_splits(settings),
+        *_encoding(settings),
     ]
 
 
-def about_classes(settings: Validate) -> list[Expectation]:
+def class_expectations(settings: Validate) -> list[Expectation]:
     """About the table of splits and classes, see `class_table`."""
-    few = "with fewer pictures of a class in a split no figure means anything"
-    even = "accuracy is quoted bare, so real and fake must be near even"
-    lone = "a source that brings mostly one class teaches the source instead of the face"
-    together, each = Column("source") == "", Column("source") != ""
+    few = "with fewer pictures of a class in a split no figure has a useful interval"
+    unbalanced = "accuracy is reported alone, so the classes must be nearly balanced"
+    one_sided = "from a source with mostly one class a model learns the source instead of the face"
+    all_sources, one_source = Column("source") == "", Column("source") != ""
     limit = settings.max_class_imbalance
     return [
         ExpectColumnValuesToBeBetween(
             column="images",
             min_value=settings.min_images_per_class,
-            row_condition=together,
-            **_told("enough pictures", "stop", few),
+            row_condition=all_sources,
+            **_described("enough pictures", "stop", few),
         ),
         ExpectColumnValuesToBeBetween(
             column="imbalance",
             max_value=limit,
-            row_condition=together,
-            **_told("even classes", "stop", even),
+            row_condition=all_sources,
+            **_described("balanced classes", "stop", unbalanced),
         ),
         ExpectColumnValuesToBeBetween(
             column="imbalance",
             max_value=limit,
-            row_condition=each,
-            **_told("even classes in each source", "warn", lone),
+            row_condition=one_source,
+            **_described("balanced classes in each source", "warn", one_sided),
         ),
     ]
 
 
-def about_splits() -> list[Expectation]:
-    """About the table of splits, see `split_table`."""
+def split_expectations() -> list[Expectation]:
+    """About the table of splits, see `label_consistency_table`."""
     reason = (
-        "a rule learnt on the other splits calls the fakes of this one real, surely more often than by chance: "
-        "somebody exchanged real and fake here"
+        "a rule fitted on the other splits scores the real pictures of this one above its fakes, more often than "
+        "chance allows: real and fake were swapped here"
     )
-    told = _told("labels point the same way", "stop", reason)
-    return [ExpectColumnValuesToBeBetween(column="auc_high", min_value=0.5, **told)]
+    described = _described("consistent labels across splits", "stop", reason)
+    return [ExpectColumnValuesToBeBetween(column="auc_high", min_value=0.5, **described)]
 
 
-def _about_each_file(settings: Validate) -> list[Expectation]:
-    readable = "a picture that no decoder reads trains nothing and hides a broken copy"
-    small = "a smaller picture cannot hold a face that is large enough to judge"
-    listed = "folder and list are two witnesses: where they differ, a folder was renamed or pictures were moved"
+def _readability(settings: Validate) -> list[Expectation]:
+    unreadable = "a picture that cannot be decoded trains nothing, and indicates a damaged copy"
+    small = "a smaller picture cannot hold a face that is large enough to be scored"
+    contradiction = (
+        "folder and CSV file are independent: where they differ, a folder was renamed or pictures were moved"
+    )
     return [
-        ExpectColumnValuesToBeUnique(column="path", **_told("unique paths", "stop", "a path names one picture")),
+        ExpectColumnValuesToBeUnique(column="path", **_described("unique paths", "stop", "a path names one picture")),
         ExpectColumnValuesToBeInSet(
             column="error",
             value_set=[""],
             mostly=1 - settings.max_unreadable_share,
-            **_told("readable", "stop", readable),
+            **_described("readable", "stop", unreadable),
         ),
         ExpectColumnValuesToBeInSet(
-            column="label", value_set=sorted(LABELS.values()), **_told("labels", "stop", "1 is fake, 0 is real")
+            column="label", value_set=sorted(LABELS.values()), **_described("labels", "stop", "1 is fake, 0 is real")
         ),
-        ExpectColumnPairLabelsToAgree(column_A="label", column_B="listed", **_told("labels as listed", "stop", listed)),
+        ExpectColumnPairLabelsToAgree(
+            column_A="label", column_B="csv_label", **_described("labels agree with CSV", "stop", contradiction)
+        ),
         ExpectColumnValuesToBeInSet(
-            column="split", value_set=list(SPLITS), **_told("splits", "stop", "pictures outside a split are never used")
+            column="split",
+            value_set=list(SPLITS),
+            **_described("splits", "stop", "pictures outside these splits are never used"),
         ),
         ExpectColumnValuesToBeBetween(
-            column="side_px", min_value=settings.min_side_px, **_told("large enough", "stop", small)
+            column="side_px", min_value=settings.min_side_px, **_described("large enough", "stop", small)
         ),
         ExpectColumnValuesToBeInSet(
             column="mode",
-            value_set=list(_PLAIN_MODES),
-            **_told("plain colours", "warn", "palettes, transparency and print colours leave traces when converted"),
+            value_set=list(_USUAL_MODES),
+            **_described("usual colour modes", "warn", "converting palettes, transparency or CMYK leaves traces"),
         ),
     ]
 
 
-def _about_looks(settings: Validate) -> list[Expectation]:
-    chosen = settings.severity
+def _appearance(settings: Validate) -> list[Expectation]:
+    severity = settings.severity
     low, high = settings.brightness
-    dark = "a picture that is all but black or white shows no face"
-    blurred = "no trace of a generator survives such a blur: it teaches that fakes are real"
+    dark = "a picture that is nearly black or white shows no face"
+    blurred = "such a blur removes every trace of a generator: the picture teaches that fakes are real"
     return [
         ExpectColumnValuesToBeBetween(
             column="brightness",
             min_value=low,
             max_value=high,
-            **_told("brightness", chosen["brightness"], dark),
+            **_described("brightness", severity["brightness"], dark),
         ),
         ExpectColumnValuesToBeBetween(
             column="contrast",
             min_value=settings.min_contrast,
-            **_told("contrast", chosen["contrast"], "a flat picture shows no face"),
+            **_described("contrast", severity["contrast"], "a flat picture shows no face"),
         ),
         ExpectColumnValuesToBeBetween(
             column="sharpness",
             min_value=settings.min_sharpness,
-            **_told("sharpness", chosen["sharpness"], blurred),
+            **_described("sharpness", severity["sharpness"], blurred),
         ),
         ExpectColumnFacesToBeFound(
             column="faces",
             mostly=1 - settings.max_faceless_share,
-            **_told("faces found", chosen["faceless"], "a picture without a findable face gives no crop to learn from"),
+            **_described("faces found", severity["faceless"], "a picture without a detected face gives no crop"),
         ),
     ]
 
 
-def _about_partners(settings: Validate) -> list[Expectation]:
-    chosen = settings.severity
-    leak = "a test picture seen in training makes every figure too good"
-    questions: tuple[tuple[str, str, Severity, str], ...] = (
-        ("copy_elsewhere", "no copy across splits", chosen["copies_across_splits"], leak),
-        ("copy_beside", "no copy within a split", chosen["copies_within_split"], "copies count double for no gain"),
-        ("copy_otherwise", "one label per picture", "stop", "the same bytes cannot be real and fake"),
+def _separation_of_splits(settings: Validate) -> list[Expectation]:
+    severity = settings.severity
+    leak = "a test picture seen in training inflates every figure"
+    rules: tuple[tuple[str, str, Severity, str], ...] = (
+        ("duplicate_in_other_split", "no duplicate across splits", severity["duplicates_across_splits"], leak),
         (
-            "lookalike_elsewhere",
-            "no lookalike across splits",
-            chosen["near_copies_across_splits"],
-            f"{leak}, even one that was saved anew",
+            "duplicate_in_split",
+            "no duplicate within a split",
+            severity["duplicates_within_split"],
+            "duplicates count double without adding information",
         ),
-        ("lookalike_otherwise", "lookalikes share a label", "warn", "one picture, saved twice, with two labels"),
-        ("group_elsewhere", "groups on one side", "stop", f"a group is one person or video; {leak}"),
+        ("duplicate_with_other_label", "one label per picture", "stop", "the same bytes cannot be real and fake"),
+        (
+            "near_duplicate_in_other_split",
+            "no near-duplicate across splits",
+            severity["near_duplicates_across_splits"],
+            f"{leak}, even if it was saved again",
+        ),
+        (
+            "near_duplicate_with_other_label",
+            "one label for near-duplicates",
+            "warn",
+            "one picture, saved twice, has two labels",
+        ),
+        ("group_in_other_split", "groups within one split", "stop", f"a group is one person or video; {leak}"),
     )
     return [
-        ExpectColumnValuesToNameNoPartner(column=column, **_told(name, severity, reason))
-        for column, name, severity, reason in questions
+        ExpectColumnValuesToNameNoMatch(column=column, **_described(name, level, reason))
+        for column, name, level, reason in rules
     ]
 
 
-def _about_encodings(settings: Validate) -> list[Expectation]:
-    # Of even classes such a rule is right in 0.5 + gap / 2, and its AUC is at least that.
-    gap = round(2 * (settings.max_metadata_auc - 0.5), 6)
-    reason = f"this alone would tell real from fake with an AUC above {settings.max_metadata_auc:g}, without any face"
+def _encoding(settings: Validate) -> list[Expectation]:
+    # With balanced classes such a rule is right in 0.5 + distance / 2, and its AUC is at least that.
+    distance = round(2 * (settings.max_metadata_auc - 0.5), 6)
+    reason = f"this property alone would separate real from fake with an AUC above {settings.max_metadata_auc:g}"
     return [
-        ExpectMulticolumnValuesToBeAlikeInBothClasses(
-            column_list=["kind", "split", column],
-            max_gap=gap,
-            **_told(name, settings.severity["encoding"], reason),
+        ExpectMulticolumnValuesToHaveSameDistributionInBothClasses(
+            column_list=["class_name", "split", column],
+            max_distance=distance,
+            **_described(name, settings.severity["encoding"], reason),
         )
         for column, name in _ENCODINGS.items()
     ]
 
 
-def _told(name: str, severity: Severity, reason: str) -> dict[str, Any]:
-    """What Great Expectations and its pages are told about a question."""
+def _described(name: str, severity: Severity, reason: str) -> dict[str, Any]:
+    """Arguments by which Great Expectations and its pages describe a check."""
     return {
         "severity": GX_SEVERITY[severity],
         "description": f"{name} [{severity}]: {reason}",  # on the pages of results

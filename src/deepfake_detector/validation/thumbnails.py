@@ -1,4 +1,4 @@
-"""Pictures of an archive -> grey thumbnails uint8 (n, 32, 32): so small that only layout and light are left in them."""
+"""Pictures of an archive -> grey thumbnails uint8 (n, 32, 32): so small that only layout and light remain."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from deepfake_detector.media.image import decode_image
 from deepfake_detector.parallel import available_cores
 
 SIDE_PX = 32
-_FRAME_PX = 4  # the outer eighth: in a portrait, what is behind the person. 448 of 1,024 pixels
-_CENTRE_PX = 20  # the middle: eyes, nose and mouth. 400 of 1,024 pixels, so neither sees much more than the other
+_BORDER_PX = 4  # the outer eighth: in a portrait, the background. 448 of 1,024 pixels
+_CENTRE_PX = 20  # the middle: eyes, nose and mouth. 400 of 1,024 pixels, about as many as the border
 
 
 def read_thumbnails(archive: Path, paths: Sequence[str], max_unpacked_bytes: int) -> NDArray[np.uint8]:
-    """Shrink pictures by area, on all cores; of each only the thumbnail stays in memory.
+    """Decode and shrink pictures, on all cores; only the thumbnails stay in memory.
 
     Args:
-        archive: the zip that holds them.
+        archive: the zip, or folder of zips, that holds them.
         paths: (n,) of readable pictures inside it.
         max_unpacked_bytes: see `Archive`.
 
     Returns:
-        uint8 (n, 32, 32) grey, in the order of `paths`; pictures that are not square are squeezed.
+        uint8 (n, 32, 32) grey, in the order of `paths`; pictures that are not square are distorted.
 
     Raises:
         ArchiveRejected: a path is not in the archive, or the archive is damaged.
@@ -45,22 +45,24 @@ def read_thumbnails(archive: Path, paths: Sequence[str], max_unpacked_bytes: int
         def shrink(path: str) -> NDArray[np.uint8]:
             return thumbnail(decode_image(opened.read(entries[path])))
 
-        # Threads are enough: inflating, decoding and shrinking let go of Python's lock.
+        # Threads are enough: inflating, decoding and shrinking release the GIL.
         with ThreadPoolExecutor(available_cores()) as pool:
-            small = list(tqdm(pool.map(shrink, paths), total=len(paths), desc="probing", unit="img", mininterval=1))
-    return np.stack(small) if small else np.empty((0, SIDE_PX, SIDE_PX), np.uint8)
+            thumbnails = list(
+                tqdm(pool.map(shrink, paths), total=len(paths), desc="probing", unit="img", mininterval=1)
+            )
+    return np.stack(thumbnails) if thumbnails else np.empty((0, SIDE_PX, SIDE_PX), np.uint8)
 
 
 def thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrink one picture, uint8 (h, w, 3), to grey (32, 32), each pixel the mean of the area that it stands for."""
+    """Shrink one picture, uint8 (h, w, 3), to grey (32, 32), each pixel the mean of its area."""
     grey = Image.fromarray(rgb).convert("L")
     return np.asarray(grey.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX))
 
 
 def border(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The frame of thumbnails (n, 32, 32), four pixels wide: (n, 448)."""
+    """The outer four pixels of thumbnails (n, 32, 32): (n, 448)."""
     mask = np.ones((SIDE_PX, SIDE_PX), np.bool_)
-    mask[_FRAME_PX:-_FRAME_PX, _FRAME_PX:-_FRAME_PX] = False
+    mask[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX] = False
     return thumbnails[:, mask]
 
 

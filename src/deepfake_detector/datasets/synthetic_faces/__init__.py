@@ -1,1 +1,1 @@
-"""Random numbers -> the embedded data set: drawn portraits, half of them passed through a simulated camera."""
+"""Random numbers -> the embedded data set: drawn portraits with the traces of a camera or of a generator."""

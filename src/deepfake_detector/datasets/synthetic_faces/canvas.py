@@ -1,4 +1,7 @@
-"""Face coordinates (n, 2), unit = one eye distance, origin between the eyes, y down -> pixel coordinates (n, 2)."""
+"""Shapes in face units (n, 2) -> pixel coordinates (n, 2) -> soft polygons painted on an image (256, 256, 3).
+
+The unit of face coordinates is the distance of the eyes, the origin lies between them, y points down.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,44 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float32]
+SIDE_PX = 256
+Points = NDArray[np.float32]  # (n, 2)
+Colour: TypeAlias = NDArray[np.float32]  # (3,), RGB, 0..1
+Mask: TypeAlias = NDArray[np.float32]  # (256, 256), 0..1
+_SUBPIXEL_BITS = 4
+
+
+class Canvas:
+    """An image to paint on; every shape touches only the pixels around it."""
+
+    def __init__(self, background: NDArray[np.float32]) -> None:
+        self.rgb = background
+
+    def fill(
+        self, shape: Points, colour: Colour, alpha: float = 1.0, soft_px: float = 0.0, within: Mask | None = None
+    ) -> None:
+        """Paint a polygon; `soft_px` blurs its edge, `within` keeps it inside another mask."""
+        area, cover = _rasterize(shape, soft_px)
+        if cover.size:
+            cover = alpha * cover if within is None else alpha * cover * within[area]
+            self.rgb[area] += cover[..., None] * (colour - self.rgb[area])
+
+    def shade(self, shape: Points, factor: float, soft_px: float = 0.0, within: Mask | None = None) -> None:
+        """Darken (factor < 1) or brighten (factor > 1) the pixels of a polygon."""
+        area, cover = _rasterize(shape, soft_px)
+        if cover.size:
+            cover = cover if within is None else cover * within[area]
+            self.rgb[area] *= (1 + (factor - 1) * cover)[..., None]
+
+    def texture(self, cover: Mask, field: NDArray[np.float32]) -> None:
+        """Multiply the pixels of a mask by a field around 1, of the size of the mask's `extent`."""
+        area = extent(cover)
+        self.rgb[area] *= (1 + (field - 1) * cover[area])[..., None]
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is and how it is turned.
+    """Position and rotation of the head.
 
     Attributes:
         centre_px: the point between the eyes, (x, y).
@@ -30,13 +65,13 @@ class Pose:
     pitch: float
 
     def flat(self, points: Points) -> Points:
-        """Face units (n, 2) -> pixels (n, 2), for what has no depth: hair, neck, clothes."""
+        """Face units (n, 2) -> pixels (n, 2), without depth: hair, neck, clothes."""
         cos, sin = np.cos(self.roll), np.sin(self.roll)
-        turned = points @ np.array([[cos, sin], [-sin, cos]], np.float32)
-        return (turned * self.eye_distance_px + np.array(self.centre_px, np.float32)).astype(np.float32)
+        rotated = points @ np.array([[cos, sin], [-sin, cos]], np.float32)
+        return (rotated * self.eye_distance_px + np.array(self.centre_px, np.float32)).astype(np.float32)
 
     def on_face(self, points: Points, lift: float = 0.0) -> Points:
-        """Face units (n, 2) -> pixels (n, 2), for what lies on the face's round front; `lift` stands out from it."""
+        """Face units (n, 2) -> pixels (n, 2) on the round front of the face; `lift` is the height above it."""
         x, y = points[:, 0], points[:, 1]
         depth = 0.9 * np.sqrt(np.clip(1 - (x / 1.4) ** 2 - ((y - 0.2) / 2.1) ** 2, 0, 1)) + lift
         moved = np.stack(
@@ -45,9 +80,9 @@ class Pose:
         )
         return self.flat(moved.astype(np.float32))
 
-    def face_grid(self, where: tuple[slice, slice]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Face units (x, y) of every pixel in a rectangle (rows, columns) of the picture."""
-        rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) for part in where)
+    def face_grid(self, area: tuple[slice, slice]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Face units (x, y) of every pixel in a rectangle (rows, columns) of the image."""
+        rows, columns = (np.arange(part.start, part.stop, dtype=np.float32) for part in area)
         x = (columns[None, :] - np.float32(self.centre_px[0])) / np.float32(self.eye_distance_px)
         y = (rows[:, None] - np.float32(self.centre_px[1])) / np.float32(self.eye_distance_px)
         cos, sin = np.float32(np.cos(self.roll)), np.float32(np.sin(self.roll))
@@ -80,7 +115,7 @@ def curve(corners: Sequence[tuple[float, float]], count: int = 24) -> Points:
 
 
 def ribbon(line: Points, width: float, start: float = 0.0, end: float = 0.0) -> Points:
-    """Outline of a brush stroke along `line`, `width` in the middle and that share of it at the ends."""
+    """Outline of a stroke along `line`, `width` in the middle, the shares `start` and `end` of it at its ends."""
     along = np.gradient(line, axis=0)
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-6)
     t = np.linspace(0, 1, len(line))
@@ -90,43 +125,8 @@ def ribbon(line: Points, width: float, start: float = 0.0, end: float = 0.0) -> 
 
 
 def mirrored(shape: Points) -> Points:
-    """The same shape on the other half of the face."""
+    """The shape on the other half of the face."""
     return shape * np.array([-1, 1], np.float32)
-
-
-SIDE_PX = 256
-Colour: TypeAlias = NDArray[np.float32]  # (3,), RGB, 0..1
-Mask: TypeAlias = NDArray[np.float32]  # (256, 256), 0..1
-
-_SUBPIXEL_BITS = 4
-
-
-class Canvas:
-    """A picture that is painted on; every stroke touches only the pixels around it."""
-
-    def __init__(self, background: NDArray[np.float32]) -> None:
-        self.rgb = background
-
-    def fill(
-        self, shape: Points, colour: Colour, alpha: float = 1.0, soft_px: float = 0.0, within: Mask | None = None
-    ) -> None:
-        """Paint a polygon; `soft_px` blurs its edge, `within` keeps it inside another mask."""
-        where, cover = _cover(shape, soft_px)
-        if cover.size:
-            cover = alpha * cover if within is None else alpha * cover * within[where]
-            self.rgb[where] += cover[..., None] * (colour - self.rgb[where])
-
-    def shade(self, shape: Points, factor: float, soft_px: float = 0.0, within: Mask | None = None) -> None:
-        """Darken (factor < 1) or brighten (factor > 1) what is there."""
-        where, cover = _cover(shape, soft_px)
-        if cover.size:
-            cover = cover if within is None else cover * within[where]
-            self.rgb[where] *= (1 + (factor - 1) * cover)[..., None]
-
-    def grain(self, cover: Mask, field: NDArray[np.float32]) -> None:
-        """Multiply by a field around 1 that has the size of the mask's `extent`."""
-        where = extent(cover)
-        self.rgb[where] *= (1 + (field - 1) * cover[where])[..., None]
 
 
 def extent(cover: Mask) -> tuple[slice, slice]:
@@ -136,15 +136,15 @@ def extent(cover: Mask) -> tuple[slice, slice]:
 
 
 def mask(shape: Points, soft_px: float = 0.0) -> Mask:
-    """A polygon as a mask over the whole picture."""
+    """A polygon as a mask over the whole image."""
     whole = np.zeros((SIDE_PX, SIDE_PX), np.float32)
-    where, cover = _cover(shape, soft_px)
-    whole[where] = cover
+    area, cover = _rasterize(shape, soft_px)
+    whole[area] = cover
     return whole
 
 
-def _cover(shape: Points, soft_px: float) -> tuple[tuple[slice, slice], Mask]:
-    """The part of the picture that a polygon touches, and how much of each pixel there it covers."""
+def _rasterize(shape: Points, soft_px: float) -> tuple[tuple[slice, slice], Mask]:
+    """The rectangle of the image that a polygon touches, and the share of each pixel there that it covers."""
     pad = 2 + int(3 * soft_px)
     x0, y0 = np.clip(np.floor(shape.min(axis=0)).astype(int) - pad, 0, SIDE_PX)
     x1, y1 = np.clip(np.ceil(shape.max(axis=0)).astype(int) + pad, 0, SIDE_PX)

@@ -1,4 +1,4 @@
-"""Sample settings -> a zip in the Kaggle layout: portraits drawn by our own code, JPEG 256x256, half of them fake."""
+"""Sample settings -> a zip in Kaggle's layout: drawn portraits as JPEG 256x256, half of them fake."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from tqdm import tqdm
 
 from deepfake_detector.config import Sample
-from deepfake_detector.datasets.archive import ROOT, SPLITS, pack
-from deepfake_detector.datasets.synthetic_faces.camera import through_camera, through_generator
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, SPLITS, write_zip
+from deepfake_detector.datasets.synthetic_faces.camera import simulate_camera, simulate_generator
 from deepfake_detector.datasets.synthetic_faces.portrait import draw_portrait
 from deepfake_detector.io import atomic_write
 from deepfake_detector.parallel import process_pool
 
-JPEG_QUALITY = 95  # with 4:2:0 colour: what every file of the Kaggle set has
+JPEG_QUALITY = 95  # with 4:2:0 chroma, as every file of the Kaggle set
 
 
 def write_sample(settings: Sample, to: Path) -> None:
-    """Draw the embedded data set; the same settings give the same bytes.
+    """Draw the embedded data set in worker processes; the same settings give the same bytes.
 
     Args:
-        settings: seed and pictures per split.
-        to: the zip to write; it appears only when whole.
+        settings: seed and images per split.
+        to: the zip to write, atomically.
     """
     jobs = [
         (split, label, i)
@@ -34,46 +34,46 @@ def write_sample(settings: Sample, to: Path) -> None:
         for i in range(getattr(settings, split) // 2)
     ]
     with (
-        atomic_write(to) as fresh,
+        atomic_write(to) as temporary,
         process_pool() as pool,
         tqdm(total=len(jobs), desc="drawing", unit="img") as bar,
     ):
-        pictures = pool.map(partial(_encoded, settings.seed), jobs, chunksize=32)
-        pack(
-            fresh,
+        images = pool.map(partial(_draw_job, settings.seed), jobs, chunksize=32)
+        write_zip(
+            temporary,
             (
-                (f"{ROOT}/{split}/{label}/{i:05d}.jpg", _counted(data, bar))
-                for (split, label, i), data in zip(jobs, pictures, strict=True)
+                (f"{KAGGLE_ROOT}/{split}/{label}/{i:05d}.jpg", _advance(bar, data))
+                for (split, label, i), data in zip(jobs, images, strict=True)
             ),
         )
 
 
 def draw_sample(seed: int, split: str, label: str, index: int) -> bytes:
-    """One picture of the set as JPEG, 256x256.
+    """Draw one image of the set as JPEG, 256x256.
 
     Args:
         seed: of the data set.
         split: train, valid or test.
-        label: real (through a simulated camera) or fake (through a simulated generator).
+        label: real (simulated camera) or fake (simulated generator).
         index: counts from 0 within split and label.
     """
-    stream = np.random.SeedSequence((seed, SPLITS.index(split), ("real", "fake").index(label), index))
-    rng = np.random.default_rng(stream)
+    seeds = np.random.SeedSequence((seed, SPLITS.index(split), ("real", "fake").index(label), index))
+    rng = np.random.default_rng(seeds)
     drawing = draw_portrait(rng)
-    rgb = through_camera(drawing, rng) if label == "real" else through_generator(drawing, rng)
-    settings = [
+    rgb = simulate_camera(drawing, rng) if label == "real" else simulate_generator(drawing, rng)
+    options = [
         cv2.IMWRITE_JPEG_QUALITY,
         JPEG_QUALITY,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     ]
-    return bytes(cv2.imencode(".jpg", rgb[..., ::-1], settings)[1])
+    return bytes(cv2.imencode(".jpg", rgb[..., ::-1], options)[1])
 
 
-def _encoded(seed: int, job: tuple[str, str, int]) -> bytes:
+def _draw_job(seed: int, job: tuple[str, str, int]) -> bytes:
     return draw_sample(seed, *job)
 
 
-def _counted(data: bytes, bar: tqdm[NoReturn]) -> bytes:
+def _advance(bar: tqdm[NoReturn], data: bytes) -> bytes:
     bar.update()
     return data

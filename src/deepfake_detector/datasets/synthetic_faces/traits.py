@@ -1,4 +1,4 @@
-"""Random numbers -> who is drawn: pose, colours, hair, glasses, beard, mouth, light; colours (3,) RGB 0..1."""
+"""Random numbers -> a person to draw: pose, colours, hair, glasses, beard, mouth, light; colours (3,) RGB 0..1."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HAIR_SHARES = (0.06, 0.18, 0.24, 0.18, 0.22, 0.12)
 
 @dataclass(frozen=True)
 class Traits:
-    """One person in one light."""
+    """One person under one light."""
 
     pose: Pose
     skin: Colour
@@ -46,7 +46,7 @@ class Traits:
     backdrop: NDArray[np.float32]  # (3, 3): colours at the top, at the bottom, and of the blurred lights
     light: tuple[float, float, float]  # direction towards the lamp, x right, y down, z to the viewer
     hair_style: HairStyle
-    parting: float  # -1..1, where the fringe opens
+    parting: float  # -1..1, position
     face_width: float
     jaw: float  # 0 pointed .. 1 square
     eye_open: float
@@ -64,7 +64,7 @@ class Traits:
 
 
 def draw_traits(rng: np.random.Generator) -> Traits:
-    """Draw a person; the order of the draws is part of the format: another order is another data set."""
+    """Draw a person; another order of the random draws would give another data set."""
     tone = rng.uniform(0, len(_SKINS) - 1)
     feminine = rng.random() < 0.5
     style = str(rng.choice(_HAIR_STYLES, p=_HAIR_SHARES))
@@ -72,10 +72,10 @@ def draw_traits(rng: np.random.Generator) -> Traits:
         style = "long"
     return Traits(
         pose=_pose(rng),
-        skin=_jitter(rng, _between(_SKINS, tone), 0.015),
-        hair=_hair(rng, tone),
+        skin=_jitter(rng, _interpolated(_SKINS, tone), 0.015),
+        hair=_hair_colour(rng, tone),
         iris=_jitter(rng, _IRISES[rng.integers(2 if tone > 3 else len(_IRISES))] / 255, 0.06),
-        cloth=_vivid(rng, rng.uniform(0.12, 0.75), 0.35),
+        cloth=_any_hue(rng, rng.uniform(0.12, 0.75), 0.35),
         backdrop=_backdrop(rng),
         light=(float(rng.uniform(-0.75, 0.75)), float(rng.uniform(-0.65, -0.1)), float(rng.uniform(0.65, 1.0))),
         hair_style=style,  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def _pose(rng: np.random.Generator) -> Pose:
     )
 
 
-def _between(table: NDArray[np.float32], at: float) -> Colour:
+def _interpolated(table: NDArray[np.float32], at: float) -> Colour:
     low = min(int(at), len(table) - 2)
     return np.asarray((table[low] + (table[low + 1] - table[low]) * (at - low)) / 255, np.float32)
 
@@ -116,21 +116,21 @@ def _jitter(rng: np.random.Generator, colour: Colour, by: float) -> Colour:
     return np.clip(colour * (1 + rng.normal(0, by, 3)), 0.03, 0.99).astype(np.float32)
 
 
-def _hair(rng: np.random.Generator, tone: float) -> Colour:
+def _hair_colour(rng: np.random.Generator, tone: float) -> Colour:
     if rng.random() < 0.12:
         return _jitter(rng, _HAIRS[-1] / 255, 0.04)
-    darkest = int(rng.integers(0, 3 if tone > 3.2 else len(_HAIRS) - 1))
-    return _jitter(rng, _HAIRS[darkest] / 255, 0.06)
+    index = int(rng.integers(0, 3 if tone > 3.2 else len(_HAIRS) - 1))
+    return _jitter(rng, _HAIRS[index] / 255, 0.06)
 
 
-def _vivid(rng: np.random.Generator, value: float, saturation: float) -> Colour:
+def _any_hue(rng: np.random.Generator, value: float, saturation: float) -> Colour:
     """A colour of any hue, RGB 0..1."""
     hue = (rng.random() + np.array([0, 1 / 3, 2 / 3])) * 2 * np.pi
     return np.clip(value * (1 + saturation * rng.random() * np.cos(hue)), 0.03, 0.97).astype(np.float32)
 
 
 def _backdrop(rng: np.random.Generator) -> NDArray[np.float32]:
-    base = _vivid(rng, rng.uniform(0.25, 0.8), 0.28)
+    base = _any_hue(rng, rng.uniform(0.25, 0.8), 0.28)
     low = np.clip(base * rng.uniform(0.6, 1.1) + rng.normal(0, 0.03, 3), 0.03, 0.97)
     lights = np.clip(base * rng.uniform(0.7, 1.5) + rng.normal(0, 0.06, 3), 0.03, 0.97)
     return np.stack([base, low, lights]).astype(np.float32)

@@ -1,3 +1,3 @@
-// The description at /openapi.json -> Swagger UI, whose files come with BentoML.
+// /openapi.json -> Swagger UI, whose files BentoML brings along.
 "use strict";
 window.SwaggerUIBundle({ url: "../openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });

@@ -1,9 +1,9 @@
-// A file -> POST /predict_image or /predict_video -> the answer, or a Refusal that says what, why and what to do next.
-const LOST_HINT = "Check that the service still runs and that you are online, then try again. A file that is far too large can end the connection, too.";
-let token = ""; // of this page's life only: it is written nowhere
+// A file -> POST /predict_image or /predict_video -> the answer, or a ServiceError with a message and a hint.
+const CONNECTION_HINT = "Check that the service is running and that you are online, then try again. A file that is far too large can end the connection, too.";
+let token = ""; // in memory only: it is never stored
 
-/** A refusal of the service, or none of its words at all (status 0). */
-export class Refusal extends Error {
+/** An error answer of the service; status 0 if there was no answer. */
+export class ServiceError extends Error {
   constructor({ status, code, message, hint, retryAfterS = null, requestId = null }) {
     super(message);
     Object.assign(this, { status, code, hint, retryAfterS, requestId });
@@ -12,32 +12,32 @@ export class Refusal extends Error {
 
 export const setToken = (text) => { token = text.trim(); };
 
-/** Which model answers, why, and on what it was trained. */
-export async function about() {
+/** The served model: why it is served, its training data and test results. */
+export async function fetchAbout() {
   const response = await fetch("../about", { headers: authorization() });
-  if (!response.ok) throw new Refusal(read(response.status, await response.text(), (name) => response.headers.get(name)));
+  if (!response.ok) throw new ServiceError(parseError(response.status, await response.text(), (name) => response.headers.get(name)));
   return response.json();
 }
 
 /**
- * Send one file; `field` is "image" or "video". `onSent` is told the share that has left, 0..1.
- * Resolves to { answer, requestId, tookS }; rejects with a Refusal, or an AbortError once `signal` is aborted.
- * XMLHttpRequest because fetch does not tell how far an upload is.
+ * Upload one file; `field` is "image" or "video". `onProgress` gets the uploaded share, 0..1.
+ * Resolves to { answer, requestId, tookS }; rejects with a ServiceError, or with an AbortError once `signal` is aborted.
+ * XMLHttpRequest, because fetch does not report the progress of an upload.
  */
-export function ask(file, field, { signal, onSent }) {
+export function predict(file, field, { signal, onProgress }) {
   const request = new XMLHttpRequest();
   const started = performance.now();
   const form = new FormData();
-  form.append(field, file, sendable(file.name));
+  form.append(field, file, shortName(file.name));
   return new Promise((resolve, reject) => {
     const header = (name) => request.getResponseHeader(name);
-    request.upload.onprogress = (event) => event.lengthComputable && onSent(event.loaded / event.total);
-    request.upload.onload = () => onSent(1);
-    request.onerror = () => reject(new Refusal({ status: 0, code: "lost", message: "The connection to the service was lost", hint: LOST_HINT }));
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.upload.onload = () => onProgress(1);
+    request.onerror = () => reject(new ServiceError({ status: 0, code: "lost", message: "The connection to the service was lost", hint: CONNECTION_HINT }));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     request.onload = () => {
-      const answer = request.status === 200 ? parsed(request.responseText) : null;
-      if (!answer) reject(new Refusal(read(request.status, request.responseText, header)));
+      const answer = request.status === 200 ? parseJson(request.responseText) : null;
+      if (!answer) reject(new ServiceError(parseError(request.status, request.responseText, header)));
       else resolve({ answer, requestId: header("X-Request-ID"), tookS: (performance.now() - started) / 1000 });
     };
     signal.addEventListener("abort", () => request.abort());
@@ -51,10 +51,10 @@ function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-// The service wants short names; what it is called here does not matter to it.
-const sendable = (name) => (name.replace(/[^\w.-]+/g, "_") || "file").slice(-60);
+// The service ignores file names and limits the size of the form's headers.
+const shortName = (name) => (name.replace(/[^\w.-]+/g, "_") || "file").slice(-60);
 
-function parsed(text) {
+function parseJson(text) {
   try {
     return JSON.parse(text);
   } catch {
@@ -62,9 +62,9 @@ function parsed(text) {
   }
 }
 
-/** What an error response says, also when it is not one of ours (a proxy's page, an empty body). */
-function read(status, text, header) {
-  const error = parsed(text)?.error ?? {};
+/** The fields of an error response, also if it is not the service's own (a proxy's page, an empty body). */
+function parseError(status, text, header) {
+  const error = parseJson(text)?.error ?? {};
   return {
     status,
     code: error.code ?? "unknown",

@@ -1,106 +1,105 @@
-// The page's parts, put together: files go into the queue, its items come out as progress and answers.
-import { drawnWarning, modelFacts, modelLine } from "./model.js";
-import { facesOf } from "./faces.js";
-import { fileRow, wordsOf } from "./files.js";
-import { about } from "./api.js";
-import { bestFramesOf } from "./best_frames.js";
+// Entry point: files go into the queue; the item on show is rendered as progress, error or answer.
+import { modelFacts, modelLine, trainingDataWarning } from "./model.js";
+import { facesSection } from "./faces.js";
+import { fileRow, stateLabel } from "./file_list.js";
+import { fetchAbout } from "./api.js";
+import { bestFramesSection } from "./best_frames.js";
 import { credentialsCard } from "./credentials.js";
 import { html } from "./dom.js";
-import { intake } from "./intake.js";
-import { pictureOf } from "./picture.js";
-import { playerOf } from "./player.js";
+import { acceptFiles } from "./upload.js";
+import { imageView } from "./image_view.js";
+import { videoView } from "./video_view.js";
 import { priorCard } from "./prior.js";
-import { progressOf } from "./progress.js";
+import { progressView } from "./progress.js";
 import { Queue } from "./queue.js";
-import { reasonsOf, verdictOf } from "./verdict.js";
+import { reasonsCard, verdictHeader } from "./verdict.js";
 import { reportActions } from "./report.js";
-import { timelineOf } from "./timeline.js";
+import { timelineSection } from "./timeline.js";
 
-const find = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 const queue = new Queue();
-const UNDER_WAY = ["waiting", "sending", "judging", "held"];
-let shown = null; // the item on show
-let drawn = ""; // what of it is on show, so that nothing is drawn anew under a reader's hands
+const IN_PROGRESS = ["waiting", "uploading", "processing", "retrying"];
+let current = null; // the item on show
+let rendered = ""; // which state of it is on show: an answer is rendered only once
 let model = null;
 
-intake({ input: find("file"), button: find("choose"), zone: find("zone"), onFiles: (files) => show(queue.add(files)) });
+acceptFiles({ input: byId("file"), button: byId("choose"), dropArea: byId("upload"), onFiles: (files) => show(queue.add(files)) });
 queue.addEventListener("change", ({ detail: item }) => {
-  list();
-  if (item && item === shown) draw();
+  renderList();
+  if (item && item === current) render();
 });
-queue.addEventListener("answer", ({ detail: item }) => announce(`${item.file.name}: ${wordsOf(item)}`));
-introduce();
+queue.addEventListener("answer", ({ detail: item }) => announce(`${item.file.name}: ${stateLabel(item)}`));
+loadModel();
 
 function show(item) {
-  shown = item;
-  drawn = "";
+  current = item;
+  rendered = "";
   document.body.classList.toggle("started", queue.items.length > 0);
-  list();
-  draw();
-  find("verdict")?.focus();
+  renderList();
+  render();
+  byId("verdict")?.focus();
 }
 
-function list() {
+function renderList() {
   const several = queue.items.length > 1;
-  find("files").hidden = !several;
+  byId("files").hidden = !several;
   if (!several) return;
-  const rows = queue.items.map((item) => fileRow(item, { shown: item === shown, onShow: () => show(item), onRemove: () => remove(item) }));
-  const focused = [...find("file-list").querySelectorAll("button")].indexOf(document.activeElement);
-  find("file-list").replaceChildren(...rows);
-  if (focused >= 0) find("file-list").querySelectorAll("button")[focused]?.focus();
+  const rows = queue.items.map((item) => fileRow(item, { current: item === current, onShow: () => show(item), onRemove: () => remove(item) }));
+  const focused = [...byId("file-list").querySelectorAll("button")].indexOf(document.activeElement);
+  byId("file-list").replaceChildren(...rows);
+  if (focused >= 0) byId("file-list").querySelectorAll("button")[focused]?.focus();
 }
 
 function remove(item) {
   queue.remove(item);
-  show(item === shown ? (queue.items[0] ?? null) : shown);
+  show(item === current ? (queue.items[0] ?? null) : current);
 }
 
-/** Draw the item on show; its answer only once. */
-function draw() {
-  const place = find("answer");
-  const state = shown && `${shown.id} ${UNDER_WAY.includes(shown.state) ? "under way" : shown.state}`;
-  place.hidden = !shown;
-  if (!shown || (shown.state === "answered" && state === drawn)) return;
-  const held = place.contains(document.activeElement);
-  const fresh = state !== drawn;
-  drawn = state;
-  if (shown.state === "answered") place.replaceChildren(...answerOf(shown));
-  else if (fresh) place.replaceChildren(progressOf(shown, { cancel: () => queue.cancel(shown), again: () => queue.again(shown) }));
-  else refresh(place);
-  if (fresh && (held || document.activeElement === document.body)) find("verdict").focus({ preventScroll: shown.state !== "answered" });
+function render() {
+  const container = byId("answer");
+  const state = current && `${current.id} ${IN_PROGRESS.includes(current.state) ? "in progress" : current.state}`;
+  container.hidden = !current;
+  if (!current || (current.state === "answered" && state === rendered)) return;
+  const hadFocus = container.contains(document.activeElement);
+  const changed = state !== rendered;
+  rendered = state;
+  if (current.state === "answered") container.replaceChildren(...answerView(current));
+  else if (changed) container.replaceChildren(progressView(current, { cancel: () => queue.cancel(current), retry: () => queue.retry(current) }));
+  else updateProgress(container);
+  if (changed && (hadFocus || document.activeElement === document.body)) byId("verdict").focus({ preventScroll: current.state !== "answered" });
 }
 
-/** Change the words and the bar of an item that is still under way; its button stays where a hand may be. */
-function refresh(place) {
-  const now = progressOf(shown, {});
-  for (const part of ["h2", ".bar"]) place.querySelector(part).replaceChildren(...now.querySelector(part).childNodes);
+/** Replace the heading and the bar of an item in progress; its button stays, and with it the focus. */
+function updateProgress(container) {
+  const updated = progressView(current, {});
+  for (const part of ["h2", ".bar"]) container.querySelector(part).replaceChildren(...updated.querySelector(part).childNodes);
 }
 
-function answerOf(item) {
+function answerView(item) {
   const { answer } = item;
-  const video = answer.kind === "video";
-  const player = video ? playerOf(item) : null;
-  const timeline = video ? timelineOf(answer, player) : null;
+  const isVideo = answer.kind === "video";
+  const video = isVideo ? videoView(item) : null;
+  const timeline = isVideo ? timelineSection(answer, video) : null;
   return [
-    verdictOf(item),
+    verdictHeader(item),
     html("div", { class: "answer-grid" },
-      html("div", { class: "answer-main" }, video ? player.figure : pictureOf(item), timeline?.section, video && bestFramesOf(answer, timeline.go), facesOf(answer)),
-      html("div", { class: "answer-side" }, reasonsOf(answer), priorCard(answer), credentialsCard(answer))),
+      html("div", { class: "answer-main" }, isVideo ? video.figure : imageView(item), timeline?.section, isVideo && bestFramesSection(answer, timeline.seek), facesSection(answer)),
+      html("div", { class: "answer-side" }, reasonsCard(answer), priorCard(answer), credentialsCard(answer))),
     reportActions(item, model),
   ];
 }
 
-async function introduce() {
+async function loadModel() {
   try {
-    model = await about();
-    find("model-line").textContent = modelLine(model);
-    find("model-facts").replaceChildren(modelFacts(model));
-    find("warning").replaceChildren(...[drawnWarning(model)].filter(Boolean));
+    model = await fetchAbout();
+    byId("model-line").textContent = modelLine(model);
+    byId("model-facts").replaceChildren(modelFacts(model));
+    byId("warning").replaceChildren(...[trainingDataWarning(model)].filter(Boolean));
   } catch (error) {
-    find("model-line").textContent = `Unknown: ${error.message}`;
+    byId("model-line").textContent = `Unknown: ${error.message}`;
   }
 }
 
 function announce(text) {
-  find("announcer").textContent = text;
+  byId("announcer").textContent = text;
 }

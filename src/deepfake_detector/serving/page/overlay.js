@@ -1,46 +1,45 @@
-// Faces and explanations, in pixels of the upright picture -> boxes and heatmaps laid over it, whatever size it is shown at.
-import { decide, score } from "./words.js";
-import { html, icon, svg } from "./dom.js";
-import { placed } from "./scale.js";
+// Faces and explanations, in pixels of the upright picture -> boxes and heatmaps over it, at any display size.
+import { decisionOf, score } from "./wording.js";
+import { html, icon, placeAt, svg } from "./dom.js";
 
-/** Give a stage the shape of its picture, so that shares of the one are shares of the other; at most `widest_px` wide. */
-export function shape(stage, { width, height }, widest_px = Infinity) {
-  stage.style.setProperty("--ratio", width / height);
-  if (widest_px < Infinity) stage.style.setProperty("--widest", `${widest_px}px`);
+/** Give a container the aspect ratio of its picture, so that shares of both are equal; at most `maxWidthPx` wide. */
+export function setAspectRatio(container, { width, height }, maxWidthPx = Infinity) {
+  container.style.setProperty("--ratio", width / height);
+  if (maxWidthPx < Infinity) container.style.setProperty("--max-width", `${maxWidthPx}px`);
 }
 
-/** Boxes with numbers. Decoration for the eye: the list of faces says the same in words. */
-export function boxes(faces, { width, height }, marks) {
+/** Numbered boxes. Screen readers skip them: the list of faces has the same content. */
+export function boxes(faces, { width, height }, thresholds) {
   return html("div", { class: "boxes", "aria-hidden": "true" }, faces.map((face) => {
     const [x, y, w, h] = face.box_px;
-    const decision = decide(face.p_fake, marks);
-    const box = html("div", { class: `box ${decision}${y < height / 12 ? " high" : ""}`, "data-face": face.number },
+    const decision = decisionOf(face.p_fake, thresholds);
+    const box = html("div", { class: `box ${decision}${y < height / 12 ? " at-top" : ""}`, "data-face": face.number },
       html("span", { class: "box-tag" }, icon(decision), `${face.number}`, face.p_fake !== null && html("span", { class: "box-score" }, score(face.p_fake))));
-    return placed(box, { left: x / width, top: y / height, width: w / width, height: h / height });
+    return placeAt(box, { left: x / width, top: y / height, width: w / width, height: h / height });
   }));
 }
 
-/** Every face's heatmap, turned and stretched back to where its crop was cut. */
+/** The heatmap of every face, transformed back to where its crop was taken. */
 export function heatmaps(faces, { width, height }) {
   const layers = faces.filter((face) => face.explanation).map((face) => svg("image", {
     href: png(face.explanation.heatmap_png), width: 1, height: 1, preserveAspectRatio: "none",
     transform: `matrix(${unitSquareTo(face.explanation.corners_px).join(" ")})`,
   }));
-  return svg("svg", { class: "heat", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, layers);
+  return svg("svg", { class: "heatmap", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, layers);
 }
 
-/** Corners clockwise from the top left -> the affine map that puts the unit square there. */
+/** Corners, clockwise from the top left -> the affine map from the unit square to them. */
 export function unitSquareTo([topLeft, topRight, , bottomLeft]) {
   return [topRight[0] - topLeft[0], topRight[1] - topLeft[1], bottomLeft[0] - topLeft[0], bottomLeft[1] - topLeft[1], ...topLeft];
 }
 
-/** What the model was shown, and the same with the evidence on it. */
+/** The crop that the model scored, and the same crop with its heatmap. */
 export function cropPair(explanation, name) {
   return html("div", { class: "crop-pair" },
     html("img", { src: png(explanation.crop_png), alt: `${name}, as the detector saw it` }),
-    html("div", { class: "crop-heat" },
+    html("div", { class: "crop-heatmap" },
       html("img", { src: png(explanation.crop_png), alt: "" }),
-      html("img", { src: png(explanation.heatmap_png), alt: `${name}, with the places that spoke for a fake coloured` })));
+      html("img", { src: png(explanation.heatmap_png), alt: `${name}, with the evidence for and against a fake in colour` })));
 }
 
 const png = (base64) => `data:image/png;base64,${base64}`;

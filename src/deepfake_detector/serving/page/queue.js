@@ -1,34 +1,34 @@
-// Files in -> one after the other to the service -> items with a state. No page in here; listeners hear "change" and "answer".
+// Files -> items with a state, sent to the service one after the other. Events: "change" and "answer". Knows no DOM.
 //
-// waiting -> sending -> judging -> answered | failed | cancelled; sending -> held (the service is full or starting) -> sending
-import { ask, Refusal } from "./api.js";
+// waiting -> uploading -> processing -> answered | failed | cancelled; uploading -> retrying (429 or 503) -> uploading
+import { predict, ServiceError } from "./api.js";
 import { mediaKind } from "./media_kind.js";
 
-const TRIES = 10; // when the service is full
-const USUAL_WAIT_S = 3; // when it does not say how long
+const MAX_ATTEMPTS = 10; // when the service is busy or starting
+const DEFAULT_RETRY_S = 3; // without Retry-After
 
 export class Queue extends EventTarget {
   items = [];
-  #next = 1;
+  #nextId = 1;
   #running = false;
 
-  /** Take files in; the first of the new items. */
+  /** Add files; returns the first new item. */
   add(files) {
-    const added = [...files].map((file) => ({ id: this.#next++, file, address: URL.createObjectURL(file), state: "waiting", sent: 0 }));
+    const added = [...files].map((file) => ({ id: this.#nextId++, file, address: URL.createObjectURL(file), state: "waiting", uploaded: 0 }));
     this.items.push(...added);
     this.#run();
     return added[0];
   }
 
-  /** Stop an item that waits or is under way. */
+  /** Stop an item that waits or is in progress. */
   cancel(item) {
-    item.stop?.abort();
+    item.abort?.abort();
     if (item.state === "waiting") this.#set(item, { state: "cancelled" });
   }
 
-  /** Ask once more for one that failed or was cancelled. */
-  again(item) {
-    this.#set(item, { state: "waiting", sent: 0, error: null });
+  /** Queue an item again that failed or was cancelled. */
+  retry(item) {
+    this.#set(item, { state: "waiting", uploaded: 0, error: null });
     this.#run();
   }
 
@@ -36,78 +36,77 @@ export class Queue extends EventTarget {
     this.cancel(item);
     URL.revokeObjectURL(item.address);
     this.items = this.items.filter((other) => other !== item);
-    this.#tell("change", item);
+    this.#emit("change", item);
   }
 
   async #run() {
-    this.#tell("change");
+    this.#emit("change");
     if (this.#running) return;
     this.#running = true;
-    for (let item = this.#waiting(); item; item = this.#waiting()) await this.#judge(item);
+    for (let item = this.#nextWaiting(); item; item = this.#nextWaiting()) await this.#process(item);
     this.#running = false;
   }
 
-  #waiting() {
+  #nextWaiting() {
     return this.items.find((item) => item.state === "waiting");
   }
 
-  async #judge(item) {
-    item.stop = new AbortController();
-    item.began = performance.now();
+  async #process(item) {
+    item.abort = new AbortController();
     try {
       item.kind ??= await mediaKind(item.file);
-      const { answer, requestId, tookS } = await this.#ask(item);
-      this.#set(item, { state: "answered", answer, requestId, tookS, askedAt: new Date() });
-      this.#tell("answer", item);
+      const { answer, requestId, tookS } = await this.#predict(item);
+      this.#set(item, { state: "answered", answer, requestId, tookS, answeredAt: new Date() });
+      this.#emit("answer", item);
     } catch (error) {
       const cancelled = error.name === "AbortError";
-      this.#set(item, cancelled ? { state: "cancelled" } : { state: "failed", error: asRefusal(error) });
+      this.#set(item, cancelled ? { state: "cancelled" } : { state: "failed", error: asServiceError(error) });
     }
   }
 
-  /** Ask, and while the service is full, or has no worker yet, wait as long as it says and ask again. */
-  async #ask(item) {
-    const { signal } = item.stop;
-    const onSent = (share) => this.#set(item, { state: share < 1 ? "sending" : "judging", sent: share });
-    for (let tries = 1; ; tries += 1) {
-      this.#set(item, { state: "sending", sent: 0 });
+  /** Send a file; while the service is busy or starting, wait as long as it says and send it again. */
+  async #predict(item) {
+    const { signal } = item.abort;
+    const onProgress = (share) => this.#set(item, { state: share < 1 ? "uploading" : "processing", uploaded: share });
+    for (let attempt = 1; ; attempt += 1) {
+      this.#set(item, { state: "uploading", uploaded: 0 });
       try {
-        return await ask(item.file, item.kind, { signal, onSent });
+        return await predict(item.file, item.kind, { signal, onProgress });
       } catch (error) {
-        if (!(error.status === 429 || error.status === 503) || tries === TRIES) throw error;
-        item.busy = error.status;
-        await this.#hold(item, error.retryAfterS ?? USUAL_WAIT_S);
+        if (!(error.status === 429 || error.status === 503) || attempt === MAX_ATTEMPTS) throw error;
+        item.errorStatus = error.status;
+        await this.#countDown(item, error.retryAfterS ?? DEFAULT_RETRY_S);
       }
     }
   }
 
-  async #hold(item, seconds) {
-    for (let left = Math.ceil(seconds); left > 0; left -= 1) {
-      this.#set(item, { state: "held", left });
-      await pause(1000, item.stop.signal);
+  async #countDown(item, seconds) {
+    for (let secondsLeft = Math.ceil(seconds); secondsLeft > 0; secondsLeft -= 1) {
+      this.#set(item, { state: "retrying", secondsLeft });
+      await sleep(1000, item.abort.signal);
     }
   }
 
-  #set(item, facts) {
-    Object.assign(item, facts);
-    this.#tell("change", item);
+  #set(item, changes) {
+    Object.assign(item, changes);
+    this.#emit("change", item);
   }
 
-  #tell(name, item) {
+  #emit(name, item) {
     this.dispatchEvent(new CustomEvent(name, { detail: item }));
   }
 }
 
-function asRefusal(error) {
-  if (error instanceof Refusal) return error;
-  return new Refusal({ status: 0, code: "unreadable", message: `The file could not be read: ${error.message}`, hint: "Choose it again; it may have been moved or changed." });
+function asServiceError(error) {
+  if (error instanceof ServiceError) return error;
+  return new ServiceError({ status: 0, code: "unreadable", message: `The file could not be read: ${error.message}`, hint: "Choose it again; it may have been moved or changed." });
 }
 
-function pause(ms, signal) {
+function sleep(ms, signal) {
   return new Promise((resolve, reject) => {
-    const stop = () => reject(new DOMException("cancelled", "AbortError"));
-    if (signal.aborted) return stop();
-    signal.addEventListener("abort", stop, { once: true });
+    const abort = () => reject(new DOMException("cancelled", "AbortError"));
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
     setTimeout(resolve, ms);
   });
 }
