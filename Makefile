@@ -14,11 +14,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export UV_CACHE_DIR := $(ROOT)/.cache/uv
 
-.PHONY: help repro test test-fast check coverage docs serve mlflow bench lock
+.PHONY: help install repro test test-fast check coverage docs serve mlflow bench lock
 help:
 	@echo "make repro      data to served model: the seven stages of dvc.yaml"
 	@echo "make serve      the packaged model on http://127.0.0.1:3000; MODEL=champion or MODEL=pretrained selects one"
 	@echo "make mlflow     runs and registry on http://127.0.0.1:5000"
+	@echo "make install    the environment in .venv, from requirements.lock"
 	@echo "make test       formatting, lint, types and all tests"
 	@echo "make test-fast  the tests that need neither trainings, servers, stores nor a browser"
 	@echo "make check      formatting, lint and types only"
@@ -26,6 +27,8 @@ help:
 	@echo "make docs       the documentation as a site, in site/"
 	@echo "make bench      benchmarks, each against another way of doing the same"
 	@echo "make lock       resolve the dependencies again, to their newest versions"
+
+install: $(ENV)
 
 repro: $(ENV)
 	dvc repro

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.io import suppress_native_stderr
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.parallel import available_cores
 
@@ -24,7 +24,7 @@ PRODUCT_SIDE, PRODUCTS = 512, 16
 
 def keras_network(bundle: Bundle) -> Any:
     """A `keras.Model` from crops uint8 (n, side, side, 3) to logits (n,), float32 as it would be delivered."""
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         from deepfake_detector.model.network import build_network
     contract = bundle.contract
     return build_network(contract.network, contract.side_px, dropout=0.0, kinds=len(contract.kinds))

@@ -24,8 +24,8 @@ from deepfake_detector.datasets.archive import Archive
 from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import decode_image
 from deepfake_detector.parallel import available_cores
+from deepfake_detector.preparation.crop_requests import crop_requests, shuffled_within_splits
 from deepfake_detector.preparation.crops import crop_images
-from deepfake_detector.preparation.selection import crop_requests, shuffled_within_splits
 from deepfake_detector.validation.manifest import build_manifest
 from deepfake_detector.validation.near_duplicates import hamming_pairs
 

@@ -18,7 +18,7 @@ from benchmarks.material import Material
 from benchmarks.servers import Server, serving
 from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.inference.detector import Detector
-from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.io import suppress_native_stderr
 from deepfake_detector.parallel import available_cores
 
 CLIENTS = (1, 4, 16, 64)
@@ -80,7 +80,7 @@ def _bento(material: Material, home: dict[str, str]) -> str:
 
 def _logged(model: Path) -> str:
     """The same network in MLflow's own format."""
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         import keras
         import mlflow
     folder = model.with_name("mlflow-model")

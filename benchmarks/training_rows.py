@@ -24,7 +24,7 @@ from benchmarks.material import Material
 from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.config import Train, read_settings
 from deepfake_detector.datasets.archive import Entry
-from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.io import suppress_native_stderr
 from deepfake_detector.preparation.crops import CropResult, FaceCropper
 
 BATCH, STEPS, ROUNDS = 64, 8, 5
@@ -35,7 +35,7 @@ CACHED, FLOAT32 = 0.87, 2.0  # goals of issue 7
 
 def training_rows(material: Material) -> Iterator[Comparison]:
     """Every row, with the present `train` settings but for `augment` and `blend`."""
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         from deepfake_detector.preparation.shard_writer import write_shards
         from deepfake_detector.preparation.shards import Shards
         from deepfake_detector.training.fit import fastest_precision
@@ -87,7 +87,7 @@ def _image_generator(files: Path, side_px: int) -> Iterator[Any]:
         rotation_range=15, width_shift_range=0.1, height_shift_range=0.1, zoom_range=0.1,
         brightness_range=(0.8, 1.2), horizontal_flip=True,
     )  # fmt: skip
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         return iter(changes.flow_from_directory(files, (side_px, side_px), batch_size=BATCH, class_mode="sparse"))
 
 

@@ -14,7 +14,7 @@ from benchmarks.baselines import keras_network
 from benchmarks.material import Material, decoded
 from benchmarks.timing import Comparison, Variant, compare
 from deepfake_detector.inference.detector import Detector
-from deepfake_detector.io import native_stderr_held_back
+from deepfake_detector.io import suppress_native_stderr
 from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import decode_image
 
@@ -88,7 +88,7 @@ def _videos(material: Material, detector: Detector) -> list[Comparison]:
 
 def _original_network() -> Any:
     """The original project's video model: InceptionV3 and one decision. Untrained: how long it takes is the same."""
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         import keras
     base = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(299, 299, 3), pooling="avg")
     return keras.Sequential([base, keras.layers.Dense(1, activation="sigmoid")])

@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.io import atomic_write, native_stderr_held_back, write_json
+from deepfake_detector.io import atomic_write, suppress_native_stderr, write_json
 from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
@@ -22,7 +22,7 @@ def main() -> None:
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     settings = read_settings(workspace.params)
     settings = replace(settings, train=replace(settings.train, epochs=epochs or settings.train.epochs))
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         from deepfake_detector.preparation.shards import Shards
         from deepfake_detector.training.ablation import ablation_page, run_ablation
     report = run_ablation(workspace, settings, Shards.open(workspace.shards))

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.io import native_stderr_held_back, write_json
+from deepfake_detector.io import suppress_native_stderr, write_json
 from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
@@ -18,7 +18,7 @@ from pipelines.stage import run_stage
 def main() -> None:
     """Evaluate the trained model on the test split with the engine that serves it, and seal the bundle."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         from deepfake_detector.evaluation.evaluate import evaluate, score_pictures
         from deepfake_detector.evaluation.predictions import predict_splits, seal_bundle
         from deepfake_detector.evaluation.report import write_report

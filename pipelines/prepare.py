@@ -6,10 +6,10 @@ import sys
 
 from tqdm import tqdm
 
-from deepfake_detector.io import native_stderr_held_back, sha256_of_file, write_json
+from deepfake_detector.io import sha256_of_file, suppress_native_stderr, write_json
 from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.crop_requests import crop_requests, shuffled_within_splits
 from deepfake_detector.preparation.crops import crop_images
-from deepfake_detector.preparation.selection import crop_requests, shuffled_within_splits
 from pipelines.stage import run_stage
 
 
@@ -19,12 +19,12 @@ def main() -> None:
     # Worker processes import this file, and need neither pandas nor settings.
     from deepfake_detector.config import read_settings
     from deepfake_detector.preparation.exclusions import find_exclusions, read_drop_list
-    from deepfake_detector.preparation.resume import resume_partial_shards
+    from deepfake_detector.preparation.partial_shards import resume_partial_shards
     from deepfake_detector.validation.manifest import read_manifest
 
     settings = read_settings(workspace.params)
     prepare, fake_kinds = settings.prepare, settings.download.fake_kinds
-    with native_stderr_held_back():  # TensorFlow
+    with suppress_native_stderr():  # TensorFlow
         from deepfake_detector.preparation.shard_writer import summarize_index, write_shards
     manifest = shuffled_within_splits(read_manifest(workspace.manifest), prepare.seed)
     drop_list = read_drop_list(workspace.root / prepare.drop)

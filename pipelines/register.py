@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.io import native_stderr_held_back, write_json
+from deepfake_detector.io import suppress_native_stderr, write_json
 from deepfake_detector.paths import Workspace
 from deepfake_detector.registry.candidate import read_candidate
 from deepfake_detector.registry.decisions import is_settled
@@ -23,7 +23,7 @@ def main() -> None:
     settings = read_settings(workspace.params)
     candidate, snapshot = read_candidate(workspace), read_registry(settings.register.model_name)
     if not is_settled(snapshot, candidate, settings.register):
-        with native_stderr_held_back():  # imports of TensorFlow and OpenVINO take 10 s, so only when needed
+        with suppress_native_stderr():  # imports of TensorFlow and OpenVINO take 10 s, so only when needed
             from deepfake_detector.evaluation.rescoring import EngineRescorer
             from deepfake_detector.model.export import load_trained
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.io import native_stderr_held_back, write_json
+from deepfake_detector.io import suppress_native_stderr, write_json
 from deepfake_detector.paths import Workspace
 from pipelines.stage import run_stage
 
@@ -14,7 +14,7 @@ from pipelines.stage import run_stage
 def main() -> None:
     """Train the network, resuming an interrupted training."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
-    with native_stderr_held_back():
+    with suppress_native_stderr():
         from deepfake_detector.preparation.shards import Shards
         from deepfake_detector.training.plan import plan_training, run_context, write_training_outputs
 

@@ -69,7 +69,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def native_stderr_held_back() -> Iterator[None]:
+def suppress_native_stderr() -> Iterator[None]:
     """Hold back what native libraries print to stderr, unless the block fails.
 
     TensorFlow prints ten lines at every import that no setting of its own silences; they hide the lines that matter.

@@ -24,7 +24,7 @@ def compile_graph(
     Args:
         graph: an ONNX file or its content.
         shape: of the graph's input; -1 for a side that varies.
-        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where the processor has instructions for it.
+        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where the processor supports it.
         streams: pictures computed in parallel, each on one core.
         channels_first: whether the graph's own input is (n, 3, height, width).
 

@@ -23,8 +23,8 @@ from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import ORIENTATION_TAG, decode_image, encode_jpeg, encode_png
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.preparation import crops
+from deepfake_detector.preparation.crop_requests import crop_requests
 from deepfake_detector.preparation.crops import CropResult, FaceCropper
-from deepfake_detector.preparation.selection import crop_requests
 from deepfake_detector.validation.manifest import build_manifest, read_manifest, write_manifest
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

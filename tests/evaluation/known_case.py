@@ -9,14 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepfake_detector.evaluation.faithfulness import Faithfulness, measure_faithfulness
-from deepfake_detector.evaluation.honesty_probes import (
+from deepfake_detector.evaluation.metrics import classification_metrics, compare_calibration, threshold_metrics
+from deepfake_detector.evaluation.results import EvaluationResults, compare_with_targets
+from deepfake_detector.evaluation.robustness_metrics import measure_conditions, measure_grid
+from deepfake_detector.evaluation.shortcut_probes import (
     probe_false_positive_rates,
     probe_recompression,
     probe_score_drift,
 )
-from deepfake_detector.evaluation.metrics import classification_metrics, compare_calibration, threshold_metrics
-from deepfake_detector.evaluation.results import EvaluationResults, compare_with_targets
-from deepfake_detector.evaluation.robustness import measure_conditions, measure_grid
 from deepfake_detector.evaluation.slices import measure_slices
 from deepfake_detector.model.bundle import Contract, Thresholds
 

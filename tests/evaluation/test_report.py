@@ -11,7 +11,7 @@ import pytest
 
 from deepfake_detector.evaluation.report import summary_sentences, write_html_report
 from deepfake_detector.evaluation.results import EvaluationResults
-from deepfake_detector.evaluation.robustness import draw_robustness
+from deepfake_detector.evaluation.robustness_metrics import draw_robustness
 from deepfake_detector.model.bundle import Bundle, Contract
 from tests.evaluation.known_case import Case
 
@@ -106,6 +106,6 @@ def test_the_summary_follows_the_numbers(case: Case) -> None:
     kept = tuple(each for each in case.results.grid.conditions if each.condition != "JPEG 30")
     good = replace(case.results, probes=(), targets=(), grid=replace(case.results.grid, conditions=kept))
     summary = " ".join(summary_sentences(good))
-    assert "0 of 0 honesty probes passed." in summary
+    assert "0 of 0 shortcut probes passed." in summary
     assert "All 0 targets are met" in summary
     assert "It is robust to corruption" in summary

@@ -16,8 +16,8 @@ from deepfake_detector.errors import BundleCorrupt, ModelNotFound
 from deepfake_detector.evaluation.rescoring import EngineRescorer
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.paths import Workspace
+from deepfake_detector.preparation.crop_requests import crop_requests
 from deepfake_detector.preparation.crops import CropResult, crop_images
-from deepfake_detector.preparation.selection import crop_requests
 from deepfake_detector.preparation.shard_writer import write_shards
 from deepfake_detector.preparation.shards import Shards
 from deepfake_detector.validation.manifest import build_manifest, read_manifest, write_manifest

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from deepfake_detector.evaluation.results import Target, compare_with_targets
-from deepfake_detector.evaluation.robustness import MeanMetrics
+from deepfake_detector.evaluation.robustness_metrics import MeanMetrics
 from deepfake_detector.stats import Estimate
 from tests.evaluation.known_case import Case
 

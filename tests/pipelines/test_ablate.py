@@ -63,4 +63,4 @@ def test_the_steps_add_up_to_the_recipe() -> None:
         "cutmix": 0.25,
     }
     assert ablation.STEPS[-2].mirrored == read_settings(PARAMS).evaluate.mirrored
-    assert ablation.STEPS[-1] == ablation.Step(ablation.STEPS[-1].name, {}, mirrored=True)
+    assert ablation.STEPS[-1] == ablation.AblationStep(ablation.STEPS[-1].name, {}, mirrored=True)

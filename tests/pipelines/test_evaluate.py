@@ -19,7 +19,7 @@ import yaml
 from deepfake_detector.config import read_settings
 from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
-from deepfake_detector.evaluation import corrupted_crops, grid_crops, predictions
+from deepfake_detector.evaluation import corruption_grid_crops, predictions, random_corruption_crops
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.io import write_json
@@ -95,8 +95,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setattr(Workspace, "enter", lambda self: self)
-        patch.setattr(grid_crops, "process_map", map)  # worker processes take seconds to start
-        patch.setattr(corrupted_crops, "process_map", map)
+        patch.setattr(corruption_grid_crops, "process_map", map)  # worker processes take seconds to start
+        patch.setattr(random_corruption_crops, "process_map", map)
         workspace = Workspace()
         params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
         params["evaluate"] |= {"bootstrap": 100, "grid_images": 6, "explain_images": 4}

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.preparation.crop_requests import NO_FACE, Exclusion
 from deepfake_detector.preparation.crops import CropResult
-from deepfake_detector.preparation.selection import NO_FACE, Exclusion
 from deepfake_detector.preparation.shard_writer import summarize_index, write_shards
 from deepfake_detector.preparation.shards import Shards
 

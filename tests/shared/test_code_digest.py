@@ -117,13 +117,13 @@ def test_a_digest_of_values_depends_on_each_and_on_their_order() -> None:
 
 def cached_work(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Modules and libraries on which cached work depends."""
-    from deepfake_detector.preparation import resume
+    from deepfake_detector.preparation import partial_shards
     from deepfake_detector.training import plan
     from deepfake_detector.validation import manifest
 
     return {
         "manifest": (manifest.CACHE_MODULES, manifest.CACHE_LIBRARIES),
-        "shards": (resume.RESUME_MODULES, resume.RESUME_LIBRARIES),
+        "shards": (partial_shards.RESUME_MODULES, partial_shards.RESUME_LIBRARIES),
         "training": (plan.RESUME_MODULES, plan.RESUME_LIBRARIES),
     }[name]
 

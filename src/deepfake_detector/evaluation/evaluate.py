@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deepfake_detector.config import Evaluate, Settings
-from deepfake_detector.evaluation.corruption_evaluation import (
+from deepfake_detector.evaluation.corruption_grid import CLEAN, RECOMPRESSED
+from deepfake_detector.evaluation.corruption_grid_crops import GridCropSpec, crop_grid
+from deepfake_detector.evaluation.corruption_grid_scores import (
     GridScores,
     conditions_per_picture,
     sample_pictures,
     scorable_pictures,
     score_grid,
 )
-from deepfake_detector.evaluation.corruption_grid import CLEAN, RECOMPRESSED
 from deepfake_detector.evaluation.faithfulness import Faithfulness, heatmap_faithfulness
-from deepfake_detector.evaluation.grid_crops import CropSpec, crop_grid
-from deepfake_detector.evaluation.honesty_probes import (
-    HonestyProbe,
+from deepfake_detector.evaluation.metrics import classification_metrics, threshold_metrics
+from deepfake_detector.evaluation.predictions import Predictions
+from deepfake_detector.evaluation.reproduction_commands import reproduction_commands
+from deepfake_detector.evaluation.results import EvaluationResults, compare_with_targets
+from deepfake_detector.evaluation.robustness_metrics import measure_conditions, measure_grid
+from deepfake_detector.evaluation.shortcut_probes import (
+    ShortcutProbe,
     probe_crops,
     probe_false_positive_rates,
     probe_recompression,
 )
-from deepfake_detector.evaluation.metrics import classification_metrics, threshold_metrics
-from deepfake_detector.evaluation.predictions import Predictions
-from deepfake_detector.evaluation.reproduce import reproduction_commands
-from deepfake_detector.evaluation.results import EvaluationResults, compare_with_targets
-from deepfake_detector.evaluation.robustness import measure_conditions, measure_grid
 from deepfake_detector.evaluation.slices import compression_bin, face_size_bin, measure_slices
 from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.shards import HeldOutSplit
@@ -43,7 +43,7 @@ def score_pictures(workspace: Workspace, settings: Settings, predictions: Predic
     index = pd.read_parquet(workspace.shards / "index.parquet")
     pictures = scorable_pictures(read_manifest(workspace.manifest), index)
     sampled = sample_pictures(pictures, options.grid_images, options.seed)
-    spec = CropSpec(contract.side_px, contract.min_face_px, contract.crop_scale, options.seed)
+    spec = GridCropSpec(contract.side_px, contract.min_face_px, contract.crop_scale, options.seed)
     conditions = conditions_per_picture(pictures, sampled)
     crops = crop_grid(workspace.raw, settings.download.max_unpacked_bytes, spec, conditions)
     progress = tqdm(crops, total=len(conditions), desc="evaluate", unit="picture", mininterval=1)
@@ -118,7 +118,7 @@ def select_rows(split: HeldOutSplit, rows: NDArray[np.int64]) -> HeldOutSplit:
 
 def _probes(
     options: Evaluate, predictions: Predictions, grid_scores: GridScores, p_test: NDArray[np.float64]
-) -> list[HonestyProbe]:
+) -> list[ShortcutProbe]:
     clean, recompressed = grid_scores.under(CLEAN.name), grid_scores.under(RECOMPRESSED.name)
     both = recompressed.index[recompressed["p_fake"].notna() & clean.loc[recompressed.index, "p_fake"].notna()]
     before, after = (table.loc[both, "p_fake"].to_numpy(np.float64) for table in (clean, recompressed))

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from deepfake_detector.config import Evaluate, Settings
-from deepfake_detector.evaluation.card import model_card
-from deepfake_detector.evaluation.corrupted_crops import corrupt_split
 from deepfake_detector.evaluation.metrics import CalibrationComparison, classification_metrics, compare_calibration
+from deepfake_detector.evaluation.model_card import model_card
+from deepfake_detector.evaluation.random_corruption_crops import corrupt_split
 from deepfake_detector.evaluation.results import EvaluationResults
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.model.bundle import FORMAT_VERSION, Bundle, Contract, Thresholds, probabilities, write_bundle

@@ -11,15 +11,15 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from deepfake_detector.evaluation.card import known_failures, scope, terms_of_use
-from deepfake_detector.evaluation.corruption_evaluation import GridScores
+from deepfake_detector.evaluation.corruption_grid_scores import GridScores
 from deepfake_detector.evaluation.evaluate import picture_facets
 from deepfake_detector.evaluation.faithfulness import draw_faithfulness
 from deepfake_detector.evaluation.figures import ExampleCrops, draw_examples, draw_figures, most_confident
+from deepfake_detector.evaluation.model_card import known_failures, scope, terms_of_use
 from deepfake_detector.evaluation.predictions import Predictions
 from deepfake_detector.evaluation.result_tables import write_prediction_tables, write_result_tables
 from deepfake_detector.evaluation.results import EvaluationResults
-from deepfake_detector.evaluation.robustness import ALL_SOURCES, draw_robustness, worst_conditions
+from deepfake_detector.evaluation.robustness_metrics import ALL_SOURCES, draw_robustness, worst_conditions
 from deepfake_detector.io import atomic_write
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.stats import Floats
@@ -146,7 +146,7 @@ def _calibration(results: EvaluationResults) -> str:
 
 def _probes(results: EvaluationResults) -> str:
     failed = [probe.code for probe in results.failed_probes]
-    sentence = f"{len(results.probes) - len(failed)} of {len(results.probes)} honesty probes passed"
+    sentence = f"{len(results.probes) - len(failed)} of {len(results.probes)} shortcut probes passed"
     sentence += f"; failed: {', '.join(failed)}." if failed else "."
     if results.faithfulness is None:
         return f"{sentence} It has no heatmap."

@@ -95,8 +95,8 @@ class EngineRescorer:
         return self._split, shards
 
     def _crop_again(self, split: HeldOutSplit, side_px: int, crop_scale: float) -> tuple[NDArray[np.uint8], list[str]]:
+        from deepfake_detector.preparation.crop_requests import crop_requests
         from deepfake_detector.preparation.crops import crop_images
-        from deepfake_detector.preparation.selection import crop_requests
         from deepfake_detector.validation.manifest import read_manifest
 
         if not (self._workspace.raw.is_dir() and self._workspace.manifest.is_file()):

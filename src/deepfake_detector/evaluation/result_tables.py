@@ -14,7 +14,7 @@ from sklearn.metrics import roc_curve
 
 from deepfake_detector.evaluation.metrics import reliability_curve
 from deepfake_detector.evaluation.results import EvaluationResults
-from deepfake_detector.evaluation.robustness import ALL_SOURCES
+from deepfake_detector.evaluation.robustness_metrics import ALL_SOURCES
 
 
 def write_prediction_tables(

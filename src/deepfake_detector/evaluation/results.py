@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from deepfake_detector.evaluation.faithfulness import Faithfulness
-from deepfake_detector.evaluation.honesty_probes import HonestyProbe
 from deepfake_detector.evaluation.metrics import CalibrationComparison, ClassificationMetrics, ThresholdMetrics
-from deepfake_detector.evaluation.robustness import ALL_SOURCES, ConditionMetrics, GridMetrics
+from deepfake_detector.evaluation.robustness_metrics import ALL_SOURCES, ConditionMetrics, GridMetrics
+from deepfake_detector.evaluation.shortcut_probes import ShortcutProbe
 from deepfake_detector.evaluation.slices import SliceMetrics
 from deepfake_detector.stats import Estimate
 
@@ -112,7 +112,7 @@ class EvaluationResults:
     slices: tuple[SliceMetrics, ...]
     end_to_end: tuple[ConditionMetrics, ...]
     grid: GridMetrics
-    probes: tuple[HonestyProbe, ...]
+    probes: tuple[ShortcutProbe, ...]
     faithfulness: Faithfulness | None
     targets: tuple[Target, ...]
     terms: Mapping[str, str]
@@ -120,7 +120,7 @@ class EvaluationResults:
     reproduction: str
 
     @property
-    def failed_probes(self) -> list[HonestyProbe]:
+    def failed_probes(self) -> list[ShortcutProbe]:
         """In their order."""
         return [probe for probe in self.probes if not probe.passed]
 

@@ -61,7 +61,7 @@ def _fake_labels(classes: Any) -> Any:
     return keras.ops.cast(keras.ops.mean(fake, axis=(1, 2, 3)) >= 0.5, "float32")
 
 
-class FakeAUC(keras.metrics.AUC):  # type: ignore[misc]
+class BinaryAUC(keras.metrics.AUC):  # type: ignore[misc]
     """Area under the ROC curve of fake against real.
 
     Keras places 200 thresholds evenly over the probability, so a confident network has nearly all its scores between
@@ -78,7 +78,7 @@ class FakeAUC(keras.metrics.AUC):  # type: ignore[misc]
         super().update_state(_fake_labels(y_true), score, sample_weight)
 
 
-class FakeAccuracy(keras.metrics.BinaryAccuracy):  # type: ignore[misc]
+class BinaryAccuracy(keras.metrics.BinaryAccuracy):  # type: ignore[misc]
     """Share of faces on the correct side of logit 0."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -88,7 +88,7 @@ class FakeAccuracy(keras.metrics.BinaryAccuracy):  # type: ignore[misc]
 
 def build_metrics() -> list[keras.metrics.Metric]:
     """New metrics for `compile`."""
-    return [FakeAccuracy(threshold=0.0, name="accuracy"), FakeAUC()]
+    return [BinaryAccuracy(threshold=0.0, name="accuracy"), BinaryAUC()]
 
 
 def build_optimizer(settings: Train, steps: int) -> Any:

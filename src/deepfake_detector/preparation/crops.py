@@ -21,7 +21,7 @@ from deepfake_detector.media.face_alignment import crop_face, landmarks_in_crop
 from deepfake_detector.media.face_detector import Face, FaceDetector
 from deepfake_detector.media.image import decode_image, encode_jpeg
 from deepfake_detector.parallel import process_map
-from deepfake_detector.preparation.selection import NO_FACE, CropRequest, Exclusion
+from deepfake_detector.preparation.crop_requests import NO_FACE, CropRequest, Exclusion
 
 if TYPE_CHECKING:
     from deepfake_detector.config import Prepare

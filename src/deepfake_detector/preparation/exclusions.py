@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deepfake_detector.config import Settings
 from deepfake_detector.datasets.archive import SPLITS
 from deepfake_detector.errors import SettingsError
-from deepfake_detector.preparation.selection import Exclusion
+from deepfake_detector.preparation.crop_requests import Exclusion
 from deepfake_detector.validation.near_duplicates import duplicate_groups
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 import tensorflow as tf
 
 from deepfake_detector.preparation.crops import CropResult
-from deepfake_detector.preparation.resume import IndexRow, PartialShards
+from deepfake_detector.preparation.partial_shards import IndexRow, PartialShards
 from deepfake_detector.preparation.shards import FAKE_KINDS
 
 MAX_LISTED = 50  # excluded pictures that a report names

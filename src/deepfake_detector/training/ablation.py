@@ -28,7 +28,7 @@ VIEWS = ("clean", "corrupted")  # the test crops as they are, and after random c
 
 
 @dataclass(frozen=True)
-class Step:
+class AblationStep:
     """One part of the recipe, and the settings of params.yaml's `train` that add it."""
 
     name: str
@@ -38,14 +38,14 @@ class Step:
 
 _BASELINE = {"network": "original", "augment": "shift", "self_blend": 0.0, "ema_momentum": 0.0, "cutmix": 0.0}
 STEPS = (
-    Step("`original`, the CNN of the original README", _BASELINE),
-    Step("+ logit map instead of dense layers", {"network": "plain"}),
-    Step("+ high-pass residual front end", {"network": "residual"}),
-    Step("+ corruptions as augmentation", {"augment": "corruptions"}),
-    Step("+ exponential moving average of the weights", {"ema_momentum": 0.998}),
-    Step("+ self-blended images", {"self_blend": 0.25}),
-    Step("+ CutMix patches, each cell with its own label", {"cutmix": 0.25}),
-    Step("+ average over the mirror image (not in the recipe)", {}, mirrored=True),
+    AblationStep("`original`, the CNN of the original README", _BASELINE),
+    AblationStep("+ logit map instead of dense layers", {"network": "plain"}),
+    AblationStep("+ high-pass residual front end", {"network": "residual"}),
+    AblationStep("+ corruptions as augmentation", {"augment": "corruptions"}),
+    AblationStep("+ exponential moving average of the weights", {"ema_momentum": 0.998}),
+    AblationStep("+ self-blended images", {"self_blend": 0.25}),
+    AblationStep("+ CutMix patches, each cell with its own label", {"cutmix": 0.25}),
+    AblationStep("+ average over the mirror image (not in the recipe)", {}, mirrored=True),
 )
 
 

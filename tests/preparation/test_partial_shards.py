@@ -16,9 +16,9 @@ import pytest
 
 from deepfake_detector import code_digest
 from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.preparation.crop_requests import NO_FACE
 from deepfake_detector.preparation.crops import CropResult
-from deepfake_detector.preparation.resume import PartialShards, resume_partial_shards
-from deepfake_detector.preparation.selection import NO_FACE
+from deepfake_detector.preparation.partial_shards import PartialShards, resume_partial_shards
 from deepfake_detector.preparation.shard_writer import write_shards
 from deepfake_detector.preparation.shards import Shards
 

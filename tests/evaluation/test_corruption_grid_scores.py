@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from deepfake_detector.datasets.archive import Entry
-from deepfake_detector.evaluation.corruption_evaluation import (
+from deepfake_detector.evaluation.corruption_grid import CONDITIONS
+from deepfake_detector.evaluation.corruption_grid_crops import CorruptedCrops
+from deepfake_detector.evaluation.corruption_grid_scores import (
     conditions_per_picture,
     sample_pictures,
     scorable_pictures,
     score_grid,
 )
-from deepfake_detector.evaluation.corruption_grid import CONDITIONS
-from deepfake_detector.evaluation.grid_crops import CorruptedCrops
 
 
 @pytest.fixture

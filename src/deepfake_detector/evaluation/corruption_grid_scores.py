@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepfake_detector.datasets.archive import Entry
 from deepfake_detector.evaluation.corruption_grid import CLEAN, CONDITIONS, RECOMPRESSED
-from deepfake_detector.evaluation.grid_crops import CorruptedCrops
+from deepfake_detector.evaluation.corruption_grid_crops import CorruptedCrops
 from deepfake_detector.evaluation.metrics import CropScorer
 
 SCORABLE = ("", "faceless", "unusable_face", "unreadable")  # exclusions; all other codes were chosen on purpose

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from deepfake_detector.evaluation.robustness import (
+from deepfake_detector.evaluation.robustness_metrics import (
     ALL_SOURCES,
     draw_robustness,
     measure_conditions,

@@ -15,7 +15,7 @@ from dvc.utils.hydra import apply_overrides
 from deepfake_detector.config import Settings, Source, read_settings
 from deepfake_detector.datasets.sources import fetch
 from deepfake_detector.errors import ArchiveRejected
-from deepfake_detector.evaluation.reproduce import reproduction_commands
+from deepfake_detector.evaluation.reproduction_commands import reproduction_commands
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SOURCES = (

@@ -1,4 +1,4 @@
-"""Scores of pictures and of changed copies (n,) -> honesty probes: how much changes matter that must not matter."""
+"""Scores of pictures and of changed copies (n,) -> shortcut probes: how much changes matter that must not matter."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MASK_WIDTH, MASK_HEIGHT, MASK_BORDER = 0.95, 1.0, 0.1
 
 
 @dataclass(frozen=True)
-class HonestyProbe:
+class ShortcutProbe:
     """What a change that must not matter does to the score.
 
     Attributes:
@@ -66,7 +66,7 @@ class HonestyProbe:
         return asdict(self)
 
 
-def probe_recompression(before: Floats, after: Floats, labels: Labels, limit: float) -> HonestyProbe:
+def probe_recompression(before: Floats, after: Floats, labels: Labels, limit: float) -> ShortcutProbe:
     """Recompress both classes alike: if accuracy changes, the model relies on how the files were encoded.
 
     Args:
@@ -80,10 +80,10 @@ def probe_recompression(before: Floats, after: Floats, labels: Labels, limit: fl
     passed = abs(value.value) <= limit
     certain = max(-value.low, value.high) <= limit if passed else value.low > limit or value.high < -limit
     text = f"accuracy changes by {100 * value.value:+.1f} points when every picture is recompressed as JPEG 90"
-    return HonestyProbe("recompression", "change of accuracy", value, limit, passed, bool(certain), len(labels), text)
+    return ShortcutProbe("recompression", "change of accuracy", value, limit, passed, bool(certain), len(labels), text)
 
 
-def probe_score_drift(code: str, before: Floats, after: Floats, limit: float) -> HonestyProbe:
+def probe_score_drift(code: str, before: Floats, after: Floats, limit: float) -> ShortcutProbe:
     """A change that leaves a face as real or fake as it was must leave its score as it was, too.
 
     Args:
@@ -98,7 +98,7 @@ def probe_score_drift(code: str, before: Floats, after: Floats, limit: float) ->
     return _at_most(code, "mean absolute change of p_fake", value, limit, len(before), text)
 
 
-def probe_background(whole: Floats, background: Floats, face: Floats, labels: Labels, limit: float) -> HonestyProbe:
+def probe_background(whole: Floats, background: Floats, face: Floats, labels: Labels, limit: float) -> ShortcutProbe:
     """The background must not separate the classes as well as the whole crop does.
 
     Args:
@@ -121,10 +121,10 @@ def probe_background(whole: Floats, background: Floats, face: Floats, labels: La
         f"{areas[0]:.3f} of the whole crop (accuracy {accuracy[1]:.3f}, {accuracy[2]:.3f}, {accuracy[0]:.3f})"
     )
     metric = "AUC of the whole crop minus AUC of the background"
-    return HonestyProbe("background", metric, value, limit, passed, bool(certain), len(labels), text)
+    return ShortcutProbe("background", metric, value, limit, passed, bool(certain), len(labels), text)
 
 
-def probe_false_positive_rates(slices: Sequence[SliceMetrics], limit: float) -> list[HonestyProbe]:
+def probe_false_positive_rates(slices: Sequence[SliceMetrics], limit: float) -> list[ShortcutProbe]:
     """The false positive rate at `flag` of every source, and the mean of the sources."""
     sources = [(each, each.false_positive_rate) for each in slices if each.facet == "source"]
     known = [(each, rate) for each, rate in sources if rate is not None]
@@ -139,7 +139,7 @@ def probe_false_positive_rates(slices: Sequence[SliceMetrics], limit: float) -> 
     return [*probes, _false_positives("false positives: mean of the sources", mean, limit, reals)]
 
 
-def probe_crops(test: HeldOutSplit, p_fake: Floats, score: CropScorer, settings: Evaluate) -> list[HonestyProbe]:
+def probe_crops(test: HeldOutSplit, p_fake: Floats, score: CropScorer, settings: Evaluate) -> list[ShortcutProbe]:
     """Transform crops in ways that must not matter, then cover the face or the background.
 
     Args:
@@ -192,15 +192,15 @@ def _cover_crop(crop: Pixels, mask: NDArray[np.float32], hide_face: bool) -> Pix
     return np.asarray(np.rint(crop * (1 - hidden) + colour * hidden), np.uint8)
 
 
-def _false_positives(code: str, value: Estimate, limit: float, images: int) -> HonestyProbe:
+def _false_positives(code: str, value: Estimate, limit: float, images: int) -> ShortcutProbe:
     text = f"{value.value:.1%} of the real faces score at or above `flag`"
     return _at_most(code, "false positive rate at `flag`", value, limit, images, text)
 
 
-def _at_most(code: str, metric: str, value: Estimate, limit: float, images: int, text: str) -> HonestyProbe:
+def _at_most(code: str, metric: str, value: Estimate, limit: float, images: int, text: str) -> ShortcutProbe:
     passed = value.value <= limit
     certain = value.high <= limit if passed else value.low > limit
-    return HonestyProbe(code, metric, value, limit, passed, bool(certain), images, text)
+    return ShortcutProbe(code, metric, value, limit, passed, bool(certain), images, text)
 
 
 def _auc_or_chance(p_fake: Floats, labels: Labels) -> float:

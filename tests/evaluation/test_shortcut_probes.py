@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.evaluation.honesty_probes import (
+from deepfake_detector.evaluation.shortcut_probes import (
     TRANSFORMS,
     face_mask,
     probe_background,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_detector.preparation.selection import Exclusion, crop_requests, shuffled_within_splits
+from deepfake_detector.preparation.crop_requests import Exclusion, crop_requests, shuffled_within_splits
 from deepfake_detector.validation.image_record import FACE_COLUMNS
 
 

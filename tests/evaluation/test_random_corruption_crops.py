@@ -11,8 +11,8 @@ import pytest
 from deepfake_detector.config import Settings, read_settings
 from deepfake_detector.datasets.archive import Archive, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
-from deepfake_detector.evaluation import corrupted_crops
-from deepfake_detector.evaluation.corrupted_crops import corrupt_split
+from deepfake_detector.evaluation import random_corruption_crops
+from deepfake_detector.evaluation.random_corruption_crops import corrupt_split
 from deepfake_detector.media.corruptions import random_corruption
 from deepfake_detector.media.face_alignment import align_face
 from deepfake_detector.media.face_detector import FaceDetector
@@ -50,7 +50,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def split(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> HeldOutSplit:
-    monkeypatch.setattr(corrupted_crops, "process_map", map)
+    monkeypatch.setattr(random_corruption_crops, "process_map", map)
     return Shards.open(workspace.shards).arrays("valid")
 
 
@@ -61,7 +61,7 @@ def seeded(seed: int) -> Settings:
 def test_without_corruption_the_crops_are_those_of_the_split(
     workspace: Workspace, split: HeldOutSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corrupted_crops, "random_corruption", lambda rgb, _: rgb)
+    monkeypatch.setattr(random_corruption_crops, "random_corruption", lambda rgb, _: rgb)
     found = corrupt_split(workspace, SETTINGS, split, 2)
     assert np.array_equal(found, [split.crops, split.crops])
 

@@ -33,7 +33,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class CorruptionSpec:
+class RandomCorruptionSpec:
     """How every picture is corrupted and cropped, and how often."""
 
     side_px: int
@@ -57,7 +57,7 @@ def corrupt_split(workspace: Workspace, settings: Settings, split: HeldOutSplit,
     Returns:
         (draws, n, side, side, 3).
     """
-    spec = CorruptionSpec(split.crops.shape[1], settings.prepare.crop_scale, settings.evaluate.seed, draws)
+    spec = RandomCorruptionSpec(split.crops.shape[1], settings.prepare.crop_scale, settings.evaluate.seed, draws)
     crops = np.repeat(split.crops[None], draws, axis=0)
     with Archive(workspace.raw, settings.download.max_unpacked_bytes) as opened:
         results = process_map(partial(corrupt_picture, spec), _pictures(workspace, split, opened))
@@ -66,7 +66,7 @@ def corrupt_split(workspace: Workspace, settings: Settings, split: HeldOutSplit,
     return crops
 
 
-def corrupt_picture(spec: CorruptionSpec, picture: tuple[int, ZipMember, Face]) -> tuple[int, Pixels]:
+def corrupt_picture(spec: RandomCorruptionSpec, picture: tuple[int, ZipMember, Face]) -> tuple[int, Pixels]:
     """One picture: its row, and its crops (draws, side, side, 3)."""
     row, member, face = picture
     rgb = decode_image(member.read())
@@ -75,7 +75,7 @@ def corrupt_picture(spec: CorruptionSpec, picture: tuple[int, ZipMember, Face]) 
 
 
 def _pictures(workspace: Workspace, split: HeldOutSplit, opened: Archive) -> Iterator[tuple[int, ZipMember, Face]]:
-    from deepfake_detector.preparation.selection import crop_requests
+    from deepfake_detector.preparation.crop_requests import crop_requests
     from deepfake_detector.validation.manifest import read_manifest
 
     rows = {path: row for row, path in enumerate(split.paths)}

@@ -30,7 +30,7 @@ ANNEX_K_SUM = 3688
 
 
 @dataclass(frozen=True)
-class CropSpec:
+class GridCropSpec:
     """How serving crops faces, and the seed of the random corruptions."""
 
     side_px: int
@@ -56,7 +56,7 @@ class CorruptedCrops:
 
 
 def crop_grid(
-    archive: Path, max_unpacked_bytes: int, spec: CropSpec, pictures: Iterable[tuple[Entry, Sequence[str]]]
+    archive: Path, max_unpacked_bytes: int, spec: GridCropSpec, pictures: Iterable[tuple[Entry, Sequence[str]]]
 ) -> Iterator[CorruptedCrops]:
     """Corrupt pictures, detect and crop their faces; results come in the order given.
 
@@ -72,7 +72,7 @@ def crop_grid(
         )
 
 
-def crop_picture(spec: CropSpec, picture: tuple[Entry, ZipMember, Sequence[str]]) -> CorruptedCrops:
+def crop_picture(spec: GridCropSpec, picture: tuple[Entry, ZipMember, Sequence[str]]) -> CorruptedCrops:
     """One picture under its conditions; an unreadable picture has no crops."""
     entry, member, names = picture
     data = member.read()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deepfake_detector.evaluation.results import EvaluationResults
-from deepfake_detector.evaluation.robustness import CLEAN, ConditionMetrics, worst_conditions
+from deepfake_detector.evaluation.robustness_metrics import CLEAN, ConditionMetrics, worst_conditions
 from deepfake_detector.evaluation.slices import SliceMetrics
 from deepfake_detector.model.bundle import Contract
 from deepfake_detector.stats import Estimate

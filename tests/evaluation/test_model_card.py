@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deepfake_detector.evaluation.card import UNKNOWN_TERMS, known_failures, model_card
+from deepfake_detector.evaluation.model_card import UNKNOWN_TERMS, known_failures, model_card
 from deepfake_detector.stats import Estimate
 from tests.evaluation.known_case import Case
 

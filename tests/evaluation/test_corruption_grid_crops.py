@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from deepfake_detector.datasets.archive import Archive, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
-from deepfake_detector.evaluation import grid_crops
-from deepfake_detector.evaluation.grid_crops import CorruptedCrops, CropSpec, crop_grid, jpeg_quality
+from deepfake_detector.evaluation import corruption_grid_crops
+from deepfake_detector.evaluation.corruption_grid_crops import CorruptedCrops, GridCropSpec, crop_grid, jpeg_quality
 from deepfake_detector.media.corruptions import jpeg
 from deepfake_detector.media.face_alignment import crop_face
 from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import encode_jpeg, encode_png
 
 Pixels = NDArray[np.uint8]
-SPEC = CropSpec(side_px=64, min_face_px=64, crop_scale=0.6, seed=1)
+SPEC = GridCropSpec(side_px=64, min_face_px=64, crop_scale=0.6, seed=1)
 NAMES = ("clean", "JPEG 50", "margin 0.9")
 
 
@@ -39,7 +39,7 @@ def cropped(portrait: Pixels, tmp_path_factory: pytest.TempPathFactory) -> dict[
     with Archive(path, 2**30) as archive:
         entries = archive.entries
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_crops, "process_map", map)  # worker processes take seconds to start
+        patch.setattr(corruption_grid_crops, "process_map", map)  # worker processes take seconds to start
         found = list(crop_grid(path, 2**30, SPEC, [(entry, NAMES) for entry in entries]))
     return {each.entry.path.rsplit("/", 1)[1]: each for each in found}
 
