@@ -142,7 +142,7 @@ SHAPED_BY = {
     "manifest": [*RECORDS, "validation/manifest.py"],
     "shards": [
         *RECORDS, "media/face_alignment.py",
-        *(f"preparation/{name}.py" for name in ("crops", "selection", "shard_writer", "shards", "resume")),
+        *(f"preparation/{name}.py" for name in ("crops", "crop_requests", "shard_writer", "shards", "partial_shards")),
     ],
     "training": [
         "media/augmentation.py", "media/corruptions.py", "media/self_blending.py",
