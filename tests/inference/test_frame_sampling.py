@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from deepfake_detector.errors import UnreadableVideo
 from deepfake_detector.inference.detector import Detector
-from deepfake_detector.inference.frame_sampling import detect_shots, resampling_times, shot_index
+from deepfake_detector.inference.frame_sampling import _describe_left_out, detect_shots, resampling_times, shot_index
 from deepfake_detector.inference.verdict import Shot
+from deepfake_detector.media.video import VideoInfo
 from deepfake_detector.model.bundle import Bundle
 
 
@@ -75,3 +76,92 @@ def test_a_second_pass_that_fails_keeps_the_first(
     answer = Detector(tiny_bundle).predict_video(cut_clip)
     assert len(answer.timeline) == 16
     assert len(answer.shots) == 3
+
+
+def test_a_video_shorter_than_its_sound_is_sampled_over_its_own_length(
+    tiny_bundle: Bundle, red_portrait: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """The file states 40 s, for its sound; its pictures end after 4 s."""
+    path = write_clip(tmp_path / "long_sound.mkv", red_portrait, seconds=4, sound_s=40)
+    answer = Detector(tiny_bundle).predict_video(path)
+    assert len(answer.timeline) == 16
+    assert answer.duration_s == pytest.approx(4.0, abs=0.2)
+    assert answer.timeline[-1].t_s == pytest.approx(3.9, abs=0.2)
+    assert answer.reasons[-1].startswith("the file states 40.")
+    assert "but its pictures end after 4.0 s" in answer.reasons[-1]
+
+
+def test_a_truncated_video_says_where_it_ends(
+    tiny_bundle: Bundle, red_portrait: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", red_portrait, seconds=8, options={"movflags": "faststart"})
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 4])
+    answer = Detector(tiny_bundle).predict_video(path)
+    assert 0 < len(answer.timeline) <= 16
+    assert answer.duration_s < 4
+    assert answer.reasons[-1] == f"the file states 8.0 s, but its pictures end after {answer.duration_s:.1f} s"
+
+
+def test_far_fewer_frames_than_planned_are_mentioned() -> None:
+    info = VideoInfo(8.0, 64, 64, 25.0, "h264", 0, 8.0)
+    assert _describe_left_out(info, 16, 16) == _describe_left_out(info, 8, 16) == ()
+    assert "only 7 of 16 planned frames could be decoded" in _describe_left_out(info, 7, 16)[0]
+    three_frames = VideoInfo(0.3, 64, 64, 10.0, "gif", 0, 0.3)
+    assert _describe_left_out(three_frames, 3, 16) == ()
+
+
+def test_other_video_streams_are_named(tiny_bundle: Bundle, red_portrait: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "two.mkv", red_portrait, seconds=2, second=(64, 64))
+    answer = Detector(tiny_bundle).predict_video(path)
+    assert answer.p_fake is not None
+    assert answer.reasons[-1] == "1 other video stream(s) of the file were not analysed (64 x 64)"
+
+
+def test_an_upside_down_video_is_scored_as_if_upright(
+    tiny_bundle: Bundle, red_portrait: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    detector = Detector(tiny_bundle)
+    upright = detector.predict_video(write_clip(tmp_path / "upright.mkv", red_portrait, seconds=2))
+    turned = detector.predict_video(write_clip(tmp_path / "turned.mkv", np.rot90(red_portrait, 2), seconds=2))
+    assert upright.p_fake is not None
+    assert turned.p_fake == pytest.approx(upright.p_fake, abs=0.05)
+    assert any("on the side or upside down" in reason for reason in turned.reasons)
+    assert not any("on the side or upside down" in reason for reason in upright.reasons)
+
+
+def write_clip(
+    path: Path,
+    picture: NDArray[np.uint8],
+    seconds: int,
+    sound_s: int = 0,
+    second: tuple[int, int] | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A still picture as a video of 10 frames per second, with sound or a second, black stream on request."""
+    import av
+    from av.stream import Disposition
+
+    with av.open(str(path), "w", options=options or {}) as container:
+        streams: list[av.VideoStream] = []
+        for width, height in ((picture.shape[1], picture.shape[0]), *([second] if second else [])):
+            stream = container.add_stream("mpeg4", rate=10)
+            assert isinstance(stream, av.VideoStream)
+            stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 2_000_000
+            stream.disposition = Disposition(0) if streams else Disposition.default
+            streams.append(stream)
+        sound = container.add_stream("aac", rate=8000) if sound_s else None
+        for _ in range(seconds * 10):
+            for stream in streams:
+                black = np.zeros((stream.height, stream.width, 3), np.uint8)
+                page = np.ascontiguousarray(picture) if stream is streams[0] else black
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(page, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode())
+        if isinstance(sound, av.AudioStream):
+            for _ in range(sound_s * 8000 // 1024):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                frame.sample_rate = 8000
+                container.mux(sound.encode(frame))
+            container.mux(sound.encode())
+    return path

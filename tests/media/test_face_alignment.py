@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
-from deepfake_detector.media.face_alignment import align_face, crop_face, landmarks_in_crop
+from deepfake_detector.media.face_alignment import (
+    MAX_OVERSHOOT,
+    align_face,
+    crop_face,
+    landmarks_in_crop,
+    measure_overshoot,
+)
 from deepfake_detector.media.face_detector import Face, FaceDetector
 
 EYES = ((0.375, 0.472), (0.625, 0.472))
@@ -133,6 +141,7 @@ def problem(rgb: NDArray[np.uint8], face: Face, side_px: int = 128, min_face_px:
 
 def test_size_is_measured_on_the_shorter_side() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8)
+    noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.2), np.uint8)  # sharp, but not like a dithered picture
     face = Face((80, 60, 100, 140), frontal_face((150, 150), 200).landmarks_px, 1)
     assert problem(noise, face, min_face_px=100) == ""
     assert problem(noise, face, min_face_px=101) == "the face is 100 px, at least 101 are needed"
@@ -201,3 +210,48 @@ def test_the_scale_changes_the_crop_but_not_which_faces_are_rejected(
     for sigma_px in (1, 2, 3, 4, 6):
         blurred = cv2.GaussianBlur(portrait, (0, 0), sigma_px)
         assert crop_face(blurred, face, 128, 64, scale).problem == crop_face(blurred, face, 128, 64, 1.0).problem
+
+
+# Pictures whose pixels say nothing about their origin any more
+
+
+def dithered(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.array(Image.fromarray(rgb).convert("1").convert("RGB"))
+
+
+def sharpened(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.array(Image.fromarray(rgb).filter(ImageFilter.UnsharpMask(radius=2, percent=400, threshold=0)))
+
+
+def textured(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A drawn portrait has no skin texture: smooth noise of a camera stands in for it."""
+    grain = np.random.default_rng(1).normal(0, 14, rgb.shape[:2]).astype(np.float32)
+    grain = cv2.GaussianBlur(grain, (0, 0), 0.9)[:, :, None]
+    return np.clip(rgb + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("change", [dithered, sharpened])
+def test_dithered_and_strongly_sharpened_faces_get_a_reason_instead_of_a_crop(
+    detector: FaceDetector, portrait: NDArray[np.uint8], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+) -> None:
+    rgb = textured(portrait)
+    face = detector.find(rgb)[0]
+    assert crop_face(rgb, face, 96, 64).problem is None
+    found = crop_face(change(rgb), face, 96, 64)
+    assert found.pixels is None
+    assert found.problem is not None
+    assert found.problem.startswith("the face is dithered or too strongly sharpened")
+
+
+def test_noise_and_shrinking_are_no_sharpening(detector: FaceDetector, portrait: NDArray[np.uint8]) -> None:
+    face = detector.find(portrait)[0]
+    noisy = portrait + np.random.default_rng(2).normal(0, 5, portrait.shape)
+    assert measure_overshoot(np.clip(noisy, 0, 255).astype(np.uint8), face) < MAX_OVERSHOOT
+    shrunk = cv2.resize(portrait, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_LANCZOS4)
+    smaller = Face(tuple(0.6 * value for value in face.box_px), face.landmarks_px * 0.6, face.score)  # type: ignore[arg-type]
+    assert measure_overshoot(shrunk, smaller) < MAX_OVERSHOOT
+
+
+def test_a_box_outside_the_image_has_no_overshoot(portrait: NDArray[np.uint8]) -> None:
+    outside = Face((400.0, 400.0, 50.0, 50.0), np.zeros((5, 2), np.float32), 0.9)
+    assert measure_overshoot(portrait, outside) == 0

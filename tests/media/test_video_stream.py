@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import pytest
 from av.audio.stream import AudioStream
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from deepfake_detector.errors import InputTooLarge, UnreadableVideo
 from deepfake_detector.media.image import encode_jpeg, encode_png
@@ -269,3 +271,79 @@ def test_a_reader_that_is_closed_early_closes_its_file(mp4: Path) -> None:
 def test_the_list_of_containers_has_libavs_names() -> None:
     for name in CONTAINERS.split(","):
         assert name in av.formats_available
+
+
+# Files without an index
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("one.ts", "libx264", {}),
+        ("one.mts", "libx264", {"container_options": {"mpegts_m2ts_mode": "1"}}),
+        ("one.mpg", "mpeg1video", {}),
+        ("one.vob", "mpeg2video", {}),
+        ("piped.avi", "mpeg4", {"piped": True}),
+        ("one.flv", "flv", {}),
+    ],
+)
+def test_a_file_without_an_index_and_with_one_keyframe_gives_all_frames(
+    clips: type[Clips], tmp_path: Path, name: str, codec: str, options: dict[str, Any]
+) -> None:
+    """No seek finds a frame behind the only keyframe: the file is read on from its start."""
+    piped = options.pop("piped", False)
+    path = clips.write(tmp_path / name, codec, frames=150, gop=600, **options)
+    if piped:  # as written to a pipe: the index at the end is missing
+        data = path.read_bytes()
+        path.write_bytes(data[: data.rindex(b"idx1")])
+    info = probe_video(path)
+    assert info.duration_s == pytest.approx(6.0, abs=1.0)  # libav estimates it from the bit rate
+    numbers = [clips.number_of(frame) for frame in sample_frames(path, info, 16)]
+    assert len(numbers) == 16
+    assert numbers == pytest.approx([round(time_s * clips.fps) for time_s in sample_times(info, 16)], abs=6)
+
+
+def test_reading_past_the_end_of_a_file_without_an_index_stops(clips: type[Clips], tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "short.ts", "libx264", frames=50)
+    assert [clips.number_of(frame) for frame in read_frames(path, (0.5, 1.9, 30.0, 60.0))] == [12, 47]
+
+
+def test_the_default_stream_is_read_and_the_others_are_named(clips: type[Clips], tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = []
+        for side, default in ((160, False), (128, True), (320, False)):
+            stream = container.add_stream("mpeg4", rate=clips.fps)
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = side, 64, "yuv420p"
+            stream.disposition = Disposition.default if default else Disposition(0)
+            streams.append(stream)
+        for number in range(50):
+            for stream in streams:
+                rgb = clips.numbered_frame(number, stream.width, 64)
+                frame = av.VideoFrame.from_ndarray(rgb if stream is streams[1] else rgb * 0, format="rgb24")
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    info = probe_video(path)
+    assert (info.width_px, info.other_streams) == (128, ("160 x 64", "320 x 64"))
+    assert [clips.number_of(frame) for frame in read_frames(path, (0.5, 1.0))] == [12, 25]
+
+
+def test_without_a_default_stream_the_largest_is_read(clips: type[Clips], tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = []
+        for side in (64, 128):
+            stream = container.add_stream("mpeg4", rate=clips.fps)
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = side, 64, "yuv420p"
+            stream.disposition = Disposition(0)
+            streams.append(stream)
+        for number in range(10):
+            for stream in streams:
+                rgb = clips.numbered_frame(number, stream.width, 64)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    assert probe_video(path).width_px == 128

@@ -33,14 +33,21 @@ EVIDENCE_LEVELS: tuple[tuple[float, EvidenceLevel], ...] = (
 KIND_NAMES = {"synthetic": "a generated face", "swap": "a face swap"}
 # Twice as likely as all other kinds together. The shares are not calibrated: below this they say nothing.
 CLEAR_SHARE = 2 / 3
+MAX_UPRIGHT_ROLL_DEG = 60  # a head leaning further lies
 CALIBRATION_PRIOR = 0.5  # share of fakes among the pictures that our models are calibrated on
 DRAWN_SAMPLE_WARNING = (
     "this model was trained on the drawn sample, not on photographs: its answers about photographs mean little"
 )
 
 
-def image_verdict(faces: Sequence[FaceVerdict], model: ModelInfo) -> ImageVerdict:
-    """Decide about an image by its face with the highest score; without a scored face it gets no score."""
+def image_verdict(faces: Sequence[FaceVerdict], model: ModelInfo, notes: Sequence[str] = ()) -> ImageVerdict:
+    """Decide about an image by its face with the highest score; without a scored face it gets no score.
+
+    Args:
+        faces: of the image, largest first.
+        model: that scored them.
+        notes: what was left out of the image; the last reasons.
+    """
     scores = [face.p_fake for face in faces if face.p_fake is not None]
     p_fake = max(scores, default=None)
     kind = next((face.kind_of_fake for face in faces if p_fake is not None and face.p_fake == p_fake), None)
@@ -50,7 +57,7 @@ def image_verdict(faces: Sequence[FaceVerdict], model: ModelInfo) -> ImageVerdic
         p_fake=p_fake,
         evidence=evidence_level(verdict, p_fake),
         kind_of_fake=kind,
-        reasons=(*model_warnings(model), *_image_reasons(verdict, scores, kind, faces, model.thresholds)),
+        reasons=(*model_warnings(model), *_image_reasons(verdict, scores, kind, faces, model.thresholds), *notes),
         faces=tuple(faces),
         model=model,
     )
@@ -205,6 +212,23 @@ def describe_unscored_faces(faces: Sequence[FaceVerdict]) -> list[str]:
     return [f"{len(problems)} of {len(faces)} faces not scored: {example}"]
 
 
+def describe_turned_faces(faces: Sequence[FaceVerdict]) -> list[str]:
+    """One sentence about faces that lie on their side or upside down; [] if all are upright."""
+    count = sum(abs(_roll_deg(face)) > MAX_UPRIGHT_ROLL_DEG for face in faces)
+    if not count:
+        return []
+    which = "the face lies" if len(faces) == 1 else f"{count} of {len(faces)} faces lie"
+    return [f"{which} on the side or upside down; scored after turning upright"]
+
+
+def _roll_deg(face: FaceVerdict) -> float:
+    """Angle between the line from eyes to mouth and the downward direction; 0 upright, 180 upside down."""
+    eye, other_eye, _, mouth, other_mouth = face.landmarks_px
+    right = mouth[0] + other_mouth[0] - eye[0] - other_eye[0]
+    down = mouth[1] + other_mouth[1] - eye[1] - other_eye[1]
+    return math.degrees(math.atan2(right, down)) if right or down else 0.0
+
+
 def _image_reasons(
     verdict: Label,
     scores: Sequence[float],
@@ -223,4 +247,4 @@ def _image_reasons(
         if len(scores) > 1:
             count = sum(p >= thresholds.flag for p in scores)
             reasons.append(f"{count} of {len(scores)} scored faces reach that threshold")
-    return [*reasons, *describe_unscored_faces(faces)]
+    return [*reasons, *describe_unscored_faces(faces), *describe_turned_faces(faces)]

@@ -20,10 +20,11 @@ from deepfake_detector.inference.heatmap import explain_face
 from deepfake_detector.inference.scored_face import ScoredFace, image_face_verdict, scored_face, video_face_verdicts
 from deepfake_detector.inference.verdict import EvidenceFrame, ImageVerdict, VideoVerdict, model_info
 from deepfake_detector.inference.video_verdict import video_verdict
+from deepfake_detector.media.animation import MAX_ANIMATION_BYTES, is_animation, may_be_animation
 from deepfake_detector.media.face_alignment import FaceCrop, crop_face
 from deepfake_detector.media.face_detector import FaceDetector
-from deepfake_detector.media.file_type import HEAD_BYTES, looks_like_image
-from deepfake_detector.media.image import decode_image
+from deepfake_detector.media.file_type import HEAD_BYTES, file_type
+from deepfake_detector.media.image import decode_image_with_notes
 from deepfake_detector.media.image_stats import ImageStats, measure_image
 from deepfake_detector.media.limits import ImageLimits, VideoLimits
 from deepfake_detector.model.bundle import Bundle
@@ -81,7 +82,7 @@ class Detector:
         self._observer = observer
 
     def predict_file(self, path: Path, prior: float | None = None) -> ImageVerdict | VideoVerdict:
-        """Answer about a file; its content decides whether it is read as an image or a video.
+        """Answer about a file; its content decides whether it is read as an image or a video (see `is_image`).
 
         Args:
             path: of the file.
@@ -118,8 +119,9 @@ class Detector:
             UnreadableImage, InputTooLarge: see `decode_image`.
             BadInput: the prior does not lie between 0 and 1.
         """
-        faces = self.score_faces(decode_image(data, self.limits.image))
-        verdict = image_verdict([image_face_verdict(face) for face in faces], self.model)
+        decoded = decode_image_with_notes(data, self.limits.image)
+        faces = self.score_faces(decoded.rgb)
+        verdict = image_verdict([image_face_verdict(face) for face in faces], self.model, decoded.notes)
         if explain:
             verdict = verdict.model_copy(update={"faces": self._with_explanations(verdict, faces)})
         added = {"posterior": posterior_verdict(verdict.p_fake, prior), "content_credentials": read_credentials(data)}
@@ -157,13 +159,20 @@ class Detector:
         from deepfake_detector.media.video import probe_video
 
         info = probe_video(path, self.limits.video)
-        frames, shots = sample_video(path, info, self.limits.frames, self.limits.video, self.crop_faces, self._threads)
-        times_s = [frame.t_s for frame in frames]
-        scored = self._score([frame.crops for frame in frames])
-        faces = video_face_verdicts(times_s, [shot_index(t_s, shots) for t_s in times_s], scored)
-        verdict = video_verdict(faces, times_s, info.full_duration_s, self.model, sampled_s=info.duration_s)
+        sample = sample_video(path, info, self.limits.frames, self.limits.video, self.crop_faces, self._threads)
+        times_s = [frame.t_s for frame in sample.frames]
+        scored = self._score([frame.crops for frame in sample.frames])
+        faces = video_face_verdicts(times_s, [shot_index(t_s, sample.shots) for t_s in times_s], scored)
+        verdict = video_verdict(
+            faces,
+            times_s,
+            sample.info.full_duration_s,
+            self.model,
+            sampled_s=sample.info.duration_s,
+            notes=sample.notes,
+        )
         added: dict[str, object] = {
-            "shots": tuple(shots),
+            "shots": tuple(sample.shots),
             "posterior": posterior_verdict(verdict.p_fake, prior),
             "content_credentials": read_credentials(path),
         }
@@ -213,6 +222,13 @@ class Detector:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the first bytes of a file say that it is an image; all else may be a video."""
+    """Whether a file is read as an image: its first bytes announce one, and it is no animation.
+
+    Documents count as images, too: their error names what they are. All else may be a video.
+    """
     with path.open("rb") as stream:
-        return looks_like_image(stream.read(HEAD_BYTES))
+        head = stream.read(HEAD_BYTES)
+        found = file_type(head)
+        if found is None or found.kind == "video":
+            return False
+        return not (may_be_animation(head) and is_animation(head + stream.read(MAX_ANIMATION_BYTES)))

@@ -99,7 +99,7 @@ def verify_digest(bundle: Bundle, sha256: str | None) -> Bundle:
     if bundle.sha256 != sha256:
         raise BundleCorrupt(
             f"bundle {bundle.path} has SHA-256 {bundle.sha256}, the report names {sha256}",
-            "run `dvc repro register package`, so that reports and bundle agree again",
+            "run `python -m pipelines.register` and `python -m pipelines.package`, so that both agree again",
         )
     return bundle
 

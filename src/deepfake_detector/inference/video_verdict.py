@@ -10,6 +10,7 @@ from deepfake_detector.inference.decision import (
     compare_to_thresholds,
     decide,
     describe_kind,
+    describe_turned_faces,
     describe_unscored_faces,
     evidence_level,
     mean_kind_shares,
@@ -52,6 +53,7 @@ def video_verdict(
     model: ModelInfo,
     rule: FusionRule = DEFAULT_RULE,
     sampled_s: float | None = None,
+    notes: Sequence[str] = (),
 ) -> VideoVerdict:
     """Decide about a video by its long track with the highest score.
 
@@ -62,6 +64,7 @@ def video_verdict(
         model: that scored the faces.
         rule: how the scores of a track become one.
         sampled_s: how much of the video was sampled, from its start; None for all of it.
+        notes: what was left out of the video; the last reasons.
     """
     tracks = _tracks(faces, rule)
     eligible = [number for number, track in enumerate(tracks) if track.long and track.p_fake is not None]
@@ -77,7 +80,7 @@ def video_verdict(
         p_fake=p_fake,
         evidence=evidence_level(verdict, p_fake),
         kind_of_fake=None if deciding is None else deciding.kind_of_fake,
-        reasons=(*model_warnings(model), *reasons),
+        reasons=(*model_warnings(model), *reasons, *notes),
         duration_s=duration_s,
         faces=tuple(faces),
         timeline=tuple(_timeline_point(t_s, [face for face in faces if face.t_s == t_s]) for t_s in times_s),
@@ -200,4 +203,4 @@ def _reasons(
     ]
     if verdict == "fake":
         reasons += describe_kind(deciding.kind_of_fake)
-    return [*reasons, *describe_unscored_faces(faces)]
+    return [*reasons, *describe_unscored_faces(faces), *describe_turned_faces(faces)]

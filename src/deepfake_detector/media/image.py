@@ -6,7 +6,8 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -26,29 +27,56 @@ from PIL import (  # noqa: F401
 )
 
 from deepfake_detector.errors import InputTooLarge, UnreadableImage
+from deepfake_detector.media.animation import MAX_COUNTED, animation_frames
+from deepfake_detector.media.camera_raw import find_preview
+from deepfake_detector.media.file_type import HEAD_BYTES, file_type, iso_brands, looks_like_image
 from deepfake_detector.media.limits import DEFAULT_IMAGE_LIMITS, ImageLimits
 from deepfake_detector.media.orientation import EXIF_ORIENTATIONS
+from deepfake_detector.media.planar_tiff import read_planar_tiff
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # MPO, which phones write, opens as JPEG
 ISO_MEDIA_FORMATS = ("AVIF", "HEIF")  # in the same container as videos
 FORMATS_HINT = "send a JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF image"
 ORIENTATION_TAG = 0x0112
+# First brands of AVIF and HEIF files that Pillow and pi_heif open; with "mif1" both try.
+_KNOWN_BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx mif1 msf1".split())
+_ANY_CODEC, _AVIF_SEQUENCE = b"mif1", b"avis"
 _warnings_lock = threading.Lock()
 
 
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """The pixels of an image, and what was left out.
+
+    Attributes:
+        rgb: uint8 (height, width, 3), upright, writable.
+        notes: one clause each, for people: "only the first of 24 frames was looked at"; mostly none.
+    """
+
+    rgb: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
+
+
 def decode_image(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> NDArray[np.uint8]:
+    """Decode one image, upright: the pixels of `decode_image_with_notes`, uint8 (height, width, 3), RGB, writable.
+
+    Raises:
+        UnreadableImage, InputTooLarge: see `decode_image_with_notes`.
+    """
+    return decode_image_with_notes(data, limits).rgb
+
+
+def decode_image_with_notes(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> DecodedImage:
     """Decode one image, upright.
 
-    Of animations and multi-page files the first frame. EXIF orientation is applied. Transparent pixels lie over
-    white, as on web pages: the colours under them are whatever an editor left there. Of 16 bits the high 8 are kept.
-    CMYK is converted without a profile; colour profiles are ignored, as in the training data.
+    Of animations and multi-page files the first frame, of camera raw files the largest preview. EXIF orientation is
+    applied. Transparent pixels lie over white, as on web pages: the colours under them are whatever an editor left
+    there. Of 16 bits the high 8 are kept. CMYK is converted without a profile; colour profiles are ignored, as in the
+    training data.
 
     Args:
         data: an encoded image.
         limits: checked on the byte count and the header, before pixels are decoded.
-
-    Returns:
-        uint8 (height, width, 3), RGB, writable.
 
     Raises:
         UnreadableImage: not an image of a known format, or truncated.
@@ -58,18 +86,39 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> NDA
         raise InputTooLarge(
             f"the image has {len(data):,} bytes, the limit is {limits.max_bytes:,}", "send a smaller file"
         )
-    image = _open(data)
+    raw = find_preview(data)
+    if raw is not None:
+        if raw.data is None:
+            raise UnreadableImage("this camera raw file holds no preview that can be read", "export it as a JPEG image")
+        decoded = _decode(raw.data, limits, raw.orientation)
+        height_px, width_px = decoded.rgb.shape[:2]
+        return DecodedImage(
+            decoded.rgb, (f"of this camera raw file its preview of {width_px} x {height_px} px was scored",)
+        )
+    return _decode(data, limits)
+
+
+def _decode(data: bytes, limits: ImageLimits, orientation: int = 1) -> DecodedImage:
+    """Decode; `orientation` is used where the image has none of its own."""
+    image = open_image(data)
     _check_pixels(image.size, limits)
     try:
-        image.load()
-        pixels = _to_rgb(image)
+        rgb = read_planar_tiff(image, data)
+        if rgb is None:
+            image.load()
+            rgb = to_rgb(image)
     except UnreadableImage:
         raise
     except Exception as error:  # plug-ins raise nearly anything on broken files: OSError, SyntaxError, struct.error
         raise UnreadableImage(
             f"the {image.format} image is broken or truncated: {error}", "send the whole file, or save it again"
         ) from error
-    return EXIF_ORIENTATIONS[_exif_orientation(image)].apply(pixels)
+    own = _exif_orientation(image)
+    notes: tuple[str, ...] = ()
+    if (frames := animation_frames(image, data)) > 1:
+        number = f"{MAX_COUNTED} or more" if frames >= MAX_COUNTED else frames
+        notes = (f"only the first of {number} frames was looked at; as a video, frames of all of it are",)
+    return DecodedImage(EXIF_ORIENTATIONS[orientation if own == 1 else own].apply(rgb), notes)
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:
@@ -97,22 +146,48 @@ def _encode(rgb: NDArray[np.uint8], format_name: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def _open(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
+    """Read the header of an image; `load` decodes it.
+
+    Raises:
+        UnreadableImage: not an image of a known format.
+        InputTooLarge: over twice Pillow's limit on pixels.
+    """
     if not data:
         raise UnreadableImage("the image is empty: 0 bytes", FORMATS_HINT)
-    iso_media = data[4:8] == b"ftyp"
-    if iso_media:
-        _register_heif()
+    if data[4:8] != b"ftyp":
+        return _open_as(data, FORMATS)
+    _register_heif()
+    for brand in _brands_to_try(data):
+        with suppress(UnreadableImage):
+            return _open_as(data[:8] + brand + data[12:], ISO_MEDIA_FORMATS)
+    raise UnreadableImage(_why_unreadable(data), FORMATS_HINT)
+
+
+def _open_as(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     try:
         with _warnings_ignored():
-            return Image.open(io.BytesIO(data), formats=ISO_MEDIA_FORMATS if iso_media else FORMATS)
+            return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise InputTooLarge(f"the image is too large: {error}", "send a smaller image") from error
     except Exception as error:
-        start = data[:12].decode("ascii", errors="replace")
-        raise UnreadableImage(
-            f"these {len(data):,} bytes are not a readable image; they start with {start!r}", FORMATS_HINT
-        ) from error
+        raise UnreadableImage(_why_unreadable(data), FORMATS_HINT) from error
+
+
+def _why_unreadable(data: bytes) -> str:
+    found = file_type(data[:HEAD_BYTES])
+    if found is not None and not (found.supported and found.kind == "image"):
+        return f"this is {found.name}, not an image that is read here"
+    start = data[:12].decode("ascii", errors="replace")
+    return f"these {len(data):,} bytes are not a readable image; they start with {start!r}"
+
+
+def _brands_to_try(data: bytes) -> list[bytes]:
+    """First brands under which Pillow's plug-ins may read this ISO media file; they look at no other brand."""
+    brands = iso_brands(data[:HEAD_BYTES])
+    sequence = [_AVIF_SEQUENCE] if _AVIF_SEQUENCE in brands else []  # under "avif" an animation has one frame
+    known = [brands[0]] if brands[0] in _KNOWN_BRANDS else []
+    return [*sequence, *known, *([_ANY_CODEC] if looks_like_image(data[:HEAD_BYTES]) else [])]
 
 
 @contextmanager
@@ -144,7 +219,12 @@ def _check_pixels(size: tuple[int, int], limits: ImageLimits) -> None:
         )
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """A decoded image as stored, uint8 (height, width, 3), writable; see `decode_image_with_notes`.
+
+    Raises:
+        UnreadableImage: its pixels have no fixed white.
+    """
     if image.mode.startswith(("I", "F")):
         return _high_bytes(image)
     if image.mode == "RGB" and not image.has_transparency_data:
@@ -157,14 +237,18 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _high_bytes(image: Image.Image) -> NDArray[np.uint8]:
-    """16-bit grey as RGB, by the high byte, as Pillow converts 16-bit RGB; its own grey conversion clips at 255."""
+    """16-bit grey as RGB, by the high byte, as Pillow converts 16-bit RGB; its own grey conversion clips at 255.
+
+    Programs also store 8 or 16 bits in 32: pixels of a mode with 32 bits that fit into 8 are taken as 8.
+    """
     grey = np.asarray(image)
     if image.mode.startswith("F") or grey.min() < 0 or grey.max() > 0xFFFF:
         raise UnreadableImage(
             f"the {image.format} image has pixels of mode {image.mode}, which have no fixed white",
             "save it with 8 or 16 bits",
         )
-    return np.repeat((grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    shift = 0 if image.mode == "I" and grey.max() <= 0xFF else 8
+    return np.repeat((grey >> shift).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def _exif_orientation(image: Image.Image) -> int:

@@ -32,6 +32,7 @@ class VideoInfo:
         codec: libav's name, for example "h264".
         rotation_deg: 0, 90, 180 or 270 anticlockwise, by which stored frames are rotated.
         full_duration_s: the whole video.
+        other_streams: size of each video stream of the file that is not read, as "320 x 240".
     """
 
     duration_s: float
@@ -41,6 +42,7 @@ class VideoInfo:
     codec: str
     rotation_deg: int
     full_duration_s: float
+    other_streams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ def probe_video(path: Path, limits: VideoLimits = DEFAULT_VIDEO_LIMITS) -> Video
         if first is None:
             raise UnreadableVideo(f"no frame of {path.name} can be decoded", FORMATS_HINT)
         orientation = _orientation(first)
-        full_duration_s = stream.stated_duration_s or _measured_duration_s(path, limits)
+        full_duration_s = stream.stated_duration_s or measure_duration_s(path, limits)
         width_px, height_px = _square_pixel_size(first, stream.pixel_aspect)
         return VideoInfo(
             duration_s=min(full_duration_s, limits.max_duration_s),
@@ -80,6 +82,7 @@ def probe_video(path: Path, limits: VideoLimits = DEFAULT_VIDEO_LIMITS) -> Video
             codec=stream.codec,
             rotation_deg=orientation.anticlockwise_deg,
             full_duration_s=full_duration_s,
+            other_streams=stream.others,
         )
 
 
@@ -135,7 +138,12 @@ def read_frames(
         raise UnreadableVideo(f"none of the requested frames of {path.name} can be decoded", FORMATS_HINT)
 
 
-def _measured_duration_s(path: Path, limits: VideoLimits) -> float:
+def measure_duration_s(path: Path, limits: VideoLimits = DEFAULT_VIDEO_LIMITS) -> float:
+    """The end of the last packet of the video stream, in seconds from the first frame; decodes nothing.
+
+    Raises:
+        UnreadableVideo, InputTooLarge: see `probe_video`.
+    """
     with open_video(path, limits.max_bytes, limits.max_pixels) as stream:
         return stream.end_s()
 

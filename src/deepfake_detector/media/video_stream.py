@@ -18,6 +18,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
 from deepfake_detector.errors import DetectorError, InputTooLarge, UnreadableVideo
+from deepfake_detector.media.animation import MAX_ANIMATION_BYTES, is_animation, may_be_animation
+from deepfake_detector.media.animation_stream import AnimationStream
+from deepfake_detector.media.file_type import HEAD_BYTES, file_type, iso_brands, mime_of
 
 # libav's own demuxer names. Playlists and scripts (hls, dash, concat, sdp) are excluded: they name other files and
 # hosts.
@@ -26,6 +29,8 @@ FORMATS_HINT = "send an MP4, MOV, WebM, MKV, AVI, MPEG, FLV, Ogg, WMV or GIF fil
 MAX_THREADS = 4  # each holds a few frames: 64 cores and 4K would take gigabytes
 MIN_SEEK_S = 1.0  # without an index, a target nearer than this is reached by decoding
 SEEK_BACK_S = (0.0, 1.0, 10.0)  # some containers seek by decoding time and land behind the target
+_SEQUENCE_BRANDS = frozenset({b"avis", b"msf1", b"hevc", b"hevx"})
+RESTART_BEFORE_S = 10.0
 SLACK_FACTOR = 1.5  # an index states decoding times, and frames are displayed a little later
 
 
@@ -35,10 +40,14 @@ class VideoStream:
     Args:
         container: an open file.
         stream: one of its video streams.
+        others: see `others`.
+
+    Attributes:
+        others: size of each other video stream of the file, as "320 x 240".
     """
 
-    def __init__(self, container: InputContainer, stream: AvVideoStream) -> None:
-        self._container, self._stream = container, stream
+    def __init__(self, container: InputContainer, stream: AvVideoStream, others: tuple[str, ...] = ()) -> None:
+        self._container, self._stream, self.others = container, stream, others
         self._tick_s = float(stream.time_base or Fraction(1, av.time_base))
 
     @property
@@ -92,6 +101,11 @@ class VideoStream:
         position = index.search_timestamp(self._ticks(time_s))
         return self._seconds(index[position].timestamp) if position >= 0 else -math.inf
 
+    def restart(self) -> bool:
+        """Go to the start; False, and no move, if the container cannot seek."""
+        # MPEG-TS lands behind the first keyframe when told to go to exactly the first second.
+        return self.seek(-RESTART_BEFORE_S)
+
     def seek(self, time_s: float) -> bool:
         """Go to a keyframe, mostly the last one up to a second; False, and no move, if the container cannot seek."""
         try:
@@ -112,7 +126,7 @@ class VideoStream:
             return
 
     def _ticks(self, time_s: float) -> int:
-        return (self._stream.start_time or 0) + round(max(time_s, 0.0) / self._tick_s)
+        return (self._stream.start_time or 0) + round(time_s / self._tick_s)
 
     def _seconds(self, ticks: int) -> float:
         return (ticks - (self._stream.start_time or 0)) * self._tick_s
@@ -136,12 +150,13 @@ class FrameSeeker:
             skipped. 0 for exactly the requested frames.
     """
 
-    def __init__(self, stream: VideoStream, max_decoded: int, slack_s: float = 0.0) -> None:
+    def __init__(self, stream: VideoStream | AnimationStream, max_decoded: int, slack_s: float = 0.0) -> None:
         self._stream, self._max_decoded, self._slack_s = stream, max_decoded, slack_s
         if slack_s > 0:
             stream.skip_unreferenced()
         self._min_seek_s = min(MIN_SEEK_S, slack_s or MIN_SEEK_S)
         self._decoded = 0
+        self._seekable = True
         self._current: TimedFrame | None = None
         self._upcoming: TimedFrame | None = None
         self._frames = stream.frames()
@@ -166,6 +181,8 @@ class FrameSeeker:
         return self._current
 
     def _seek_helps(self, position_s: float, time_s: float) -> bool:
+        if not self._seekable:
+            return False
         keyframe_s = self._stream.keyframe_before_s(time_s + self._slack_s)
         if keyframe_s is None:
             return time_s - position_s > self._min_seek_s
@@ -175,7 +192,7 @@ class FrameSeeker:
         """Go to a keyframe from which to decode; True if it is near enough to replace the requested frame."""
         before = self._current
         for back_s in SEEK_BACK_S:
-            if not self._jump(time_s + self._slack_s - back_s):
+            if not self._jump(max(time_s + self._slack_s - back_s, 0.0)):
                 return False  # this container cannot seek and has not moved: decode on
             landed = self._peek()
             if landed is not None and self._is_near(landed, position_s, time_s):
@@ -185,11 +202,26 @@ class FrameSeeker:
                 if landed.t_s <= position_s:
                     self._min_seek_s *= 2  # keyframes lie further apart than assumed
                 return False
-        if landed is None and before is not None:
+        if landed is not None or before is None:
+            self._restart()
+        elif not self._read_on(time_s):
             self._current = before  # nothing decodes there: truncated, or past the end
-        else:
-            self._jump(0.0)
         return False
+
+    def _read_on(self, time_s: float) -> bool:
+        """Where no seek finds a frame before the end of a file without an index: go to the start, and seek no more."""
+        if self._stream.keyframe_before_s(time_s) is not None:
+            return False
+        self._seekable = False
+        if not self._stream.restart() or self._stream.end_s() <= time_s:
+            return False
+        self._restart()
+        return self._peek() is not None
+
+    def _restart(self) -> None:
+        self._stream.restart()
+        self._current = self._upcoming = None
+        self._frames = self._stream.frames()
 
     def _is_near(self, landed: TimedFrame, position_s: float, time_s: float) -> bool:
         apart_s = landed.t_s - time_s
@@ -217,7 +249,7 @@ class FrameSeeker:
 
 
 @contextmanager
-def open_video(path: Path, max_bytes: int, max_pixels: int) -> Iterator[VideoStream]:
+def open_video(path: Path, max_bytes: int, max_pixels: int) -> Iterator[VideoStream | AnimationStream]:
     """Open a file for decoding; errors of libav, now or in the block, become errors of this program.
 
     Args:
@@ -231,13 +263,17 @@ def open_video(path: Path, max_bytes: int, max_pixels: int) -> Iterator[VideoStr
     """
     try:
         _check_bytes(path, max_bytes)
+        if (animation := _read_animation(path)) is not None:
+            yield AnimationStream(animation, max_pixels)
+            return
+        _check_type(path)
         with path.open("rb") as file:
             # By descriptor, not by name: libav guesses formats and addresses from names ("%03d.png", "concat:a|b").
             # With "fd" as the only protocol no content can make it open another file or a host.
             options = {"fd": str(file.fileno()), "protocol_whitelist": "fd", "format_whitelist": CONTAINERS}
             options["max_pixels"] = str(max_pixels)
             with av.open("fd:", options=options, metadata_errors="replace") as container:
-                yield VideoStream(container, _video_stream(container, path, max_pixels))
+                yield _video_stream(container, path, max_pixels)
     except DetectorError:
         raise
     except Exception as error:  # besides its own errors PyAV raises ValueError, IndexError and more on broken files
@@ -255,12 +291,36 @@ def _check_bytes(path: Path, max_bytes: int) -> None:
         raise InputTooLarge(f"{path.name} has {size:,} bytes, the limit is {max_bytes:,}", "send a shorter clip")
 
 
-def _video_stream(container: InputContainer, path: Path, max_pixels: int) -> AvVideoStream:
-    """The first video stream that is no cover image, checked and configured for decoding."""
+def _check_type(path: Path) -> None:
+    """Refuse images and documents by their names; GIFs and image sequences are left to libav."""
+    head = _head(path)
+    found = file_type(head)
+    if found is None or found.kind == "video" or found.mime == "image/gif":
+        return
+    if not (head[4:8] == b"ftyp" and _SEQUENCE_BRANDS.intersection(iso_brands(head))):
+        raise UnreadableVideo(f"{path.name} is {found.name}, not a video", FORMATS_HINT)
+
+
+def _read_animation(path: Path) -> bytes | None:
+    """Content of an animation that libav does not read; None for any other file. GIFs are left to libav."""
+    head = _head(path)
+    if not may_be_animation(head) or mime_of(head) == "image/gif" or path.stat().st_size > MAX_ANIMATION_BYTES:
+        return None
+    data = path.read_bytes()
+    return data if is_animation(data) else None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _video_stream(container: InputContainer, path: Path, max_pixels: int) -> VideoStream:
+    """The stream that players show: not a cover image, by default flag, then size, then length; ready to decode."""
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving:
         raise UnreadableVideo(f"{path.name} has no video stream", FORMATS_HINT)
-    stream = moving[0]
+    stream = max(moving, key=_preference)  # the first of equals
     context = stream.codec_context
     if context.width * context.height > max_pixels:
         raise InputTooLarge(
@@ -270,4 +330,11 @@ def _video_stream(container: InputContainer, path: Path, max_pixels: int) -> AvV
     context.options = {"max_pixels": str(max_pixels)}  # frames may be larger than their header declares
     context.thread_type = "AUTO"
     context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
-    return stream
+    others = (each.codec_context for each in moving if each is not stream)
+    return VideoStream(container, stream, tuple(f"{each.width} x {each.height}" for each in others))
+
+
+def _preference(stream: AvVideoStream) -> tuple[bool, int, float]:
+    context = stream.codec_context
+    duration_s = float((stream.duration or 0) * (stream.time_base or 0))
+    return bool(stream.disposition & Disposition.default), context.width * context.height, duration_s

@@ -10,7 +10,10 @@ from pathlib import Path, PurePath
 
 from deepfake_detector.media.file_type import looks_like_image, looks_like_video
 
-_IMAGE_SUFFIXES = ".jpg .jpeg .jpe .jfif .png .webp .bmp .tif .tiff .gif .mpo .avif .heic .heif"
+_IMAGE_SUFFIXES = (
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .tif .tiff .gif .mpo .avif .avifs .heic .heif .heics"
+    " .dng .cr2 .nef .arw .pef .orf .raf"
+)
 _VIDEO_SUFFIXES = ".mp4 .m4v .mov .3gp .webm .mkv .avi .mpg .mpeg .mts .m2ts .flv .ogv .wmv"
 MEDIA_SUFFIXES = frozenset(f"{_IMAGE_SUFFIXES} {_VIDEO_SUFFIXES}".split())
 
