@@ -1,10 +1,12 @@
-"""The data stages: pictures looked at, cut and tracked per second, and the search for near duplicates."""
+"""The data stages: pictures described, cropped, tracked and checked per second, and the search for near duplicates."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +20,10 @@ from PIL import Image
 
 from benchmarks.material import Material
 from benchmarks.start_rows import running
-from benchmarks.timing import Comparison, Variant, compare
+from benchmarks.timing import MIB, Comparison, Variant, compare, row
 from deepfake_detector.config import read_settings
 from deepfake_detector.datasets.archive import Archive
+from deepfake_detector.errors import ToolFailed
 from deepfake_detector.media.face_detector import FaceDetector
 from deepfake_detector.media.image import decode_image
 from deepfake_detector.parallel import available_cores
@@ -34,6 +37,7 @@ HASHES = 140_000  # as in the Kaggle set
 FEW = 512  # that brute force compares with the rest; with all of them one would wait for minutes
 LIMIT = 8 * 2**30
 DECODING = 0.6  # goal of issue 7
+LINEAR = 0.9  # at ten times the pictures: as fast per picture
 _own = threading.local()  # a face detector serves one thread
 
 
@@ -49,6 +53,32 @@ def data_rows(material: Material) -> Iterator[Comparison]:
     )
     yield from _tracking(material, rounds)
     yield from _searching(material, rounds)
+    yield from check_rows(material, rounds)
+
+
+def check_rows(material: Material, rounds: int) -> Iterator[Comparison]:
+    """The data checks of as many pictures as the Kaggle set has, and of a tenth; each run is a process of its own."""
+    many, few = material.some(HASHES), material.some(HASHES // 10)
+    pairs = [(_checked(material, many), _checked(material, few)) for _ in range(rounds)]
+    rates = [(many / big["checks_s"], many / big["suites_s"]) for big, _ in pairs]
+    yield row(f"check {many:,} pictures", ("checkpoint and Data Docs", "the suites alone"), "picture", rates)
+    names = (f"{many:,} pictures", f"{few:,} pictures")
+    growth = [(many / big["checks_s"], few / little["checks_s"]) for big, little in pairs]
+    yield row("data checks grow in line with the pictures", names, "picture", growth, LINEAR)
+    yield row("memory of the data checks", names, MIB, [(big["peak_mib"], little["peak_mib"]) for big, little in pairs])
+
+
+def _checked(material: Material, pictures: int) -> dict[str, float]:
+    folder, root = material.scratch / "checks", material.workspace.root
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / "gx", folder / "gx")
+    command = (sys.executable, "-m", "benchmarks.check_manifest", str(folder), str(pictures))
+    environment = material.workspace.tool_environment() | os.environ
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToolFailed(f"benchmarks.check_manifest ended with {done.returncode}", done.stderr[-2000:])
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def _on_all_cores(archive: Path, work: Callable[[bytes], object]) -> int:

@@ -18,8 +18,8 @@ from deepfake_detector.paths import Workspace
 ROUNDS, FIRST_RUN_S = 3, 1200  # the first run takes a minute on an idle machine
 # What a pipeline needs; the sample is drawn in the copy.
 COPIED = (
-    *("README.md", "bentofile.yaml", "drop.txt", "dvc.yaml", "params.yaml"),
-    *("pipelines", "pyproject.toml", "src", ".dvcignore", ".dvc/config"),
+    *("README.md", "bentofile.yaml", "requirements-image.lock", "drop.txt", "dvc.yaml", "params.yaml"),
+    *("gx", "pipelines", "pyproject.toml", "src", ".dvcignore", ".dvc/config"),
 )
 
 

@@ -10,14 +10,14 @@ from rich.table import Table
 
 from benchmarks.timing import MIB, Comparison
 
-COLUMNS = ("what", "ours", "against", "ratio", "spread", "goal")
+COLUMNS = ("what", "ours", "against", "ratio", "range of the rounds", "goal for the ratio")
 
 
 def show(content: Mapping[str, Any], rows: Sequence[Comparison]) -> None:
     """Print the table."""
     table = Table(title=about(content), title_justify="left", show_lines=False)
     for column in COLUMNS:
-        table.add_column(column, justify="right" if column in ("ratio", "goal") else "left")
+        table.add_column(column, justify="right" if column.endswith("ratio") else "left")
     for row in rows:
         table.add_row(*cells(row), style="" if row.reached is not False else "yellow")
     Console(width=170).print(table)
@@ -59,7 +59,5 @@ def number(value: float) -> str:
 
 def about(content: Mapping[str, Any]) -> str:
     """Where, when and on what the figures were measured."""
-    busy = (
-        f"; {content['load_before']:g} other processes at work when it began" if content["load_before"] >= 0.5 else ""
-    )
+    busy = f"; load average {content['load_before']:g} when it began" if content["load_before"] >= 0.5 else ""
     return f"{content['date']}, {content['machine']}; {content['pictures']}{busy}"

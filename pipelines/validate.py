@@ -16,28 +16,29 @@ def main() -> None:
     # Worker processes import this file, and need neither Great Expectations (7-10 s) nor pandas.
     from deepfake_detector.config import read_settings
     from deepfake_detector.datasets.label_csv import labels_from_csv
-    from deepfake_detector.validation.checks import check_manifest
+    from deepfake_detector.validation.checks import accept_manifest, check_manifest, delete_earlier_run
     from deepfake_detector.validation.leak_figure import draw_leak_probes
     from deepfake_detector.validation.leak_probes import probe_leaks
-    from deepfake_detector.validation.manifest import build_manifest, write_manifest
+    from deepfake_detector.validation.manifest import build_manifest
     from deepfake_detector.validation.near_duplicates import find_near_duplicates
+    from deepfake_detector.validation.older_reports import marking_older_reports
     from deepfake_detector.validation.results import print_summary, raise_if_stopped
 
     settings = read_settings(workspace.params)
-    for old in (workspace.manifest, workspace.report("validate")):
-        old.unlink(missing_ok=True)  # or a rejected data set would have the manifest of the one before
     raw, limit, rules = workspace.raw, settings.download.max_unpacked_bytes, settings.validate
-    manifest = build_manifest(raw, settings.download.fake_kinds, limit, workspace.partial_manifest)
-    near_duplicates = find_near_duplicates(manifest, raw, rules.near_duplicate_bits, limit)
-    csv_labels = labels_from_csv(manifest, raw, limit)
-    probes = probe_leaks(manifest, raw, rules, limit)
-    checks = check_manifest(manifest, rules, workspace.data_docs, near_duplicates, csv_labels, probes)
-    draw_leak_probes(workspace.figures("validate"), probes)
-    results = {"checks": [asdict(check) for check in checks], "probes": [asdict(probe) for probe in probes]}
-    write_json(workspace.report("validate"), {"pictures": len(manifest), **results})
-    print_summary(checks, probes)
-    raise_if_stopped(checks, probes)
-    write_manifest(manifest, workspace.manifest)
+    delete_earlier_run(workspace)
+    with marking_older_reports(workspace):
+        manifest = build_manifest(raw, settings.download.fake_kinds, limit, workspace.partial_manifest)
+        near_duplicates = find_near_duplicates(manifest, raw, rules.near_duplicate_bits, limit)
+        csv_labels = labels_from_csv(manifest, raw, limit)
+        probes = probe_leaks(manifest, raw, rules, limit)
+        checks = check_manifest(manifest, rules, workspace, near_duplicates, csv_labels, probes)
+        draw_leak_probes(workspace.figures("validate"), probes)
+        results = {"checks": [asdict(check) for check in checks], "probes": [asdict(probe) for probe in probes]}
+        write_json(workspace.report("validate"), {"pictures": len(manifest), **results})
+        print_summary(checks, probes)
+        raise_if_stopped(checks, probes)
+        accept_manifest(workspace)
 
 
 if __name__ == "__main__":

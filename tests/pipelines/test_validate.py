@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from PIL import Image
 from deepfake_detector.config import Sample
 from deepfake_detector.datasets.archive import KAGGLE_ROOT, LABELS_FILE, Entry, labels_file_bytes, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample, write_sample
+from deepfake_detector.io import write_json
 from deepfake_detector.paths import Workspace
 from deepfake_detector.validation.manifest import read_manifest
+from deepfake_detector.validation.older_reports import JSON_KEY, NOTICE
 from pipelines.stage import run_stage
 from pipelines.validate import main
 
@@ -46,7 +49,20 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     workspace = Workspace()
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
     workspace.raw.mkdir(parents=True)
+    shutil.copytree(PARAMS.parent / "gx", tmp_path / "gx")
     return workspace
+
+
+def test_settings_shape_the_suites_that_a_user_opens(workspace: Workspace, pictures: dict[str, bytes]) -> None:
+    write_zip(workspace.raw / "faces.zip", pictures.items())
+    assert run_stage(main) == 0
+    suites = workspace.root / "gx" / "expectations"
+    assert (
+        json.loads((suites / "classes.json").read_text(encoding="utf-8"))["expectations"][0]["kwargs"]["min_value"] == 3
+    )
+    files = json.loads((suites / "files.json").read_text(encoding="utf-8"))["expectations"]
+    (near,) = [each for each in files if each["kwargs"].get("column") == "near_duplicate_in_other_split"]
+    assert near["severity"] == "critical"
 
 
 def failed(workspace: Workspace) -> list[str]:
@@ -56,12 +72,13 @@ def failed(workspace: Workspace) -> list[str]:
 
 def test_good_data_gives_a_manifest_pages_and_a_stable_report(workspace: Workspace, pictures: dict[str, bytes]) -> None:
     write_zip(workspace.raw / "faces.zip", pictures.items())
-    reports = []
+    reports, outputs = [], []
     for _ in range(2):
         assert run_stage(main) == 0
         reports.append(workspace.report("validate").read_text(encoding="utf-8"))
-    assert reports[0] == reports[1]
-    assert str(workspace.root) not in reports[0]
+        outputs.append({path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()})
+    assert outputs[0] == outputs[1]  # Data Docs too: DVC compares their digests
+    assert not any(str(workspace.root).encode() in content for content in outputs[0].values())
     assert list(read_manifest(workspace.manifest)["path"]) == sorted(f"faces/{path}" for path in pictures)
     assert (workspace.data_docs / "index.html").is_file()
     assert (workspace.figures("validate") / "probes.png").is_file()
@@ -93,6 +110,9 @@ def test_each_planted_fault_is_caught_by_name(
 ) -> None:
     write_zip(workspace.raw / "faces.zip", pictures.items())
     assert run_stage(main) == 0
+    older = workspace.figures("evaluate") / "report.html"
+    older.parent.mkdir()
+    older.write_text("<body>figures</body>", encoding="utf-8")
     capsys.readouterr()
     planted = {
         "test/real/0.jpg": pictures[f"{KAGGLE_ROOT}/train/real/0.jpg"],  # copied from train to test
@@ -124,9 +144,11 @@ def test_each_planted_fault_is_caught_by_name(
     assert "data_rejected" in output.err
     for name in planted.keys() - {"train/real/2.jpg"}:
         assert f"faces/{KAGGLE_ROOT}/{name}" in output.err
-    assert "warned   faces found" in output.out
+    assert "warned        faces found" in output.out
     assert "1 warned, 5 stopped" in output.out
     assert not workspace.manifest.exists()
+    assert NOTICE in older.read_text(encoding="utf-8")
+    assert "5 stopped, 1 warned" in (workspace.data_docs / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_class_saved_as_png_and_a_group_in_two_splits_are_caught(
@@ -152,9 +174,17 @@ def test_a_class_saved_as_png_and_a_group_in_two_splits_are_caught(
 def test_an_unsafe_archive_ends_with_exit_1(
     workspace: Workspace, pictures: dict[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_zip(workspace.raw / "faces.zip", pictures.items())
+    assert run_stage(main) == 0
+    write_json(workspace.report("train"), {"epochs": 3})
     write_zip(workspace.raw / "faces.zip", (pictures | {"../../x": b"x"}).items())
     assert run_stage(main) == 1
     assert "'../../x'" in capsys.readouterr().err
+    assert json.loads(workspace.report("train").read_text(encoding="utf-8"))[JSON_KEY] == NOTICE
+    for made_of_the_data_before in (
+        workspace.manifest, workspace.report("validate"), workspace.data_docs, workspace.figures("validate"),
+    ):  # fmt: skip
+        assert not made_of_the_data_before.exists()
 
 
 def test_a_zip_bomb_ends_with_exit_1(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +17,8 @@ import pytest
 
 from deepfake_detector.config import Validate, read_settings
 from deepfake_detector.datasets.archive import KAGGLE_ROOT, LABELS, SPLITS
-from deepfake_detector.errors import CheckCrashed, DataRejected
+from deepfake_detector.errors import CheckCrashed, DataRejected, ToolFailed
+from deepfake_detector.paths import Workspace
 from deepfake_detector.validation.check_tables import file_table
 from deepfake_detector.validation.image_record import MANIFEST_COLUMNS, ImageRecord
 from deepfake_detector.validation.leak_probes import LeakProbe
@@ -23,7 +27,10 @@ from deepfake_detector.validation.results import CheckResult, raise_if_stopped
 # Great Expectations imports modules that Python 3.11 calls deprecated (sre_constants, sre_parse).
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
-SETTINGS = replace(read_settings(Path(__file__).parents[2] / "params.yaml").validate, min_images_per_class=4)
+ROOT = Path(__file__).parents[2]
+DEFAULTS = read_settings(ROOT / "params.yaml").validate
+SETTINGS = replace(DEFAULTS, min_images_per_class=4)
+EXAMPLE = ROOT / "docs" / "examples" / "great_expectations_checkpoint.py"
 GOOD = ImageRecord(
     path="", split="", label=0, sha256="", bytes=9, width_px=256, height_px=256, mode="RGB", format="JPEG",
     quantization="q", subsampling="4:2:0", phash="0" * 16, group="", source="faces", fake_kind="", error="",
@@ -51,15 +58,25 @@ def check(
 ) -> dict[str, CheckResult]:
     from deepfake_detector.validation.checks import check_manifest
 
-    results = check_manifest(manifest, settings, tmp_path / "docs", **inputs)
+    if not (tmp_path / "gx").exists():
+        shutil.copytree(ROOT / "gx", tmp_path / "gx")
+    results = check_manifest(manifest, settings, Workspace(tmp_path), **inputs)
     return {result.name: result for result in results}
+
+
+def page(tmp_path: Path, name: str) -> str:
+    return (tmp_path / "reports" / "data_docs" / f"{name}.html").read_text(encoding="utf-8")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def failed(checks: dict[str, CheckResult]) -> list[str]:
     return [name for name, check in checks.items() if not check.passed]
 
 
-def test_good_data_passes_and_pages_are_written_to_their_folder_only(
+def test_good_data_passes_and_files_are_written_to_their_folders_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -67,17 +84,151 @@ def test_good_data_passes_and_pages_are_written_to_their_folder_only(
     assert failed(checks) == []
     assert len(checks) == 26
     raise_if_stopped(list(checks.values()))
-    front_page = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
+    front_page = page(tmp_path, "index")
     assert all(result.name in front_page and result.reason in front_page for result in checks.values())
-    for written in (tmp_path / "docs").rglob("*.html"):
+    for written in (tmp_path / "reports" / "data_docs").rglob("*.html"):
         # Opening a page must not call another host: as Great Expectations writes them they call six.
         assert not re.search(
             r"<script|(src|rel)=[^>]*https?://|url\([^)]*https?://", written.read_text(encoding="utf-8")
         )
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["docs"]
-    # A second run replaces the pages; their names hold the time, so they would pile up.
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "gx", "reports"]
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["manifest_rejected.parquet"]
+    assert sorted(p.name for p in (tmp_path / "gx").iterdir()) == [
+        "checkpoints", "expectations", "great_expectations.yml", "validation_definitions",
+    ]  # fmt: skip
+
+
+def test_the_same_data_give_the_same_pages_in_any_folder(tmp_path: Path) -> None:
+    written = []
+    for name in ("first", "second"):
+        check(good(), tmp_path / name)
+        written.append(contents(tmp_path / name))
+    assert written[0] == written[1]
+    assert len([name for name in written[0] if name.endswith(".html")]) == 9
+    for name, content in written[0].items():
+        assert str(tmp_path).encode() not in content, name
+        assert not re.search(rb"20\d\d-?\d\d-?\d\dT\d\d", content), f"{name} holds a time"
+
+
+def test_links_between_pages_lead_to_pages(tmp_path: Path) -> None:
     check(good(), tmp_path)
-    assert len(list((tmp_path / "docs" / "validations" / "files").rglob("*.html"))) == 1
+    for written in (tmp_path / "reports" / "data_docs").rglob("*.html"):
+        links = re.findall(r'href="([^"#]+)', written.read_text(encoding="utf-8"))
+        assert links or written.parent.name == "expectations"
+        for link in links:
+            assert (written.parent / link).resolve().is_file(), f"{written.name}: {link}"
+
+
+def test_committed_suites_are_those_of_the_default_settings(tmp_path: Path) -> None:
+    from deepfake_detector.validation.suite import write_suites
+
+    write_suites(DEFAULTS, tmp_path)
+    assert contents(tmp_path / "expectations") == contents(ROOT / "gx" / "expectations")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "expectations").iterdir()}
+    write_suites(DEFAULTS, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    write_suites(replace(DEFAULTS, min_side_px=80), tmp_path)
+    changed = [path.name for path, time in before.items() if path.stat().st_mtime_ns != time]
+    assert changed == ["files.json"]
+
+
+def test_the_committed_context_names_no_absolute_path() -> None:
+    for path in (ROOT / "gx").rglob("*"):
+        if path.is_file():
+            assert not re.search(r"[:=\"'] *\"?(/|[A-Za-z]:\\|~)", path.read_text(encoding="utf-8")), path
+
+
+def test_the_checkpoint_runs_again_in_a_fresh_process(tmp_path: Path) -> None:
+    manifest = good()
+    manifest.loc[5, "brightness"] = 3.0
+    probe = LeakProbe("metadata", 0.53, 0.51, 0.55, 0.6, "stop", True, "size alone does not separate", 72)
+    check(manifest, tmp_path, probes=[probe])
+    before = contents(tmp_path)
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 20
+    example = subprocess.run([sys.executable, EXAMPLE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert example.returncode == 0, example.stderr
+    assert "brightness" in example.stdout
+    assert str(manifest["path"][5]) in example.stdout
+    assert contents(tmp_path) == before
+
+
+def test_the_checkpoint_finds_its_files_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import great_expectations as gx
+
+    check(good(), tmp_path / "project")
+    before = contents(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    context = gx.get_context(mode="file", project_root_dir=tmp_path / "project")
+    run = context.checkpoints.get("data_checks").run()
+    assert run.success
+    assert sorted(result.suite_name for result in run.run_results.values()) == [
+        "classes", "files", "manifest", "splits",
+    ]  # fmt: skip
+    assert contents(tmp_path) == before
+    (site,) = context.get_docs_sites_urls()
+    assert Path(str(site["site_url"]).removeprefix("file://")).resolve() == (
+        tmp_path / "project" / "reports" / "data_docs" / "index.html"
+    )
+
+
+def test_a_user_may_add_an_asset_and_the_saved_context_names_no_absolute_path(tmp_path: Path) -> None:
+    import great_expectations as gx
+    from great_expectations.datasource.fluent.pandas_filesystem_datasource import PandasFilesystemDatasource
+
+    check(good(), tmp_path / "project")
+    context = gx.get_context(mode="file", project_root_dir=tmp_path / "project")
+    derived = context.data_sources.get("derived")
+    assert isinstance(derived, PandasFilesystemDatasource)
+    derived.add_parquet_asset("own").add_batch_definition_path("all", "files.parquet")
+    text = (tmp_path / "project" / "gx" / "great_expectations.yml").read_text(encoding="utf-8")
+    assert "own:" in text
+    assert str(tmp_path) not in text
+    assert (
+        gx.get_context(mode="file", project_root_dir=tmp_path / "project").checkpoints.get("data_checks").run().success
+    )
+
+
+def test_the_checkpoint_reads_the_accepted_manifest(tmp_path: Path) -> None:
+    import great_expectations as gx
+
+    from deepfake_detector.validation.checks import accept_manifest
+    from deepfake_detector.validation.manifest import read_manifest, write_manifest
+
+    check(good(), tmp_path)
+    workspace = Workspace(tmp_path)
+    accept_manifest(workspace)
+    manifest = read_manifest(workspace.manifest)
+    assert not workspace.manifest.with_name("manifest_rejected.parquet").exists()
+    checkpoint = gx.get_context(mode="file", project_root_dir=tmp_path).checkpoints.get("data_checks")
+    assert checkpoint.run().success
+    manifest.loc[0, "label"] = 7
+    write_manifest(manifest, workspace.manifest)
+    assert not checkpoint.run().success
+    assert "1 stopped" in page(tmp_path, "index")
+
+
+def test_what_was_not_measured_is_grey(tmp_path: Path) -> None:
+    probe = LeakProbe("thumbnail", None, None, None, 0.85, "warn", True, "not measured: too few", 36)
+    checks = check(good(), tmp_path, probes=[probe])
+    unmeasured = [name for name, result in checks.items() if not result.measured]
+    assert unmeasured == [
+        "labels agree with CSV", "balanced classes in each source", "consistent labels across splits",
+    ]  # fmt: skip
+    assert all(checks[name].observed == "nothing to compare" for name in unmeasured)
+    front = page(tmp_path, "index")
+    assert "0 stopped, 0 warned, 23 passed, 4 not measured" in front
+    for name in (*unmeasured, "probe thumbnail"):
+        assert re.search(rf'<td class="not-measured">not measured</td><td>{name} <span', front), name
+    for suite, name in (("files", unmeasured[0]), ("classes", unmeasured[1]), ("splits", unmeasured[2])):
+        (row,) = [row for row in re.findall(r"<tr>.*?</tr>", page(tmp_path, f"validations/{suite}"), re.DOTALL)
+                  if f"{name} [" in row]  # fmt: skip
+        assert "text-success" not in row, name
+        assert "fa-minus-circle" in row, name
+    assert "text-success" in page(tmp_path, "validations/files")  # the others were measured
+    assert "text-success" not in page(
+        tmp_path, "validations/splits"
+    )  # nothing was, so the page as a whole did not pass
+    assert "Nothing to compare" in page(tmp_path, "validations/splits")
 
 
 def test_every_planted_fault_fails_its_own_check_and_is_named(tmp_path: Path) -> None:
@@ -176,14 +327,13 @@ def test_pages_show_severity_reason_and_match(tmp_path: Path) -> None:
     manifest.loc[0, "sha256"] = cell(manifest, 29, "sha256")
     probe = LeakProbe("metadata", 0.93, 0.91, 0.95, 0.6, "stop", False, "size alone separates", 72)
     checks = check(manifest, tmp_path, probes=[probe])
-    (page,) = (tmp_path / "docs" / "validations" / "files").rglob("*.html")
-    text = page.read_text(encoding="utf-8")
+    text = page(tmp_path, "validations/files")
     result = checks["no duplicate across splits"]
     assert f"no duplicate across splits [stop]: {result.reason}" in text
     assert "df.filter" not in text
     assert all(text.count(path) >= 2 for path in result.files)  # once as the failing file, once as its match
-    front = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
-    assert "2 stopped, 0 warned, 25 passed" in front
+    front = page(tmp_path, "index")
+    assert "2 stopped, 0 warned, 22 passed, 3 not measured" in front
     assert "probe metadata" in front
     assert "AUC 0.930 on 72 pictures" in front
     with pytest.raises(DataRejected, match="probe metadata: size alone separates"):
@@ -232,6 +382,13 @@ def test_a_table_with_other_columns_is_not_checked_further(tmp_path: Path) -> No
     assert "phash" in checks["columns"].observed
 
 
+def test_without_a_context_the_command_that_restores_it_is_named(tmp_path: Path) -> None:
+    from deepfake_detector.validation.checks import check_manifest
+
+    with pytest.raises(ToolFailed, match="git restore gx"):
+        check_manifest(good(), SETTINGS, Workspace(tmp_path))
+
+
 def test_a_crash_is_not_reported_as_bad_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from deepfake_detector.validation import checks as module
 
@@ -245,7 +402,7 @@ def test_a_crash_is_not_reported_as_bad_data(tmp_path: Path, monkeypatch: pytest
 
 
 def test_both_forms_of_an_exception_are_found() -> None:
-    from deepfake_detector.validation.checks import _check_result
+    from deepfake_detector.validation.check_results import suite_results
 
     config = SimpleNamespace(meta={"name": "x", "severity": "stop", "reason": "r"})
     for info in (
@@ -254,4 +411,4 @@ def test_both_forms_of_an_exception_are_found() -> None:
     ):
         broken = SimpleNamespace(expectation_config=config, exception_info=info, result={}, success=False)
         with pytest.raises(CheckCrashed, match="boom"):
-            _check_result(broken)  # type: ignore[arg-type]
+            suite_results(SimpleNamespace(results=[broken]))  # type: ignore[arg-type]

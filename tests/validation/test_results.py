@@ -33,8 +33,20 @@ def printed(width: int = 120) -> list[str]:
 def test_the_status_follows_from_result_and_severity() -> None:
     results: list[Result] = [*CHECKS, *PROBES]
     assert [status_of(result) for result in results] == [
-        "passed", "warned", "stopped", "passed", "warned", "passed",
+        "passed", "warned", "stopped", "passed", "warned", "not measured",
     ]  # fmt: skip
+
+
+def test_a_check_without_anything_to_compare_is_not_measured_unless_it_failed() -> None:
+    assert status_of(replace(CHECKS[0], measured=False)) == "not measured"
+    assert status_of(replace(CHECKS[2], measured=False)) == "stopped"
+
+
+def test_what_was_not_measured_is_printed_in_grey() -> None:
+    stream = io.StringIO()
+    print_summary([replace(CHECKS[0], measured=False)], [], Console(file=stream, force_terminal=True, width=80))
+    assert "\x1b[90mnot measured" in stream.getvalue()
+    assert "\x1b[32m" not in stream.getvalue()
 
 
 def test_each_result_has_a_line_and_the_last_line_counts() -> None:
@@ -45,7 +57,7 @@ def test_each_result_has_a_line_and_the_last_line_counts() -> None:
     assert "AUC 0.512" in lines[4]
     assert "a thumbnail alone separates" in lines[5]
     assert "not measured: too few" in lines[6]
-    assert lines[-1] == "3 passed, 2 warned, 1 stopped"
+    assert lines[-1] == "2 passed, 2 warned, 1 stopped, 1 not measured"
 
 
 def test_a_narrow_terminal_cuts_nothing_off() -> None:

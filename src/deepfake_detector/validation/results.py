@@ -15,8 +15,8 @@ from deepfake_detector.config import Severity
 from deepfake_detector.errors import DataRejected
 from deepfake_detector.validation.leak_probes import LeakProbe
 
-Status = Literal["passed", "warned", "stopped"]
-_COLOURS: dict[Status, str] = {"passed": "green", "warned": "yellow", "stopped": "red"}
+Status = Literal["passed", "warned", "stopped", "not measured"]
+_COLOURS: dict[Status, str] = {"passed": "green", "warned": "yellow", "stopped": "red", "not measured": "bright_black"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class CheckResult:
         rows_checked, rows_failed: counts behind `observed`; 0 for a check of the table as a whole.
         files: the first failing files (or split/class), sorted; a check that tolerates a share of them may pass.
         files_total: how many there are.
+        measured: False if there was nothing to compare; such a check passes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CheckResult:
     rows_failed: int = 0
     files: tuple[str, ...] = ()
     files_total: int = 0
+    measured: bool = True
 
     @property
     def listed_files(self) -> tuple[str, ...]:
@@ -54,9 +56,10 @@ Result = CheckResult | LeakProbe
 
 def status_of(result: Result) -> Status:
     """What a result does to the pipeline."""
-    if result.passed:
-        return "passed"
-    return "stopped" if result.severity == "stop" else "warned"
+    if not result.passed:
+        return "stopped" if result.severity == "stop" else "warned"
+    measured = result.measured if isinstance(result, CheckResult) else result.auc is not None
+    return "passed" if measured else "not measured"
 
 
 def result_name(result: Result) -> str:

@@ -1,9 +1,16 @@
-"""Validation settings -> expectations about a manifest, each with a name, a severity and a reason."""
+"""Validation settings -> Great Expectations' suites, each expectation with a name, a severity and a reason.
+
+Here alone the checks are defined. The stage writes the suites to gx/expectations, where Great Expectations reads them.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid5
 
+from great_expectations.core.expectation_suite import ExpectationSuite
 from great_expectations.expectations.core.expect_column_values_to_be_between import ExpectColumnValuesToBeBetween
 from great_expectations.expectations.core.expect_column_values_to_be_in_set import ExpectColumnValuesToBeInSet
 from great_expectations.expectations.core.expect_column_values_to_be_unique import ExpectColumnValuesToBeUnique
@@ -14,6 +21,7 @@ from great_expectations.expectations.row_conditions import Column
 
 from deepfake_detector.config import Severity, Validate
 from deepfake_detector.datasets.archive import LABELS, SPLITS
+from deepfake_detector.io import atomic_write
 from deepfake_detector.validation.custom_expectations import (
     ExpectColumnFacesToBeFound,
     ExpectColumnPairLabelsToAgree,
@@ -23,6 +31,8 @@ from deepfake_detector.validation.custom_expectations import (
 from deepfake_detector.validation.image_record import MANIFEST_COLUMNS
 
 GX_SEVERITY: dict[Severity, FailureSeverity] = {"stop": FailureSeverity.CRITICAL, "warn": FailureSeverity.WARNING}
+_IDS = UUID("15c2de40-d2e2-5bbe-a129-07e67198a659")  # namespace; validation_definitions/ name ids of suites
+_READABLE = Column("error") == ""
 _USUAL_MODES = ("RGB", "L", "YCbCr")
 _ENCODINGS = {
     "format": "same file formats",
@@ -32,24 +42,45 @@ _ENCODINGS = {
 }
 
 
-def column_expectations() -> list[Expectation]:
-    """About the manifest's columns; all other checks need them."""
-    described = _described("columns", "stop", "every later stage reads these columns")
-    return [ExpectTableColumnsToMatchSet(column_set=list(MANIFEST_COLUMNS), exact_match=True, **described)]
+def suites(settings: Validate) -> dict[str, ExpectationSuite]:
+    """All checks.
+
+    Returns:
+        `manifest`: about one row per picture, as `build_manifest` returns it; its first expectation is about the
+        columns. `files`, `classes` and `splits`: about the tables of these names, see `derived_tables`.
+        Ids are derived from names, so that equal settings give equal files.
+    """
+    expectations = {
+        "manifest": [*_manifest_rows(settings), *_appearance(settings)],
+        "files": [*_derived_columns(settings), *_separation_of_splits(settings), *_encoding(settings)],
+        "classes": _classes(settings),
+        "splits": _splits(),
+    }
+    return {name: _suite(name, of_table) for name, of_table in expectations.items()}
 
 
-def file_expectations(settings: Validate) -> list[Expectation]:
-    """About the table of files, see `file_table`."""
-    return [
-        *_readability(settings),
-        *_appearance(settings),
-        *_separation_of_splits(settings),
-        *_encoding(settings),
-    ]
+def write_suites(settings: Validate, gx_folder: Path) -> None:
+    """Write each suite to `expectations/NAME.json`; a file that has this content already is not touched.
+
+    Args:
+        settings: the section `validate` of params.yaml.
+        gx_folder: the folder of great_expectations.yml.
+    """
+    for name, suite in suites(settings).items():
+        path, text = gx_folder / "expectations" / f"{name}.json", json.dumps(suite.to_json_dict(), indent=2) + "\n"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with atomic_write(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
 
-def class_expectations(settings: Validate) -> list[Expectation]:
-    """About the table of splits and classes, see `class_table`."""
+def _suite(name: str, expectations: list[Expectation]) -> ExpectationSuite:
+    suite = ExpectationSuite(name=name, id=str(uuid5(_IDS, f"suite/{name}")), expectations=expectations)
+    for expectation in suite.expectations:
+        expectation.id = str(uuid5(_IDS, f"expectation/{name}/{(expectation.meta or {})['name']}"))
+    return suite
+
+
+def _classes(settings: Validate) -> list[Expectation]:
     few = "with fewer pictures of a class in a split no figure has a useful interval"
     unbalanced = "accuracy is reported alone, so the classes must be nearly balanced"
     one_sided = "from a source with mostly one class a model learns the source instead of the face"
@@ -77,8 +108,7 @@ def class_expectations(settings: Validate) -> list[Expectation]:
     ]
 
 
-def split_expectations() -> list[Expectation]:
-    """About the table of splits, see `label_consistency_table`."""
+def _splits() -> list[Expectation]:
     reason = (
         "a rule fitted on the other splits scores the real pictures of this one above its fakes, more often than "
         "chance allows: real and fake were swapped here"
@@ -87,13 +117,14 @@ def split_expectations() -> list[Expectation]:
     return [ExpectColumnValuesToBeBetween(column="auc_high", min_value=0.5, **described)]
 
 
-def _readability(settings: Validate) -> list[Expectation]:
+def _manifest_rows(settings: Validate) -> list[Expectation]:
     unreadable = "a picture that cannot be decoded trains nothing, and indicates a damaged copy"
-    small = "a smaller picture cannot hold a face that is large enough to be scored"
-    contradiction = (
-        "folder and CSV file are independent: where they differ, a folder was renamed or pictures were moved"
-    )
     return [
+        ExpectTableColumnsToMatchSet(
+            column_set=list(MANIFEST_COLUMNS),
+            exact_match=True,
+            **_described("columns", "stop", "every later stage reads these columns"),
+        ),
         ExpectColumnValuesToBeUnique(column="path", **_described("unique paths", "stop", "a path names one picture")),
         ExpectColumnValuesToBeInSet(
             column="error",
@@ -104,21 +135,31 @@ def _readability(settings: Validate) -> list[Expectation]:
         ExpectColumnValuesToBeInSet(
             column="label", value_set=sorted(LABELS.values()), **_described("labels", "stop", "1 is fake, 0 is real")
         ),
-        ExpectColumnPairLabelsToAgree(
-            column_A="label", column_B="csv_label", **_described("labels agree with CSV", "stop", contradiction)
-        ),
         ExpectColumnValuesToBeInSet(
             column="split",
             value_set=list(SPLITS),
             **_described("splits", "stop", "pictures outside these splits are never used"),
         ),
-        ExpectColumnValuesToBeBetween(
-            column="side_px", min_value=settings.min_side_px, **_described("large enough", "stop", small)
-        ),
         ExpectColumnValuesToBeInSet(
             column="mode",
             value_set=list(_USUAL_MODES),
+            row_condition=_READABLE,
             **_described("usual colour modes", "warn", "converting palettes, transparency or CMYK leaves traces"),
+        ),
+    ]
+
+
+def _derived_columns(settings: Validate) -> list[Expectation]:
+    small = "a smaller picture cannot hold a face that is large enough to be scored"
+    contradiction = (
+        "folder and CSV file are independent: where they differ, a folder was renamed or pictures were moved"
+    )
+    return [
+        ExpectColumnPairLabelsToAgree(
+            column_A="label", column_B="csv_label", **_described("labels agree with CSV", "stop", contradiction)
+        ),
+        ExpectColumnValuesToBeBetween(
+            column="side_px", min_value=settings.min_side_px, **_described("large enough", "stop", small)
         ),
     ]
 
@@ -133,21 +174,25 @@ def _appearance(settings: Validate) -> list[Expectation]:
             column="brightness",
             min_value=low,
             max_value=high,
+            row_condition=_READABLE,
             **_described("brightness", severity["brightness"], dark),
         ),
         ExpectColumnValuesToBeBetween(
             column="contrast",
             min_value=settings.min_contrast,
+            row_condition=_READABLE,
             **_described("contrast", severity["contrast"], "a flat picture shows no face"),
         ),
         ExpectColumnValuesToBeBetween(
             column="sharpness",
             min_value=settings.min_sharpness,
+            row_condition=_READABLE,
             **_described("sharpness", severity["sharpness"], blurred),
         ),
         ExpectColumnFacesToBeFound(
             column="faces",
             mostly=1 - settings.max_faceless_share,
+            row_condition=_READABLE,
             **_described("faces found", severity["faceless"], "a picture without a detected face gives no crop"),
         ),
     ]
