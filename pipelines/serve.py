@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 
 from deepfake_detector.errors import BadInput, ModelNotFound
 from deepfake_detector.paths import Workspace
+from pipelines.port import require_free_port, valid_port
 from pipelines.stage import run_stage
 
-ADDRESS = ("--host", "127.0.0.1", "--port", "3000")  # BentoML's own default listens on every interface
+HOST = "127.0.0.1"  # BentoML's own default is every interface
 
 
 def main() -> None:
     """Serve `champion` or `pretrained`, as given on the command line, or else the default of the package stage."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.serve", description=f"Serve a packaged model on {HOST}.")
+    parser.add_argument("model", nargs="?", help="champion or pretrained; default: as reports/package.json says")
+    parser.add_argument("--port", type=valid_port, default=3000, help="default: %(default)s")
+    arguments = parser.parse_args()
     workspace = Workspace().enter()
     if not workspace.report("package").is_file():
         raise ModelNotFound("nothing is packaged", "run `python -m pipelines.package` first, or `make serve`")
     report = json.loads(workspace.report("package").read_text(encoding="utf-8"))
-    name = next(iter(sys.argv[1:]), report["serves"]["name"])
+    name = arguments.model or report["serves"]["name"]
     bentos = {"champion": report["bento"], "pretrained": (report["pretrained"] or {}).get("bento")}
     if name not in bentos:
         raise BadInput(f"no model is called {name!r}", "make serve MODEL=champion, MODEL=pretrained, or without MODEL")
-    if bentos[name] is None:
+    if (bento := bentos[name]) is None:
         raise ModelNotFound(f"no {name} is packaged", "train one with `make repro`, or serve the other model")
-    print(f"serving {name}: {bentos[name]}", flush=True)
-    os.execvp("bentoml", ["bentoml", "serve", bentos[name], *ADDRESS])
+    require_free_port(arguments.port, "serve")
+    print(f"serving {name}: {bento}", flush=True)
+    os.execvp("bentoml", ["bentoml", "serve", bento, "--host", HOST, "--port", str(arguments.port)])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,18 +57,18 @@ class _PackageRequest:
     model: str
 
 
-def read_champion(report: Path, root: Path) -> RegisteredChampion:
-    """Open the champion that reports/register.json names.
+def read_champion(report: Path, root: Path) -> RegisteredChampion | None:
+    """Open the champion that reports/register.json names; None if it names none: no candidate passed the gate yet.
 
     Raises:
-        ModelNotFound: the report, a champion in it, or the champion's bundle is missing.
+        ModelNotFound: the report is missing, or the bundle of the champion that it names.
         BundleCorrupt: the bundle is not the registered one.
     """
     if not report.is_file():
-        raise ModelNotFound(f"no {report.name} in {report.parent}", "run `dvc repro register` first")
+        raise ModelNotFound(f"no {report.name} in {report.parent}", "run `python -m pipelines.register` first")
     champion = json.loads(report.read_text(encoding="utf-8")).get("champion")
     if not champion:
-        raise ModelNotFound(f"{report.name} names no champion", "train a model that passes the gate, or promote one")
+        return None
     bundle = verify_digest(read_bundle(root / champion["bundle"]), champion["bundle_sha256"])
     return RegisteredChampion(str(champion["version"]), champion["run_id"], bundle)
 
@@ -102,14 +105,14 @@ def package_report(
 ) -> dict[str, Any]:
     """Content of reports/package.json; it does not depend on whether the bentos were built in this run.
 
-    It describes the champion, then `pretrained`, and in `serves` which of the two is served by default and why.
+    It describes the champion, then `pretrained`, and in `serves` which of the two is served by default and why. `name`
+    is None there if nothing could be packaged.
     """
     preference = preferred_model(
         None if champion is None else champion.bundle.contract.trained_on,
         None if shipped is None else shipped.contract.trained_on,
     )
-    bentos = {"champion": packaged and packaged.bento, "pretrained": pretrained and pretrained.bento}
-    assert preference.name is not None
+    bentos = {"champion": packaged and packaged.bento, "pretrained": pretrained and pretrained.bento, None: None}
     return {
         **{name: getattr(packaged, name, None) for name in ("bento", "model", "bundle", "bundle_sha256")},
         **{name: getattr(champion, name, None) for name in ("version", "run_id")},
@@ -130,11 +133,31 @@ def bento_files(root: Path) -> list[str]:
 
 
 def code_digest(root: Path) -> str:
-    """SHA-256 over names and bytes of bentofile.yaml and the files it includes."""
+    """SHA-256 over names and bytes of bentofile.yaml, the code that it includes and the requirements that it names."""
     digest = hashlib.sha256()
-    for name in sorted([BENTOFILE, *bento_files(root)]):
+    for name in _build_files(root):
         digest.update(f"{name}\0{hashlib.sha256((root / name).read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _build_files(root: Path) -> list[str]:
+    """bentofile.yaml, the requirements that it names and the code that it includes, relative to the repository."""
+    requirements = Path(read_yaml(root / BENTOFILE)["python"]["requirements_txt"]).as_posix()
+    return sorted([BENTOFILE, requirements, *bento_files(root)])
+
+
+@contextmanager
+def _build_folder(root: Path) -> Iterator[Path]:
+    """A folder to build in: BentoML reads no requirements below a hidden one, and DVC's temporary workspaces are."""
+    if not any(part.startswith(".") for part in root.parts):
+        yield root
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in _build_files(root):
+            copy = Path(temporary) / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, copy)
+        yield Path(temporary)
 
 
 def _package(request: _PackageRequest, root: Path) -> PackagedModel:
@@ -148,14 +171,15 @@ def _package(request: _PackageRequest, root: Path) -> PackagedModel:
     if model is None or not metadata.items() <= model.info.metadata.items():
         model, current = _store_model(request), False
     if not current:
-        bento = bentoml.bentos.build_bentofile(
-            str(root / BENTOFILE),
-            name=request.bento,
-            build_ctx=str(root),
-            labels=labels | {"version": request.version},
-            args={"model": str(model.tag)},  # the bento keeps serving this model when a newer one is stored
-            reload=True,  # a process that builds two bentos has imported the service of the first one
-        )
+        with _build_folder(root) as folder:
+            bento = bentoml.bentos.build_bentofile(
+                str(folder / BENTOFILE),
+                name=request.bento,
+                build_ctx=str(folder),
+                labels=labels | {"version": request.version},
+                args={"model": str(model.tag)},  # the bento keeps serving this model when a newer one is stored
+                reload=True,  # a process that builds two bentos has imported the service of the first one
+            )
     assert bento is not None
     stored = Path(model.path_of(BUNDLE_FOLDER))
     bundle = stored if stored.is_relative_to(root) else request.bundle.path

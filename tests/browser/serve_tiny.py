@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import socket
 import sys
 import time
@@ -19,14 +20,20 @@ from deepfake_detector.serving.routes import METRIC_ROUTES, create_app
 IDENTITY = ModelIdentity("pretrained", "1", "the model that ships with the code")
 
 
+def swagger_files() -> Path:
+    """The folder of BentoML's package that serving/service.py names, without importing BentoML."""
+    (package,) = importlib.metadata.packages_distributions()["bentoml"][:1]
+    return Path(str(importlib.metadata.distribution(package).locate_file("bentoml/_internal/server/static_content")))
+
+
 def main(bundle: Path, listening: socket.socket) -> None:
     """Serve until killed."""
-    app = create_app(bundle)  # any folder: no test opens Swagger UI
+    app = create_app(swagger_files(), dict)
     dispatcher = app.state.dispatcher = Dispatcher(read_bundle(bundle), IDENTITY, ServingOptions(workers=1))
     dispatcher.start()
     while not dispatcher.pool.ready:  # the test waits until the socket answers
         time.sleep(0.05)
-    with_middleware = ServiceMiddleware(app, lambda: dispatcher.token, lambda: dispatcher.metrics, METRIC_ROUTES)
+    with_middleware = ServiceMiddleware(app, app, METRIC_ROUTES)
     uvicorn.Server(uvicorn.Config(with_middleware, log_level="warning")).run(sockets=[listening])
 
 

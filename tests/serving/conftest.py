@@ -56,10 +56,9 @@ class Served:
 
 
 def serve(dispatcher: Dispatcher, prediction_log: Path) -> Served:
-    app = create_app(Path(__file__).parent)  # any folder: Swagger UI's files belong to BentoML
+    app = create_app(Path(__file__).parent, lambda: {"routes": []})  # Swagger UI and the schema belong to BentoML
     app.state.dispatcher = dispatcher
-    with_middleware = ServiceMiddleware(app, lambda: dispatcher.token, lambda: dispatcher.metrics, METRIC_ROUTES)
-    return Served(dispatcher, with_middleware, prediction_log)
+    return Served(dispatcher, ServiceMiddleware(app, app, METRIC_ROUTES), prediction_log)
 
 
 @pytest.fixture(scope="module")

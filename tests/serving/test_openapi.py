@@ -7,7 +7,7 @@ import pytest
 
 from deepfake_detector.inference.verdict import ImageVerdict
 from deepfake_detector.serving.openapi import EXAMPLE, openapi_document
-from deepfake_detector.serving.routes import PREDICTION_ROUTES
+from deepfake_detector.serving.routes import PREDICTION_ROUTES, PredictionParameters
 
 
 def references(part: Any) -> set[str]:
@@ -23,6 +23,19 @@ def test_every_prediction_route_is_documented_with_its_form_field() -> None:
         form = paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert form["required"] == [route.upload.field]
     assert set(paths) == {*PREDICTION_ROUTES, "/about"}
+
+
+def test_every_prediction_parameter_is_documented_in_the_query_and_the_form() -> None:
+    for path in PREDICTION_ROUTES:
+        post = openapi_document()["paths"][path]["post"]
+        form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        query = {parameter["name"] for parameter in post["parameters"] if parameter["in"] == "query"}
+        assert query == set(PredictionParameters.model_fields) == set(form) & query
+
+
+def test_the_server_is_the_root_path_or_the_folder_of_the_document() -> None:
+    assert openapi_document()["servers"] == [{"url": "."}]
+    assert openapi_document("/a/b")["servers"] == [{"url": "/a/b"}]
 
 
 def test_every_reference_has_a_schema_and_every_schema_is_used() -> None:

@@ -28,9 +28,14 @@ def test_variables_are_read_and_the_token_is_not_printed() -> None:
     assert "sss" not in repr(options)
 
 
+def test_the_root_path_is_one_or_more_folders() -> None:
+    assert read_options({"DEEPFAKE_SERVE_ROOT_PATH": "/tools/deepfake-1"}).root_path == "/tools/deepfake-1"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        *(("DEEPFAKE_SERVE_ROOT_PATH", value) for value in ("deepfake", "/deepfake/", "/", "//host", "/a b", "/..x/?")),
         ("DEEPFAKE_SERVE_TOKENN", "s" * 16),
         ("DEEPFAKE_SERVE_TOKEN", ""),
         ("DEEPFAKE_SERVE_WORKERS", "0"),

@@ -69,6 +69,36 @@ def test_explain_and_prior_add_fields_and_change_no_other(served: Any, red: byte
     assert extended == plain
 
 
+def test_parameters_may_be_form_fields_before_or_after_the_file(served: Any, red: bytes) -> None:
+    expected = served.request("POST", "/predict_image?explain=true&prior=0.001", files={"image": ("a", red)})
+    file = ("image", ("a", red))
+    for fields in (
+        [("explain", (None, "true")), file, ("prior", (None, "0.001"))],
+        [file, ("prior", (None, " 1e-3")), ("explain", (None, "yes"))],
+    ):
+        assert served.request("POST", "/predict_image", files=fields).content == expected.content
+    plain = served.request("POST", "/predict_image", files={"image": ("a", red)})
+    nulls = [("prior", (None, "null")), file, ("explain", (None, "false"))]  # as BentoML's client sends None
+    assert served.request("POST", "/predict_image", files=nulls).content == plain.content
+
+
+def test_the_query_and_the_form_may_agree_and_not_contradict_each_other(served: Any, red: bytes) -> None:
+    files = [("image", ("a", red)), ("prior", (None, "0.5"))]
+    assert served.request("POST", "/predict_image?prior=0.5", files=files).json()["posterior"]["prior"] == 0.5
+    assert error(served.request("POST", "/predict_image?prior=0.4", files=files)) == (422, "bad_question")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [("explain", "maybe"), ("prior", "0"), ("prior", "NaN"), ("prior", "x"), ("prior", "[1]"), ("explian", "true")],
+)
+def test_an_invalid_form_field_is_rejected_and_its_file_closed(served: Any, red: bytes, field: tuple[str, str]) -> None:
+    open_files = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    answer = served.request("POST", "/predict_image", files=[("image", ("a", red)), (field[0], (None, field[1]))])
+    assert error(answer) == (422, "bad_upload" if field[0] == "explian" else "bad_question")
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= open_files + 1
+
+
 @pytest.mark.parametrize("query", ["explain=maybe", "prior=0", "prior=1", "prior=nan", "prior=x", "explian=true"])
 def test_an_invalid_query_parameter_is_rejected(served: Any, red: bytes, query: str) -> None:
     answer = served.request("POST", f"/predict_image?{query}", files={"image": ("a", red)})
@@ -138,7 +168,7 @@ def test_about_describes_the_served_model(served: Any, tiny_bundle: Bundle) -> N
 
 
 def test_the_page_refers_to_no_other_address(served: Any) -> None:
-    assert served.request("GET", "/").headers["location"] == "/ui/"
+    assert served.request("GET", "/").headers["location"] == "./ui/"
     page = served.request("GET", "/ui/")
     assert page.headers["content-type"].startswith("text/html")
     assert "http" not in page.text

@@ -39,6 +39,8 @@ def test_bentoml_serves_the_application_and_reports_when_it_is_ready(tiny_bundle
         "    paths = ('/about', '/docs/', '/docs/docs.js', '/docs/static/swagger-ui-bundle.js', '/ui/')\n"
         "    print([client.get(path).status_code for path in paths])\n"
         "    print('deepfake_model_info' in client.get('/metrics').text, 'google' in client.get('/').text)\n"
+        "    routes = client.get('/schema.json').json()['routes']\n"
+        "    print(*sorted(route['name'] for route in routes))\n"
         "    print(client.get('/about').json()['version'], client.post('/metrics').json()['error']['code'])\n"
         f"print(sorted({TRAINING | DECODING!r} & set(sys.modules)))"
     )
@@ -46,6 +48,7 @@ def test_bentoml_serves_the_application_and_reports_when_it_is_ready(tiny_bundle
         "503 200 unreadable_image",
         "[200, 200, 200, 200, 200]",
         "True False",
+        "predict_image predict_images predict_video",
         "7 method_not_allowed",
         "[]",
     ]

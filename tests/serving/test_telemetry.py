@@ -50,6 +50,23 @@ def test_requests_verdicts_errors_and_steps_are_counted(served: Any, red_portrai
     assert "deepfake_workers_ready 2.0" in scraped.text
     assert "deepfake_queue_slots_in_use 0.0" in scraped.text
     assert "junk" not in scraped.text
+    assert "_created" not in scraped.text
+
+
+def test_assets_are_counted_under_their_folder_and_health_checks_not_at_all(served: Any) -> None:
+    registry = served.dispatcher.metrics.registry
+
+    def counted() -> dict[tuple[str, str], float]:
+        metrics = (each for each in registry.collect() if each.name == "deepfake_requests")
+        return {(s.labels["route"], s.labels["status"]): s.value for each in metrics for s in each.samples}
+
+    before = counted()
+    for path in ("/ui/", "/ui/main.js", "/ui/styles/nothing.css", "/ui", "/docs/docs.js", "/livez", "/readyz", "/uix"):
+        served.request("GET", path)
+    after = counted()
+    added = {key: count - before.get(key, 0) for key, count in after.items() if count != before.get(key, 0)}
+    expected = {("/ui/", "200"): 2, ("/ui/", "404"): 1, ("/ui/", "307"): 1, ("/docs/", "200"): 1, ("other", "404"): 1}
+    assert added == expected
 
 
 def test_the_prediction_log_has_scores_and_quality_and_no_file_name(

@@ -22,12 +22,13 @@ from deepfake_detector.serving.upload import (
 
 ONE_FILE = UploadSpec("image", 100_000)
 THREE_FILES = UploadSpec("image", 100_000, 3, 150_000)
+WITH_TEXT = UploadSpec("image", 100_000, text_fields=("note",))
 MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
 COMPLETE = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc\r\n--b--\r\n'
 
 
 def post(spec: UploadSpec = ONE_FILE, **request: Any) -> httpx.Response:
-    """Return the sizes of the received files, or the error."""
+    """Return the sizes of the received files and the text fields, or the error."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         body = RequestBody(Request(scope, receive))
@@ -37,7 +38,8 @@ def post(spec: UploadSpec = ONE_FILE, **request: Any) -> httpx.Response:
             await body.drain()
             await error_response(error)(scope, receive, send)
             return
-        sizes = [file.seek(0, 2) for file in form.files]
+        sizes: list[Any] = [file.seek(0, 2) for file in form.files]
+        sizes += [f"{name}={text.decode()}" for name, text in form.texts.items()]
         form.close()
         await JSONResponse(sizes)(scope, receive, send)
 
@@ -140,6 +142,30 @@ def test_an_address_instead_of_a_file_is_rejected_and_not_fetched() -> None:
 )
 def test_anything_but_one_file_in_the_expected_field_is_rejected(files: list[Any]) -> None:
     assert error(post(files=files)) == (422, "bad_upload")
+
+
+def test_a_text_field_that_the_route_knows_is_received() -> None:
+    files = [("note", (None, "x" * 100)), ("image", ("a", b"abc"))]
+    assert post(WITH_TEXT, files=files).json() == [3, f"note={'x' * 100}"]
+    assert post(WITH_TEXT, files=[*files[1:], ("note", (None, b""))]).json() == [3, "note="]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("note", (None, "x" * 101))],
+        [("note", (None, "x")), ("note", (None, "x"))],
+        [("note", ("a.txt", "x"))],
+        [("other", (None, "x"))],
+        [("image", (None, "http://127.0.0.1/"))],
+    ],
+)
+def test_a_long_repeated_or_unknown_text_field_is_rejected(fields: list[Any]) -> None:
+    assert error(post(WITH_TEXT, files=[("image", ("a", b"abc")), *fields])) == (422, "bad_upload")
+
+
+def test_a_form_with_text_only_has_no_file() -> None:
+    assert error(post(WITH_TEXT, files=[("note", (None, "x"))])) == (422, "bad_upload")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ class Dispatcher:
     def __init__(self, bundle: Bundle, identity: ModelIdentity, options: ServingOptions) -> None:
         self.about = describe_served_model(bundle, identity)
         self.token = None if options.token is None else options.token.get_secret_value()
+        self.root_path = options.root_path
         self.metrics = Metrics()
         self.pool = WorkerPool(bundle.path, options.workers, self.metrics.count_worker_restart)
         self.admission = Admission(options.queue, options.workers)
@@ -120,13 +121,17 @@ class Dispatcher:
                 file.close()
             raise
 
+    def run(self, job: Job, files: Sequence[IO[bytes]]) -> list[JobResult]:
+        """Submit files and wait, in the calling thread, for their results; an error of a file becomes a result, too."""
+        return [_wait(future) for future in self.submit(job, files)]
+
     async def result(self, job: Job, future: Future[JobResult], request_id: str, slots: int = 1) -> JobResult:
         """Wait for the result of one file and record it; an error of the file becomes a result, too."""
         start_s = time.perf_counter()
         try:
             result = await asyncio.wrap_future(future)
         except DetectorError as error:
-            result = JobResult(JobReport(status=error.http_status, error_code=error.code), error_body(error))
+            result = _error_result(error)
         queue_s = max(time.perf_counter() - start_s - result.report.processing_s, 0.0)
         report = result.report.model_copy(update={"steps_s": {"queue": queue_s, **result.report.steps_s}})
         self.admission.record_duration(report.processing_s, slots)
@@ -153,3 +158,14 @@ class Dispatcher:
         finally:
             result.cancel()  # a job that a worker has begun runs to its end, and its result is dropped
             closed.cancel()
+
+
+def _wait(future: Future[JobResult]) -> JobResult:
+    try:
+        return future.result()
+    except DetectorError as error:
+        return _error_result(error)
+
+
+def _error_result(error: DetectorError) -> JobResult:
+    return JobResult(JobReport(status=error.http_status, error_code=error.code), error_body(error))

@@ -4,7 +4,7 @@ BadInput
 |-- BadUpload              422: the form does not hold the expected files in the expected field
 |   `-- UnsupportedMediaType   415: the body is not a multipart form
 |-- ExternalReference      415: the upload refers to other files or hosts instead of holding pictures
-|-- BadParameter           422: a query parameter is unknown or invalid
+|-- BadParameter           422: a parameter is unknown or invalid
 |-- TooSlow                408: the upload stalled
 |-- TooCostly              422: the file needs more time or memory than one file may use
 |-- Unauthorized           401: the bearer token is missing or wrong
@@ -23,10 +23,12 @@ from starlette.responses import JSONResponse
 
 from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
 
-ROUTES = (
-    "POST /predict_image, /predict_video and /predict_images; GET /about, /docs, /ui, /healthz, /readyz and /metrics"
-)
-HINTS = {404: f"the routes are {ROUTES}", 405: "use POST for predictions and GET for every other route"}
+ROUTES = "POST /predict_image, /predict_video and /predict_images; GET /about, /docs, /ui, /livez, /readyz and /metrics"
+HINTS = {
+    400: "send an HTTP/1.1 request",
+    404: f"the routes are {ROUTES}",
+    405: "use POST for predictions and GET for every other route",
+}
 NOT_READY_RETRY_S = 2  # a worker loads the model in about 2 s
 
 
@@ -49,7 +51,7 @@ class ExternalReference(BadInput):
 
 
 class BadParameter(BadInput):
-    """A query parameter is unknown or has an invalid value."""
+    """A parameter, in the query or the form, is unknown or has an invalid value."""
 
     code = "bad_question"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from deepfake_detector.inference.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
 from deepfake_detector.model.bundle import Bundle, Contract
@@ -32,29 +32,38 @@ class About(Contract):
     sha256: str  # of the bundle
 
 
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: Annotated[str, Field(description="for programs")]
+    message: Annotated[str, Field(description="what went wrong, with the value")]
+    hint: Annotated[str, Field(description="what to do next; may be empty")]
+
+
+class Error(BaseModel):
+    """The answer to a request, or for one file of a batch, that failed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    error: ErrorDetail
+
+
+class BatchAnswer(BaseModel):
+    """A verdict or an error for each image of a batch, in the same order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answers: tuple[ImageVerdict | Error, ...]
+
+
 def describe_served_model(bundle: Bundle, identity: ModelIdentity) -> About:
     """Build the answer of GET /about."""
     return About(**bundle.contract.model_dump(), **asdict(identity), sha256=bundle.sha256)
 
 
 SCHEMAS = "#/components/schemas/"
-ERROR_SCHEMA = {
-    "type": "object",
-    "required": ["error"],
-    "additionalProperties": False,
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "hint"],
-            "additionalProperties": False,
-            "properties": {
-                "code": {"type": "string", "description": "for programs"},
-                "message": {"type": "string", "description": "what went wrong, with the value"},
-                "hint": {"type": "string", "description": "what to do next; may be empty"},
-            },
-        }
-    },
-}
 ERROR_RESPONSES = {  # status -> description, example of a code
     400: ("the body is not a valid HTTP message", "bad_request"),
     401: ("the token is missing or wrong", "unauthorized"),
@@ -69,20 +78,17 @@ ERROR_RESPONSES = {  # status -> description, example of a code
     500: ("internal error", "tool_failed"),
     503: ("no worker is ready; retry after the seconds in Retry-After", "not_ready"),
 }
+FORM_PARAMETERS: dict[str, dict[str, Any]] = {
+    "explain": {"type": "boolean", "description": "add the crop and the heatmap of each face, as PNG in base64"},
+    "prior": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "exclusiveMaximum": 1,
+        "description": "share of fakes at the source of the file, for example 0.001; adds `posterior` to the answer",
+    },
+}
 PARAMETERS = [
-    {
-        "name": "explain",
-        "in": "query",
-        "description": "add the crop and the heatmap of each face, as PNG in base64",
-        "schema": {"type": "boolean", "default": False},
-    },
-    {
-        "name": "prior",
-        "in": "query",
-        "description": "share of fakes at the source of the file; adds `posterior` to the answer",
-        "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        "example": 0.001,
-    },
+    *({"name": name, "in": "query", "schema": schema} for name, schema in FORM_PARAMETERS.items()),
     {
         "name": "X-Request-ID",
         "in": "header",
@@ -118,16 +124,17 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-@lru_cache(maxsize=1)
-def openapi_document() -> dict[str, Any]:
-    """Return the whole document."""
-    schemas: dict[str, Any] = {"Error": ERROR_SCHEMA}
-    for answer in (ImageVerdict, VideoVerdict, About):
+@lru_cache(maxsize=4)
+def openapi_document(root_path: str = "") -> dict[str, Any]:
+    """Return the whole document.
+
+    Args:
+        root_path: prefix of all paths; "": they are relative to the folder from which the document is loaded.
+    """
+    schemas: dict[str, Any] = {}
+    for answer in (ImageVerdict, VideoVerdict, BatchAnswer, About):
         schema = TypeAdapter(answer).json_schema(mode="serialization", ref_template=f"{SCHEMAS}{{model}}")
         schemas |= schema.pop("$defs", {}) | {answer.__name__: schema}
-    verdict_or_error = {"anyOf": [{"$ref": f"{SCHEMAS}ImageVerdict"}, {"$ref": f"{SCHEMAS}Error"}]}
-    answers = {"type": "array", "items": verdict_or_error}
-    batch = {"type": "object", "required": ["answers"], "properties": {"answers": answers}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -136,13 +143,17 @@ def openapi_document() -> dict[str, Any]:
             "description": "Detects manipulated faces in images and videos, and gives the reasons. "
             "The same bytes give the same answer. File names are ignored.",
         },
+        "servers": [{"url": root_path or "."}],
         "paths": {
             "/predict_image": _predict(
                 "analyse one image", "image", {"$ref": f"{SCHEMAS}ImageVerdict"}, example=EXAMPLE
             ),
             "/predict_video": _predict("analyse one video", "video", {"$ref": f"{SCHEMAS}VideoVerdict"}),
             "/predict_images": _predict(
-                f"analyse up to {BATCH_FILES} images; answers in the same order", "images", batch, True
+                f"analyse up to {BATCH_FILES} images; answers in the same order",
+                "images",
+                {"$ref": f"{SCHEMAS}BatchAnswer"},
+                batch=True,
             ),
             "/about": {
                 "get": _get(
@@ -162,7 +173,8 @@ def _predict(summary: str, field: str, answer: dict[str, Any], batch: bool = Fal
         "required": [field],
         "additionalProperties": False,
         "properties": {
-            field: {"type": "array", "items": file, "minItems": 1, "maxItems": BATCH_FILES} if batch else file
+            field: {"type": "array", "items": file, "minItems": 1, "maxItems": BATCH_FILES} if batch else file,
+            **FORM_PARAMETERS,
         },
     }
     return {

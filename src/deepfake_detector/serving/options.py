@@ -23,6 +23,7 @@ class ServingOptions(BaseModel):
         workers: worker processes that decode and score; one per core is fastest.
         queue: slots for requests that are read, wait or are processed; an image takes 1, a video 4, a batch 16.
         prediction_log: file that gets one line of scores and image quality per answer; None: no such log.
+        root_path: prefix of all paths behind a reverse proxy, for example /deepfake; "": none, or the proxy removes it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,7 @@ class ServingOptions(BaseModel):
     workers: int = Field(default_factory=available_cores, ge=1, le=256)
     queue: int = Field(64, ge=16, le=10_000)
     prediction_log: Path | None = None
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
 
 
 def read_options(environment: Mapping[str, str]) -> ServingOptions:

@@ -1,10 +1,11 @@
-"""HTTP requests -> answers: POST /predict_image, /predict_video, /predict_images; GET /about, /docs, /ui, /metrics."""
+"""HTTP requests -> answers: POST /predict_image, /predict_video, /predict_images; GET /about, /docs, /ui, ..."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -24,12 +25,24 @@ from deepfake_detector.media.limits import ImageLimits, VideoLimits
 from deepfake_detector.serving.dispatcher import ClientDisconnected, Dispatcher
 from deepfake_detector.serving.errors import BadParameter, error_response, http_error_response
 from deepfake_detector.serving.messages import Job, JobResult, MediaKind
-from deepfake_detector.serving.middleware import LOG_FIELDS
+from deepfake_detector.serving.middleware import LOG_FIELDS, ROOT_PATH
 from deepfake_detector.serving.openapi import BATCH_FILES, openapi_document
-from deepfake_detector.serving.upload import MIB, RequestBody, UploadSpec
+from deepfake_detector.serving.upload import MIB, MultipartForm, RequestBody, UploadSpec
 
 PAGE, DOCS = (Path(__file__).with_name(name) for name in ("page", "docs"))
 CLIENT_CLOSED_REQUEST = 499  # nginx's status: nobody reads the response
+
+
+class PredictionParameters(BaseModel):
+    """Parameters of a prediction: in the query, or form fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    explain: bool = False
+    prior: float | None = Field(None, gt=0, lt=1)
+
+
+TEXT_FIELDS = tuple(PredictionParameters.model_fields)
 
 
 @dataclass(frozen=True)
@@ -43,38 +56,40 @@ class PredictionRoute:
 
 PREDICTION_ROUTES: Mapping[str, PredictionRoute] = MappingProxyType(
     {
-        "/predict_image": PredictionRoute("image", UploadSpec("image", ImageLimits().max_bytes), 1),
-        "/predict_video": PredictionRoute("video", UploadSpec("video", VideoLimits().max_bytes), 4),
+        "/predict_image": PredictionRoute(
+            "image", UploadSpec("image", ImageLimits().max_bytes, text_fields=TEXT_FIELDS), 1
+        ),
+        "/predict_video": PredictionRoute(
+            "video", UploadSpec("video", VideoLimits().max_bytes, text_fields=TEXT_FIELDS), 4
+        ),
         "/predict_images": PredictionRoute(
-            "image", UploadSpec("images", ImageLimits().max_bytes, BATCH_FILES, 100 * MIB), BATCH_FILES
+            "image", UploadSpec("images", ImageLimits().max_bytes, BATCH_FILES, 100 * MIB, TEXT_FIELDS), BATCH_FILES
         ),
     }
 )
-METRIC_ROUTES = frozenset({*PREDICTION_ROUTES, "/about", "/docs/", "/openapi.json", "/metrics", "/ui/", "/"})
+OTHER_ROUTES = ("/", "/about", "/docs/", "/docs.json", "/metrics", "/openapi.json", "/schema.json", "/ui/")
+METRIC_ROUTES = frozenset({*PREDICTION_ROUTES, *OTHER_ROUTES})
+
+PARAMETERS_HINT = "explain=true adds crops and heatmaps; prior=0.001 is the share of fakes at the file's source"
 
 logger = logging.getLogger("deepfake")
 
 
-class PredictionParameters(BaseModel):
-    """Query parameters of a prediction."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    explain: bool = False
-    prior: float | None = Field(None, gt=0, lt=1)
-
-
-def create_app(swagger_files: Path) -> Starlette:
+def create_app(swagger_files: Path, bentoml_schema: Callable[[], dict[str, Any]]) -> Starlette:
     """Create the application; it needs a Dispatcher in `app.state.dispatcher` before its first request.
 
     Args:
         swagger_files: folder with the files of Swagger UI.
+        bentoml_schema: returns the declared methods, from which BentoML's clients learn names and parameters.
     """
     routes = [
         *(Route(path, _predict, methods=["POST"]) for path in PREDICTION_ROUTES),
         Route("/about", _about),
         Route("/metrics", _metrics),
-        Route("/openapi.json", lambda _: JSONResponse(openapi_document())),
+        *(Route(path, _healthy) for path in ("/livez", "/healthz")),
+        Route("/readyz", _ready),
+        *(Route(path, _openapi) for path in ("/openapi.json", "/docs.json")),  # the second is BentoML's name
+        Route("/schema.json", lambda _: JSONResponse(bentoml_schema())),
         Mount("/docs/static", StaticFiles(directory=swagger_files)),
         Mount("/docs", StaticFiles(directory=DOCS, html=True)),
         Route("/", lambda _: RedirectResponse("/ui/")),
@@ -86,14 +101,14 @@ def create_app(swagger_files: Path) -> Starlette:
 
 async def _predict(request: Request) -> Response:
     dispatcher: Dispatcher = request.app.state.dispatcher
-    route = PREDICTION_ROUTES[request.url.path]
+    route = PREDICTION_ROUTES[request.scope["path"]]
     body = RequestBody(request)
     try:
         dispatcher.check_ready()
-        parameters = _parameters(request)
+        query = _parameters(request.query_params)
         with dispatcher.admission.admit(route.slots):
             form = await body.read_form(route.upload)
-            job = Job(kind=route.kind, explain=parameters.explain, prior=parameters.prior)
+            job = _job(route.kind, query, form)
             futures = dispatcher.submit(job, form.files)
             results = await dispatcher.wait_for(
                 _results(dispatcher, job, futures, request, route.slots), body.disconnected()
@@ -123,16 +138,51 @@ async def _results(
     return results
 
 
-def _parameters(request: Request) -> PredictionParameters:
+def _job(kind: MediaKind, query: PredictionParameters, form: MultipartForm) -> Job:
+    """Return the job that the query and the form describe together; close the form if they contradict each other."""
     try:
-        return PredictionParameters.model_validate(dict(request.query_params))
+        fields = _parameters(
+            {name: decoded for name, text in form.texts.items() if (decoded := _decode(text)) is not None}
+        )
+        for name in query.model_fields_set & fields.model_fields_set:
+            if getattr(query, name) != getattr(fields, name):
+                raise BadParameter(
+                    f"parameter {name} has one value in the query and another in the form", PARAMETERS_HINT
+                )
+    except BadParameter:
+        form.close()
+        raise
+    return Job(kind=kind, **query.model_dump(exclude_unset=True) | fields.model_dump(exclude_unset=True))
+
+
+def _decode(text: bytes) -> Any:
+    """Decode a form field: BentoML's client sends JSON, `null` for None; curl sends the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.decode("utf-8", "replace")
+
+
+def _parameters(given: Mapping[str, Any]) -> PredictionParameters:
+    try:
+        return PredictionParameters.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name, value = ".".join(map(str, first["loc"])), str(first["input"])[:40]
-        hint = (
-            "parameters: explain=true adds crops and heatmaps; prior=0.001 is the share of fakes at the file's source"
-        )
-        raise BadParameter(f"query parameter {name} = {value!r}: {first['msg']}", hint) from None
+        raise BadParameter(f"parameter {name} = {value!r}: {first['msg']}", PARAMETERS_HINT) from None
+
+
+def _healthy(_: Request) -> Response:
+    return PlainTextResponse("\n")
+
+
+def _ready(request: Request) -> Response:
+    request.app.state.dispatcher.check_ready()
+    return PlainTextResponse("\n")
+
+
+def _openapi(request: Request) -> Response:
+    return JSONResponse(openapi_document(request.scope[ROOT_PATH]))
 
 
 def _about(request: Request) -> Response:

@@ -1,18 +1,30 @@
-"""The packaged model -> the BentoML service. Its process handles HTTP; worker processes decode and score."""
+"""The packaged model -> the BentoML service. Its process handles HTTP; worker processes decode and score.
+
+BentoML's clients, /schema.json and `bentoml.load` see the methods that `DeepfakeDetector` declares. Over HTTP
+`ServiceMiddleware` answers their paths, so that no request reaches BentoML's own parser.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated, Any
 
 import bentoml
-from pydantic import BaseModel
+from bentoml.exceptions import BentoMLException
+from pydantic import BaseModel, Field
 
+from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.serving.dispatcher import RESPONSE_TIMEOUT_S, Dispatcher
+from deepfake_detector.serving.http_server import use_error_shape
+from deepfake_detector.serving.messages import Job, JobResult
 from deepfake_detector.serving.middleware import ServiceMiddleware
-from deepfake_detector.serving.openapi import ModelIdentity
+from deepfake_detector.serving.openapi import BATCH_FILES, ModelIdentity
 from deepfake_detector.serving.options import read_options
 from deepfake_detector.serving.routes import METRIC_ROUTES, create_app
 from deepfake_detector.serving.sandbox import end_with_parent
@@ -30,10 +42,12 @@ class Arguments(BaseModel):
     model: str = f"{BENTO_MODEL}:latest"
 
 
-app = create_app(SWAGGER_FILES)
-app_with_middleware = ServiceMiddleware(
-    app, lambda: app.state.dispatcher.token, lambda: app.state.dispatcher.metrics, METRIC_ROUTES
-)
+app = create_app(SWAGGER_FILES, lambda: DeepfakeDetector.schema())  # type: ignore[attr-defined]
+use_error_shape()  # now: a server's protocol is chosen before DeepfakeDetector() is called
+
+Prior = Annotated[float | None, Field(gt=0, lt=1)]
+Answers = dict[str, list[dict[str, Any]]]  # BatchAnswer, whose errors BentoML's client would drop: it reads no unions
+Batch = Annotated[list[Path], Field(min_length=1, max_length=BATCH_FILES)]
 
 
 # One process is enough: it only waits. UPLOAD_TIMEOUT_S and RESPONSE_TIMEOUT_S end before BentoML's own timeout, whose
@@ -63,14 +77,41 @@ class DeepfakeDetector:
         self.dispatcher = app.state.dispatcher = Dispatcher(bundle, identity, read_options(os.environ))
         self.dispatcher.start()
 
-    def __is_ready__(self) -> bool:
-        """Answer /readyz of BentoML: a worker has passed its self-test."""
-        return self.dispatcher.pool.ready > 0
+    @bentoml.api  # type: ignore[untyped-decorator]  # BentoML's types hide behind lazy imports
+    def predict_image(self, image: Path, explain: bool = False, prior: Prior = None) -> ImageVerdict:
+        """Analyse an image; `explain` adds crops and heatmaps, `prior` is the share of fakes at its source."""
+        result = self._results(Job(kind="image", explain=explain, prior=prior), [image])[0]
+        return ImageVerdict.model_validate_json(_checked(result).body)
 
-    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML's types hide behind lazy imports
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def predict_video(self, video: Path, explain: bool = False, prior: Prior = None) -> VideoVerdict:
+        """Analyse a video; for the parameters see `predict_image`."""
+        result = self._results(Job(kind="video", explain=explain, prior=prior), [video])[0]
+        return VideoVerdict.model_validate_json(_checked(result).body)
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def predict_images(self, images: Batch, explain: bool = False, prior: Prior = None) -> Answers:
+        """Analyse up to 16 images; each gets a verdict or an error, in the same order."""
+        results = self._results(Job(kind="image", explain=explain, prior=prior), images)
+        return {"answers": [json.loads(result.body) for result in results]}
+
+    def _results(self, job: Job, paths: Sequence[Path]) -> list[JobResult]:
+        """Analyse files for a caller in this process, who needs no admission."""
+        return self.dispatcher.run(job, [path.open("rb") for path in paths])
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Stop the workers, after the last request."""
         self.dispatcher.stop()
 
 
-DeepfakeDetector.mount_asgi_app(app_with_middleware, path="/")  # type: ignore[attr-defined]
+def _checked(result: JobResult) -> JobResult:
+    """Return the result of a file, or raise its error as BentoML's."""
+    if result.report.status != 200:
+        raise BentoMLException(result.body.decode(), error_code=HTTPStatus(result.report.status))
+    return result
+
+
+DeepfakeDetector.add_asgi_middleware(  # type: ignore[attr-defined]
+    ServiceMiddleware, application=app, routes=METRIC_ROUTES
+)

@@ -1,4 +1,4 @@
-"""The body of a request -> its files, read in bounded time and space, none of which refers to other files."""
+"""The body of a request -> its files and text fields, read in bounded time and space; no file refers to others."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MIB = 2**20
 FORM_OVERHEAD_BYTES = 64 * 1024  # what the multipart form may add to its files
 IDLE_TIMEOUT_S, UPLOAD_TIMEOUT_S = 20.0, 100.0  # without new bytes; for the whole upload
+MAX_TEXT_BYTES = 100  # of a text field
 DRAIN_BYTES, DRAIN_TIMEOUT_S = 2 * MIB, 2.0  # how much of a rejected body is still read
 
 HEAD_BYTES = 4096  # searched for references
@@ -46,19 +47,21 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 @dataclass(frozen=True)
 class UploadSpec:
-    """The files one route accepts.
+    """What one route accepts.
 
     Attributes:
-        field: name of the form field.
+        field: name of the form field with the files.
         max_bytes: of each file.
         max_files: number of files.
         max_total_bytes: of all files; 0: max_bytes * max_files.
+        text_fields: names of the form fields that may hold a short text.
     """
 
     field: str
     max_bytes: int
     max_files: int = 1
     max_total_bytes: int = 0
+    text_fields: tuple[str, ...] = ()
 
     @property
     def max_body_bytes(self) -> int:
@@ -147,7 +150,7 @@ class _PartHeaders:
 
 
 class MultipartForm:
-    """The files received so far, in temporary files without a name: they vanish when closed or with this process.
+    """The fields received so far. `files` have no name on disk: they vanish when closed or with this process.
 
     Args:
         content_type: of the request.
@@ -160,13 +163,14 @@ class MultipartForm:
     def __init__(self, content_type: str, spec: UploadSpec) -> None:
         self.spec = spec
         self.files: list[IO[bytes]] = []
+        self.texts: dict[str, bytes] = {}
         self._hint = f"send a file: curl -F {spec.field}=@FILE"
         media_type, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if media_type != b"multipart/form-data" or not boundary:
             declared = content_type or "of no declared type"
             raise UnsupportedMediaType(f"the body is {declared}, not multipart/form-data with a boundary", self._hint)
-        self._part, self._file_bytes, self._ended = _PartHeaders(), 0, False
+        self._part, self._part_bytes, self._text_name, self._ended = _PartHeaders(), 0, "", False
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._on_part_begin,
             "on_header_field": self._on_header_field,
@@ -205,9 +209,7 @@ class MultipartForm:
             file.close()
 
     def _on_part_begin(self) -> None:
-        self._part, self._file_bytes = _PartHeaders(), 0
-        if len(self.files) == self.spec.max_files:
-            raise BadUpload(f"the form has more than {self.spec.max_files} part(s)", self._hint)
+        self._part, self._part_bytes, self._text_name = _PartHeaders(), 0, ""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._part.name += data[start:end]
@@ -222,17 +224,35 @@ class MultipartForm:
     def _on_headers_finished(self) -> None:
         disposition, options = parse_options_header(self._part.headers.get(b"content-disposition", b""))
         name = options.get(b"name", b"").decode("utf-8", "replace")
+        if disposition == b"form-data" and name in self.spec.text_fields and b"filename" not in options:
+            self._begin_text(name)
+            return
         if disposition != b"form-data" or name != self.spec.field:
             raise BadUpload(f"the form has a field {name[:40]!r}, expected {self.spec.field!r}", self._hint)
         if not options.get(b"filename"):
             raise BadUpload(f"field {name!r} holds text, not a file; addresses are not fetched", self._hint)
+        if len(self.files) == self.spec.max_files:
+            raise BadUpload(f"the form has more than {self.spec.max_files} file(s)", self._hint)
         self.files.append(tempfile.TemporaryFile())  # noqa: SIM115  (whoever gets the form closes it)
 
+    def _begin_text(self, name: str) -> None:
+        if name in self.texts:
+            raise BadUpload(f"the form has two fields {name!r}", "send one")
+        self._text_name, self.texts[name] = name, b""
+
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._file_bytes += end - start
-        if self._file_bytes > self.spec.max_bytes:
+        self._part_bytes += end - start
+        if self._text_name:
+            self._add_text(data[start:end])
+            return
+        if self._part_bytes > self.spec.max_bytes:
             raise too_large_error(self.spec)
         self.files[-1].write(memoryview(data)[start:end])
+
+    def _add_text(self, data: bytes) -> None:
+        if self._part_bytes > MAX_TEXT_BYTES:
+            raise BadUpload(f"field {self._text_name!r} holds more than {MAX_TEXT_BYTES} bytes", self._hint)
+        self.texts[self._text_name] += data
 
     def _on_end(self) -> None:
         self._ended = True
