@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,10 @@ EVALUATION = {
 
 def test_all_fields_are_read(checkout: PipelineCheckout) -> None:
     candidate = checkout.candidate(seed=3)
-    assert candidate.name == "tiny 2 epochs on sample 03030303"
+    assert candidate.name == "03030303 tiny 2 epochs on sample"
+    params = {"learning_rate": "0.003", "augment": "shift", "self_blend": "0.25", "cutmix": "0.0"}
+    named = replace(candidate, params=params).name
+    assert named == "03030303 tiny 2 epochs lr 0.003 shift self_blend 0.25 on sample"
     assert candidate.history == ({"epoch": 1, "loss": 0.7, "val_auc": 0.6}, {"epoch": 2, "loss": 0.5, "val_auc": 0.9})
     assert candidate.metrics["calibration_temperature"] == 1.0
     assert candidate.metrics["test_images"] == 200

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from deepfake_detector.errors import BundleCorrupt, ModelNotFound
+from deepfake_detector.errors import BundleCorrupt
 from deepfake_detector.registry.export import export_bundle
 from deepfake_detector.registry.report import export_champion
 from deepfake_detector.tracking.store import local_folder, tracking_uri
@@ -33,11 +34,15 @@ def test_a_changed_bundle_in_the_store_is_not_exported(checkout: PipelineCheckou
     assert not (tmp_path / "champion").exists()
 
 
-def test_without_a_champion_the_error_says_why_the_candidate_was_refused(
-    checkout: PipelineCheckout, tmp_path: Path
-) -> None:
-    candidate = checkout.candidate()
-    snapshot = checkout.register(candidate, min_accuracy=1.0)
+def test_without_a_champion_nothing_is_exported(checkout: PipelineCheckout, tmp_path: Path) -> None:
+    snapshot = checkout.register(checkout.candidate(), min_accuracy=1.0)
     assert dict(snapshot.aliases) == {"challenger": "1"}
-    with pytest.raises(ModelNotFound, match="at least 1 required"):
-        export_champion(snapshot, candidate, tmp_path / "champion")
+    assert export_champion(snapshot, tmp_path / "champion") is None
+    assert not (tmp_path / "champion").exists()
+
+
+def test_a_champion_whose_files_are_lost_is_an_error(checkout: PipelineCheckout, tmp_path: Path) -> None:
+    snapshot = checkout.register(checkout.candidate())
+    shutil.rmtree(checkout.workspace.root / "mlartifacts")
+    with pytest.raises(BundleCorrupt, match="restore mlartifacts/ from a backup"):
+        export_champion(snapshot, tmp_path / "champion")

@@ -100,7 +100,7 @@ def test_a_candidate_exactly_at_every_floor_passes() -> None:
         (
             {"latency_ms": 51.0},
             "latency",
-            "milliseconds per crop 51.0, at most 50 allowed (register.max_latency_ms)",
+            "milliseconds of processor time per crop 51.0, at most 50 allowed (register.max_latency_ms)",
             {"value": 51.0, "max": 50.0},
         ),
         (
@@ -108,6 +108,12 @@ def test_a_candidate_exactly_at_every_floor_passes() -> None:
             "data_checks",
             "its data failed 2 checks: copies, border",
             {"failed": 2.0},
+        ),
+        (
+            {"quick_evaluation": True},
+            "quick_evaluation",
+            "evaluated on small samples (evaluate.quick); evaluate it again with `-S evaluate.quick=false`",
+            {},
         ),
         ({"engine_error": "no graph"}, "engine", "the serving engine cannot run the bundle: no graph", {}),
     ],

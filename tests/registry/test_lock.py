@@ -14,6 +14,7 @@ import pytest
 from deepfake_detector.errors import ConcurrentChange, ToolFailed
 from deepfake_detector.registry import lock
 from deepfake_detector.registry.lock import HeldLock, registry_lock
+from deepfake_detector.tracking import store
 from deepfake_detector.tracking.store import open_client
 from tests.pipeline_checkout import PipelineCheckout
 
@@ -37,11 +38,11 @@ def on_server(checkout: PipelineCheckout, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_file_lock_waits_for_a_living_holder_and_not_for_a_dead_one(
     checkout: PipelineCheckout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "WAIT_S", 0.3)
+    monkeypatch.setattr(store, "LOCK_WAIT_S", 0.3)
     with subprocess.Popen([sys.executable, "-c", HOLD], env=os.environ, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ToolFailed, match="another process has been changing the registry"):
+        with pytest.raises(ToolFailed, match="another process has been changing the MLflow store"):
             registry_lock(NO_CLIENT, "tiny").__enter__()
         holder.kill()
         holder.wait()
@@ -94,7 +95,7 @@ def test_the_lock_is_released_when_the_block_fails(on_server: None) -> None:
 
 
 def test_waiting_for_a_lock_times_out(on_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "WAIT_S", 0.2)
+    monkeypatch.setattr(lock, "LOCK_WAIT_S", 0.2)
     client = open_client()
     client.create_registered_model("tiny.moving", tags={"owner": "busy"})
     with pytest.raises(ToolFailed, match="held by busy"), registry_lock(client, "tiny"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,9 @@ def test_no_store_and_a_store_with_other_tables(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     assert read_registry("tiny") == RegistrySnapshot()
     assert not (tmp_path / "none.db").exists()
-    (tmp_path / "none.db").write_bytes(b"")  # a file without tables: the client is asked
+    shutil.copyfile(checkout.empty_store, tmp_path / "none.db")
+    with closing(sqlite3.connect(tmp_path / "none.db")) as connection:  # of another MLflow: its client is asked
+        connection.execute("UPDATE alembic_version SET version_num = 'other'")
+        connection.commit()
     monkeypatch.setattr(model_registry, "_read_by_client", lambda name: RegistrySnapshot((), {"asked": name}))
     assert read_registry("tiny").aliases == {"asked": "tiny"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def test_the_run_of_a_logged_training_is_completed(checkout: PipelineCheckout, e
     assert recorded.run_id == run_id
     client = open_client()
     run = client.get_run(run_id)
-    assert run.info.run_name == f"tiny 2 epochs on sample {candidate.weights_sha256[:8]}"
+    assert run.info.run_name == f"{candidate.weights_sha256[:8]} tiny 2 epochs on sample"
     assert (run.info.status, run.info.end_time) == ("FINISHED", ended)  # its duration stays the training's
     assert [metric.step for metric in client.get_metric_history(run_id, "train_loss")] == [1, 2]
     assert run.data.params == {"epochs": "2", "network": "tiny", "parameters": "4"}
@@ -77,7 +78,30 @@ def test_metrics_are_tied_to_model_and_data(checkout: PipelineCheckout) -> None:
     assert metrics["test_auc"].dataset_digest == "t" * 36
     assert metrics["source/sample/accuracy"].dataset_digest == "t" * 36
     assert metrics["valid_auc"].dataset_digest is None
-    assert (model.name, str(model.status), model.source_run_id) == ("model", "READY", recorded.run_id)
+    assert (model.name, str(model.status), model.source_run_id) == ("detector", "READY", recorded.run_id)
+
+
+def test_data_sets_have_a_schema_and_a_source_that_opens(checkout: PipelineCheckout) -> None:
+    import mlflow.data
+
+    candidate = checkout.candidate(run_id=logged_run())
+    recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
+    checkout.workspace.raw.mkdir(parents=True)
+    archive = checkout.workspace.raw / "sample.zip"
+    archive.write_bytes(b"pictures")
+    inputs = open_client().get_run(recorded.run_id).inputs
+    assert inputs is not None
+    data = {entry.tags[0].value: entry.dataset for entry in inputs.dataset_inputs}
+    opened = {context: Path(mlflow.data.get_source(dataset).load()) for context, dataset in data.items()}
+    assert opened["testing"].read_bytes() == candidate.predictions.read_bytes()
+    assert opened["training"].read_bytes() == archive.read_bytes()
+    columns = json.loads(data["testing"].schema or "")["mlflow_colspec"]
+    assert [(column["name"], column["type"]) for column in columns] == [
+        ("path", "string"),
+        ("label", "long"),
+        ("p_fake", "double"),
+    ]
+    assert "64, 64, 3" in json.loads(data["training"].schema or "")["mlflow_tensorspec"]["features"]
 
 
 def test_recording_again_adds_nothing(checkout: PipelineCheckout) -> None:
@@ -98,7 +122,8 @@ def test_a_second_evaluation_of_the_same_training_keeps_both_bundles(checkout: P
         load_nothing,
     )
     assert first.run_id == second.run_id
-    assert first.model_id == second.model_id
+    assert first.keras_uri == second.keras_uri
+    assert first.model_id != second.model_id
     assert first.bundle_uri != second.bundle_uri
     with fetch_artifact(first.bundle_uri) as one, fetch_artifact(second.bundle_uri) as two:
         assert (one / "contract.json").read_bytes() != (two / "contract.json").read_bytes()
@@ -123,8 +148,9 @@ def test_lost_files_are_stored_again(checkout: PipelineCheckout) -> None:
     shutil.rmtree(checkout.workspace.root / "mlartifacts")
     assert record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras) == recorded
     with (
-        fetch_artifact(f"{recorded.model_uri}/data/model.keras") as model,
+        fetch_artifact(f"{recorded.keras_uri}/data/model.keras") as model,
+        fetch_artifact(f"{recorded.model_uri}/artifacts/bundle/SHA256SUMS") as sealed,
         fetch_artifact(f"{recorded.bundle_uri}/SHA256SUMS") as seal,
     ):
         assert model.is_file()
-        assert seal.is_file()
+        assert seal.read_bytes() == sealed.read_bytes()

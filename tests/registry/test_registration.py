@@ -145,6 +145,22 @@ def test_the_history_keeps_every_change_with_its_reason(checkout: PipelineChecko
     assert all(change.by.startswith("the gate, run by ") for change in snapshot.history)
 
 
+def test_the_page_of_the_registered_model_shows_aliases_and_changes_as_a_table(checkout: PipelineCheckout) -> None:
+    for noise, seed in ((0.3, 1), (0.5, 2), (0.1, 3)):
+        checkout.register(checkout.candidate(noise, seed))
+    text = str(open_client().get_registered_model("tiny").description)
+    lines = text.splitlines()
+    assert lines[2] == "**champion** version 3, **previous** version 1, **challenger** version 2"
+    assert lines[4] == "| time (UTC) | change | by | reason |"
+    assert [line.split(" | ")[1] for line in lines[6:]] == [
+        "version 3 replaced 1",
+        "version 2 became challenger of 1",
+        "version 1 became the first champion",
+    ]
+    assert all(line.count(" | ") == 3 for line in lines[6:])
+    assert len(text) < 5000
+
+
 def test_a_better_candidate_that_is_worse_on_one_slice_is_refused(checkout: PipelineCheckout) -> None:
     labels = np.tile([0, 1], 100)
     champion = np.clip(labels * 0.5 + 0.25 + np.random.default_rng(1).normal(0, 0.15, 200), 0, 1)
@@ -183,6 +199,30 @@ def test_a_model_that_the_engine_cannot_run_is_refused(checkout: PipelineCheckou
     assert aliases(snapshot) == {"challenger": "1"}
     assert failed_codes(snapshot, candidate) == ["engine"]
     assert "cannot run the bundle: no such operator" in findings(snapshot, candidate)["engine"].text
+
+
+def test_a_refusal_that_rests_on_the_latency_alone_is_measured_again(checkout: PipelineCheckout) -> None:
+    class Slow(StubRescorer):
+        def latency_ms(self, bundle: Bundle) -> float:
+            return 2000.0
+
+    candidate = checkout.candidate()
+    snapshot = checkout.register(candidate, Slow())
+    assert failed_codes(snapshot, candidate) == ["latency"]
+    assert not is_settled(snapshot, candidate, checkout.rules)
+    assert checkout.register(candidate, Slow()).history == snapshot.history
+    snapshot = checkout.register(candidate)
+    assert aliases(snapshot) == {"champion": "1"}
+    assert findings(snapshot, candidate)["latency"].numbers["value"] == 1.0
+
+
+def test_a_refusal_that_rests_on_the_latency_too_is_settled(checkout: PipelineCheckout) -> None:
+    class Slow(StubRescorer):
+        def latency_ms(self, bundle: Bundle) -> float:
+            return 2000.0
+
+    candidate = checkout.candidate(failed_check=True)
+    assert is_settled(checkout.register(candidate, Slow()), candidate, checkout.rules)
 
 
 def test_a_champion_of_other_test_pictures_is_scored_again_and_the_candidate_is_not(checkout: PipelineCheckout) -> None:

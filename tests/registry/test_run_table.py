@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,7 +98,10 @@ def test_no_experiment_no_store_and_other_tables(
     assert run_table._read_by_client("nothing") == ()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     assert read_runs(EXPERIMENT) == ()
-    (tmp_path / "none.db").write_bytes(b"")  # a file without tables: the client is asked
+    shutil.copyfile(checkout.empty_store, tmp_path / "none.db")
+    with closing(sqlite3.connect(tmp_path / "none.db")) as connection:  # of another MLflow: its client is asked
+        connection.execute("UPDATE alembic_version SET version_num = 'other'")
+        connection.commit()
     monkeypatch.setattr(run_table, "_read_by_client", lambda name: (row(name),))
     assert read_runs(EXPERIMENT)[0].name == EXPERIMENT
 

@@ -41,7 +41,7 @@ def test_a_finished_run_has_params_tags_and_metrics() -> None:
         run.log_epoch(2, {"epoch": 2, "loss": 0.5, "val_auc": 0.8})
         assert mlflow.active_run() is None
     found = open_client().get_run(run.run_id)
-    assert (found.info.status, found.info.run_name) == ("FINISHED", "tiny-2ep")
+    assert (found.info.status, found.info.run_name) == ("FINISHED", f"{run.run_id[:8]} tiny-2ep")
     assert (found.data.params, found.data.tags["network"]) == ({"epochs": "2"}, "tiny")
     assert found.data.metrics == {"train_loss": 0.5, "val_auc": 0.8}
     assert losses(run.run_id) == [(1, 0.7), (2, 0.5)]
@@ -122,6 +122,7 @@ def test_a_trial_is_a_child_of_its_search() -> None:
     assert found.info.run_id == child.run_id
     assert (found.data.tags["trial"], found.data.tags["role"]) == ("3", "trial")
     assert found.data.tags["trial_state"] == "pruned"
+    assert found.info.run_name == "trial 3 tiny-2ep"
     assert found.data.metrics["best_val_auc"] == 0.6
     assert found.info.status == "FINISHED"
     tags = client.get_run(parent.run_id).data.tags

@@ -6,17 +6,26 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deepfake_detector.errors import BadInput, ModelNotFound, ToolFailed
+from deepfake_detector.paths import Workspace
+from deepfake_detector.registry.model_registry import read_registry
+from deepfake_detector.registry.run_table import read_runs
 from deepfake_detector.tracking.store import (
+    READABLE_SCHEMAS,
     fetch_artifact,
     local_database,
     local_folder,
     open_client,
     open_experiment,
+    schema_version,
     tracking_uri,
 )
 
@@ -26,6 +35,7 @@ from deepfake_detector.tracking.store import (
     [
         ("sqlite:////somewhere/mlflow.db", Path("/somewhere/mlflow.db")),
         ("sqlite:////somewhere/mlflow.db?timeout=3", Path("/somewhere/mlflow.db")),
+        ("deepfake-sqlite:////somewhere/mlflow.db", Path("/somewhere/mlflow.db")),
         ("sqlite:///:memory:", None),
         ("http://127.0.0.1:5000", None),
         ("postgresql://host/name", None),
@@ -64,28 +74,45 @@ def test_a_uri_cannot_leave_the_artifact_folder(artifact_uri: str) -> None:
         local_folder(artifact_uri, "sqlite:////somewhere/mlflow.db")
 
 
-def test_mlflow_uses_our_repository_for_sqlite_and_its_own_for_servers(tmp_path: Path, libraries: None) -> None:
+def test_local_stores_have_our_repository_and_servers_mlflows(store_folder: Path) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
     from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
-    local = get_artifact_repository("mlflow-artifacts:/a", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
-    assert isinstance(local, LocalArtifactRepository)
-    assert local.artifact_dir == str(tmp_path / "mlartifacts" / "a")
+    open_client()
+    for uri in (f"sqlite:///{store_folder}/mlflow.db", f"deepfake-sqlite:///{store_folder}/mlflow.db"):
+        local = get_artifact_repository("mlflow-artifacts:/a", tracking_uri=uri)
+        assert isinstance(local, LocalArtifactRepository)
+        assert local.artifact_dir == str(store_folder / "mlartifacts" / "a")
     remote = get_artifact_repository("mlflow-artifacts:/a", tracking_uri="http://127.0.0.1:9")
     assert isinstance(remote, MlflowArtifactsRepository)
 
 
-def test_the_entry_point_loads_whichever_is_imported_first() -> None:
-    """MLflow's import imports this module: importing ours first must not fail on a partially initialised module."""
-    code = (
-        "import warnings; warnings.simplefilter('error'); import deepfake_detector.tracking.store as s; import sys;"
-        "assert 'mlflow' not in sys.modules; import mlflow;"
-        "from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories as r;"
-        "assert r()['mlflow-artifacts'] is s.ProxiedArtifacts"
-    )
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=environment)
+OTHER_PROGRAM = (
+    "import mlflow\n"
+    "from mlflow.store.artifact import artifact_repository_registry as registry\n"
+    "own = registry.get_registered_artifact_repositories()['mlflow-artifacts'].__module__\n"
+    "run = mlflow.MlflowClient().search_runs(['1'])[0].info.run_id\n"
+    "try:\n"
+    "    text = mlflow.artifacts.load_text(f'runs:/{run}/a.txt')\n"
+    "except Exception as error:\n"
+    "    text = type(error).__name__\n"
+    "print(own, text)\n"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "text"), [("deepfake-sqlite", "hello"), ("sqlite", "MlflowException")])
+def test_other_programs_keep_mlflows_repository_unless_they_name_our_scheme(
+    store_folder: Path, scheme: str, text: str
+) -> None:
+    client = open_client()
+    run = client.create_run(open_experiment(client, "experiment"))
+    client.log_text(run.info.run_id, "hello", "a.txt")
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"{scheme}:///{store_folder}/mlflow.db"}
+    command = [sys.executable, "-W", "ignore", "-c", OTHER_PROGRAM]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["mlflow.store.artifact.mlflow_artifacts_repo", text]
 
 
 def test_a_new_store_has_no_absolute_path(store_folder: Path) -> None:
@@ -103,6 +130,91 @@ def test_a_new_store_has_no_absolute_path(store_folder: Path) -> None:
     assert not (store_folder / "mlruns").exists()
     with fetch_artifact(f"{run.info.artifact_uri}/a/b.txt") as path:
         assert path.read_text() == "hello"
+
+
+START = (
+    "import logging, warnings; warnings.simplefilter('ignore'); logging.disable(logging.WARNING)\n"
+    "from deepfake_detector.tracking.store import open_client, open_experiment\n"
+    "print(open_experiment(open_client(), 'experiment'))\n"
+)
+
+
+@pytest.mark.slow
+def test_two_trainings_that_start_together_on_a_new_store_share_it(tmp_path: Path) -> None:
+    environment = os.environ | Workspace(tmp_path).tool_environment()
+    command = [sys.executable, "-W", "ignore", "-c", START]
+    both = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) for _ in "12"]
+    printed = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert printed == ["1\n", "1\n"]
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        locations = connection.execute("SELECT artifact_location FROM experiments ORDER BY experiment_id").fetchall()
+    assert locations == [("mlflow-artifacts:/0",), ("mlflow-artifacts:/experiment",)]
+    assert not list(tmp_path.glob(".mlflow.db*"))
+
+
+def test_an_experiment_that_another_process_creates_meanwhile_is_used(store_folder: Path) -> None:
+    client = open_client()
+    experiment_id = open_experiment(client, "experiment")
+    answers = iter([None, client.get_experiment_by_name("experiment")])
+    client.get_experiment_by_name = lambda name: next(answers)  # type: ignore[method-assign]
+    assert open_experiment(client, "experiment") == experiment_id
+
+
+def make_foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)"),
+    "junk": (lambda path: path.write_bytes(b"no database" * 100), "cannot be read: file is not a database"),
+    "foreign": (make_foreign, "it has no table alembic_version"),
+    "folder": (lambda path: path.mkdir(), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_store_is_a_clear_error_within_seconds(store_folder: Path, kind: str) -> None:
+    path = store_folder / "mlflow.db"
+    path.unlink()
+    make, message = BROKEN[kind]
+    make(path)
+    started_s = time.monotonic()
+    for read in (open_client, lambda: read_registry("tiny"), lambda: read_runs("experiment")):
+        with pytest.raises(ToolFailed, match=message) as raised:
+            read()
+        assert "backup" in raised.value.hint
+    assert time.monotonic() - started_s < 5
+
+
+def test_a_store_that_cannot_be_created_leaves_nothing_and_no_traceback_of_sqlalchemy(
+    store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.tracking import sqlalchemy_store
+    from sqlalchemy.exc import OperationalError
+
+    class Full:
+        def __init__(self, uri: str, root: str) -> None:
+            local = local_database(uri)
+            assert local is not None
+            local.write_bytes(b"half")
+            raise OperationalError("CREATE TABLE", {}, OSError("disk is full"))
+
+    (store_folder / "mlflow.db").unlink()
+    monkeypatch.setattr(sqlalchemy_store, "SqlAlchemyStore", Full)
+    with pytest.raises(ToolFailed, match=r"cannot create the MLflow store .*disk is full"):
+        open_client()
+    assert [path.name for path in store_folder.iterdir()] == ["mlflow.db.moving"]
+
+
+def test_the_installed_mlflow_has_a_schema_that_is_read_without_it(store_folder: Path) -> None:
+    from mlflow.store.db import utils
+
+    db: Any = utils  # untyped
+
+    assert db._get_latest_schema_revision() in READABLE_SCHEMAS
+    assert schema_version(store_folder / "mlflow.db") in READABLE_SCHEMAS
 
 
 def test_a_missing_artifact_is_an_error(store_folder: Path) -> None:

@@ -25,6 +25,9 @@ CHANGE_TAG, PENDING_TAG = "move:", "moving"
 STORED_NAMES = {"earlier_champions": "line", "newest_version": "known", "reason": "why"}
 MAX_REASON, MAX_EARLIER = 1500, 50  # characters, versions: a tag holds 5000 characters in PostgreSQL
 
+MODEL_SUMMARY = "Detects generated and swapped faces in pictures and videos."
+MAX_DESCRIBED, MAX_CELL = 12, 120  # changes, characters: MLflow's description holds 5000 characters
+
 ChangeKind = Literal["register", "challenge", "promote", "rollback"]
 MANUAL_KINDS: tuple[ChangeKind, ...] = ("promote", "rollback")
 
@@ -81,7 +84,9 @@ class AliasChange:
         alias, version = next(iter(self.aliases.items()))
         return aliases.get(alias, "") == version
 
-    def __str__(self) -> str:
+    @property
+    def outcome(self) -> str:
+        """In words, for example `version 3 replaced 1`."""
         if self.kind == "challenge":
             words = f"became challenger of {self.champion}" if self.champion else "became challenger of no champion"
         elif not self.before:
@@ -89,8 +94,15 @@ class AliasChange:
         else:
             verbs = {"register": "replaced", "promote": "was promoted over", "rollback": "was restored in place of"}
             words = f"{verbs[self.kind]} {self.before}"
-        version = self.challenger if self.kind == "challenge" else self.champion
-        return f"{self.at} version {version} {words}, by {self.by}{' (forced)' if self.forced else ''}: {self.reason}"
+        return f"version {self.challenger if self.kind == 'challenge' else self.champion} {words}"
+
+    @property
+    def author(self) -> str:
+        """Who made it, and whether that overruled the gate."""
+        return f"{self.by} (forced)" if self.forced else self.by
+
+    def __str__(self) -> str:
+        return f"{self.at} {self.outcome}, by {self.author}: {self.reason}"
 
 
 def parse_change(tag: str) -> AliasChange:
@@ -221,6 +233,22 @@ def recover(client: MlflowClient, name: str) -> None:
         client.delete_registered_model_tag(name, PENDING_TAG)
 
 
+def describe_registry(history: tuple[AliasChange, ...], aliases: Mapping[str, str]) -> str:
+    """Markdown for the page of the registered model: the aliases, and the latest changes as a table, newest first."""
+    names = [f"**{alias}** version {aliases[alias]}" for alias in (CHAMPION, PREVIOUS, CHALLENGER) if alias in aliases]
+    rows = [
+        f"| {change.at} | {change.outcome} | {_cell(change.author)} | {_cell(change.reason)} |"
+        for change in reversed(history[-MAX_DESCRIBED:])
+    ]
+    table = ["| time (UTC) | change | by | reason |", "|---|---|---|---|", *rows]
+    return "\n".join([MODEL_SUMMARY, "", ", ".join(names) or "No aliases yet.", "", *table])
+
+
+def _cell(text: str) -> str:
+    text = text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]} ..."
+    return " ".join(text.replace("|", "\\|").split())
+
+
 def _complete(client: MlflowClient, name: str, change: AliasChange) -> None:
     """Set all aliases in order, then the history; every step can be repeated."""
     for alias, number in change.aliases.items():
@@ -230,3 +258,6 @@ def _complete(client: MlflowClient, name: str, change: AliasChange) -> None:
             client.delete_registered_model_alias(name, alias)
     client.set_registered_model_tag(name, change.tag, change.to_json())
     client.delete_registered_model_tag(name, PENDING_TAG)
+    model = client.get_registered_model(name)
+    aliases = {alias: str(number) for alias, number in model.aliases.items()}
+    client.update_registered_model(name, describe_registry(read_history(model.tags), aliases))

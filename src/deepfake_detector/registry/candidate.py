@@ -20,6 +20,7 @@ from deepfake_detector.registry.model_facts import EvaluatedModel, ModelFacts, c
 LOGGED = ("*.png", "*.html", "*.md")  # of the folder of figures
 LINEAGE_FILES = ("dvc.lock", "params.yaml")  # with these and git, code and data can be restored
 MAX_SOURCES = 40  # characters of a run's name
+NAMED_IF_USED = ("self_blend", "cutmix", "ema_momentum")  # settings; 0 switches them off
 WITH_INTERVALS = ("test", "valid", "calibration")  # test_accuracy, test_accuracy_low, ...: DVC's names of metrics too
 GROUPS = {"per_source": "source"}  # sections of the report that MLflow shows under another name
 INTERVALS = ("low", "high")
@@ -55,10 +56,14 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Name of its run, for example `residual 8 epochs on faces 1a2b3c4d`."""
+        """Name of its run, for example `1a2b3c4d residual 8 epochs lr 0.001 shift on faces`.
+
+        The digest of the weights comes first, because MLflow's run table shows the first 20 characters only.
+        """
         sources = "+".join(sorted(self.bundle.contract.data_sha256))
         sources = sources if len(sources) <= MAX_SOURCES else f"{len(self.bundle.contract.data_sha256)} sources"
-        return f"{self.bundle.contract.network} {self.epochs} epochs on {sources} {self.weights_sha256[:8]}"
+        words = [self.weights_sha256[:8], self.bundle.contract.network, f"{self.epochs} epochs"]
+        return f"{' '.join([*words, *_named_settings(self.params)])} on {sources}"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -121,6 +126,13 @@ def read_candidate(workspace: Workspace) -> Candidate:
         keras_model=workspace.trained / "model.keras",
         lineage_files=tuple(path for path in (workspace.root / name for name in LINEAGE_FILES) if path.is_file()),
     )
+
+
+def _named_settings(params: Mapping[str, str]) -> list[str]:
+    """The settings in which trainings differ most, as words of a run's name."""
+    words = [f"lr {params['learning_rate']}"] if "learning_rate" in params else []
+    words += [params["augment"]] if "augment" in params else []
+    return words + [f"{name} {params[name]}" for name in NAMED_IF_USED if float(params.get(name, 0))]
 
 
 def flatten_report(evaluation: Mapping[str, Any]) -> dict[str, float]:

@@ -14,9 +14,9 @@ from deepfake_detector.registry.alias_history import CHAMPION
 from deepfake_detector.registry.candidate import Candidate
 from deepfake_detector.registry.export import fetch_bundle
 from deepfake_detector.registry.gate import Decision, Finding, decide
+from deepfake_detector.registry.logged_models import MODEL_FILE
 from deepfake_detector.registry.model_facts import EvaluatedModel, facts_from_tag
 from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot
-from deepfake_detector.registry.record import MODEL_FILE
 from deepfake_detector.tracking.store import fetch_artifact, local_folder, tracking_uri
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ UNKNOWN = "unknown"  # code of a finding that was stored as text only
 
 
 class Rescorer(Protocol):
-    """Measures bundles on the test pictures at hand; the registry itself imports neither engine nor data."""
+    """Measures bundles on the test pictures of this checkout; the registry itself imports neither engine nor data."""
 
     def latency_ms(self, bundle: Bundle) -> float:
-        """Time for one crop.
+        """Processor time for one crop.
 
         Raises:
             DetectorError: the engine cannot run the bundle.
@@ -71,6 +71,11 @@ class StoredDecision:
         if not self.promoted:
             return "; ".join(str(finding) for finding in failed or self.findings)
         return str(next((finding for finding in self.findings if finding.code == "auc"), self.findings[-1]))
+
+    @property
+    def rests_on_latency(self) -> bool:
+        """Whether the latency alone refused the version: another measurement may give another decision."""
+        return {finding.code for finding in self.findings if not finding.passed} == {"latency"}
 
     @property
     def reasons(self) -> list[str]:
@@ -120,7 +125,7 @@ def is_settled(snapshot: RegistrySnapshot, candidate: Candidate, settings: Regis
     """Whether this candidate needs no registration, decision or change of aliases.
 
     A manually chosen champion stays until a newer version is registered: versions that existed then are not decided on
-    again.
+    again. A version that only the latency refused is measured again.
     """
     version, champion = find_version(snapshot, candidate), snapshot.version_of(CHAMPION)
     decision = read_decision(version)
@@ -165,7 +170,7 @@ def make_decision(
         bundle: the candidate's.
         champion: the version that serves; None if there is none.
         settings: params.yaml's `register`.
-        rescorer: measures latency, and scores bundles on the test pictures at hand.
+        rescorer: measures latency, and scores bundles on the test pictures of this checkout.
     """
     timed, against = _with_latency(candidate, bundle, rescorer), _bundle_of(champion)
     if champion is None:
@@ -194,7 +199,7 @@ def rules_text(settings: Register) -> str:
 
 def _still_applies(decision: StoredDecision | None, champion: ModelVersion | None, settings: Register) -> bool:
     basis = _bundle_of(champion), rules_text(settings)
-    return decision is not None and (decision.against, decision.rules) == basis
+    return decision is not None and not decision.rests_on_latency and (decision.against, decision.rules) == basis
 
 
 def _bundle_of(version: ModelVersion | None) -> str:
@@ -231,7 +236,7 @@ def _to_store(decision: Decision, against: str, settings: Register, notes: tuple
 
 def _has_files(version: ModelVersion) -> bool:
     """Whether a local store still holds the version's files; a server is not asked."""
-    for tag, file in (("bundle_uri", SEAL), ("model_uri", MODEL_FILE)):
+    for tag, file in (("bundle_uri", SEAL), ("model_uri", MODEL_FILE), ("keras_uri", MODEL_FILE)):
         folder = local_folder(version.tags.get(tag, ""), tracking_uri())
         if folder is not None and not (folder / file).is_file():
             return False

@@ -87,6 +87,9 @@ def check_floors(facts: ModelFacts, rules: Register) -> list[Finding]:
 
 
 def _quality_findings(facts: ModelFacts, rules: Register) -> Iterator[Finding]:
+    if facts.quick_evaluation:
+        text = "evaluated on small samples (evaluate.quick); evaluate it again with `-S evaluate.quick=false`"
+        yield Finding("quick_evaluation", False, text)
     yield _at_least("accuracy", "accuracy", facts.accuracy, rules.min_accuracy, "min_accuracy")
     yield _at_most("calibration_error", "calibration error", facts.ece, rules.max_ece, "max_ece", ".4f")
     grid = "mean accuracy over the corruption grid"
@@ -97,7 +100,8 @@ def _cost_findings(facts: ModelFacts, rules: Register) -> Iterator[Finding]:
     if facts.engine_error:
         yield Finding("engine", False, f"the serving engine cannot run the bundle: {facts.engine_error}")
     yield _at_most("size", "bundle size in MiB", facts.size_mib, rules.max_size_mib, "max_size_mib", ".1f")
-    yield _at_most("latency", "milliseconds per crop", facts.latency_ms, rules.max_latency_ms, "max_latency_ms", ".1f")
+    milliseconds = "milliseconds of processor time per crop"
+    yield _at_most("latency", milliseconds, facts.latency_ms, rules.max_latency_ms, "max_latency_ms", ".1f")
 
 
 def _data_finding(facts: ModelFacts) -> Finding:
@@ -145,7 +149,7 @@ def _compare_contracts(ours: ModelFacts, theirs: ModelFacts, rules: Register) ->
 
 
 def _is_compatible(name: str, ours: object, theirs: object) -> bool:
-    """Whether callers of the champion can use the candidate: equal values, or more kinds of fakes told apart."""
+    """Whether callers of the champion can use the candidate: equal values, or more kinds of fakes."""
     if name == "kinds" and isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         return set(theirs) <= set(ours)
     return ours == theirs

@@ -7,23 +7,26 @@ leaves it behind; a process that sees it unchanged for LEASE_S deletes it.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake_detector.errors import ConcurrentChange, ToolFailed
-from deepfake_detector.tracking.store import local_database, tracking_uri
+from deepfake_detector.errors import ConcurrentChange
+from deepfake_detector.tracking.store import (
+    LOCK_SUFFIX,
+    LOCK_WAIT_S,
+    local_database,
+    lock_timeout,
+    store_lock,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SUFFIX = ".moving"  # of the file or registered model; older versions of this program lock the same name
-WAIT_S = 120.0  # for other holders; a change takes a second
 LEASE_S = 30.0
 POLL_S = 0.5
 # MLflow's codes for a name that exists, or that was deleted while MLflow wrote its error.
@@ -59,14 +62,14 @@ def registry_lock(client: MlflowClient, model_name: str) -> Iterator[HeldLock]:
         model_name: registered model whose aliases are to be changed.
 
     Raises:
-        ToolFailed: another process held it for WAIT_S.
+        ToolFailed: another process held it for LOCK_WAIT_S.
     """
     database = local_database(tracking_uri())
     if database is not None:
-        with _file_lock(database.with_name(f"{database.name}{SUFFIX}")):
+        with store_lock(database):
             yield HeldLock()
         return
-    name, owner = f"{model_name}{SUFFIX}", uuid.uuid4().hex
+    name, owner = f"{model_name}{LOCK_SUFFIX}", uuid.uuid4().hex
     _acquire(client, name, owner)
     try:
         yield HeldLock(client, name, owner)
@@ -75,23 +78,12 @@ def registry_lock(client: MlflowClient, model_name: str) -> Iterator[HeldLock]:
             client.delete_registered_model(name)
 
 
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    """SQLite's own lock on an empty file: it works wherever the store does, and ends with the process."""
-    with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            raise _timed_out(str(path), str(error)) from error
-        yield
-
-
 def _acquire(client: MlflowClient, name: str, owner: str) -> None:
     from mlflow.exceptions import MlflowException
 
     started_s = unchanged_since_s = time.monotonic()
     last_holder: str | None = None
-    while time.monotonic() - started_s < WAIT_S:
+    while time.monotonic() - started_s < LOCK_WAIT_S:
         try:
             client.create_registered_model(name, tags={"owner": owner}, description="Lock of a change of the aliases.")
             return
@@ -104,7 +96,7 @@ def _acquire(client: MlflowClient, name: str, owner: str) -> None:
         elif holder is not None and time.monotonic() - unchanged_since_s > LEASE_S:
             _delete_expired(client, name, holder)
         time.sleep(POLL_S)
-    raise _timed_out(name, f"held by {last_holder}")
+    raise lock_timeout(name, f"held by {last_holder}")
 
 
 def _delete_expired(client: MlflowClient, name: str, holder: str) -> None:
@@ -130,10 +122,3 @@ def _owner(client: MlflowClient, name: str) -> str | None:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-
-
-def _timed_out(name: str, detail: str) -> ToolFailed:
-    return ToolFailed(
-        f"another process has been changing the registry for {WAIT_S:g} s ({name}: {detail})",
-        "wait for it, or end it if it hangs",
-    )

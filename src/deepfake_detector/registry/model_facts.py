@@ -25,8 +25,9 @@ class ModelFacts:
     ece: float | None  # expected calibration error on the test pictures, 0..1
     robust_accuracy: float | None  # 0..1, mean over the corruption grid
     size_mib: float  # of the bundle's files
-    latency_ms: float | None  # median of one crop in the serving engine
+    latency_ms: float | None  # processor time of one crop in the serving engine
     failed_checks: tuple[str, ...] | None  # names of failed data checks of severity `stop`
+    quick_evaluation: bool = False  # measured on samples too small to decide on (`evaluate.quick`)
     engine_error: str = ""  # why the serving engine cannot run the bundle; "" if it can
 
     def to_json(self) -> str:
@@ -64,6 +65,7 @@ def collect_facts(
         size_mib=sum(path.stat().st_size for path in bundle.path.iterdir()) / 2**20,
         latency_ms=latency_ms,
         failed_checks=None if validation is None else failed_checks(validation),
+        quick_evaluation=bool(evaluation.get("quick", False)),
     )
 
 

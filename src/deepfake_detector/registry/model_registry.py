@@ -1,6 +1,6 @@
-"""Model name -> its registered versions and aliases; a SQLite store is read without MLflow.
+"""Model name -> its registered versions and aliases; a SQLite store of a known schema is read without MLflow.
 
-Importing MLflow takes 5 s, a read-only query 1 ms, and every `dvc repro` asks whether there is anything to register.
+Importing MLflow takes 5 s, a read-only query 1 ms, and every `dvc repro` checks whether there is anything to register.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepfake_detector.registry.alias_history import AliasChange, changed_outside, manual_change, settled_state
-from deepfake_detector.tracking.store import local_database, open_client, tracking_uri
+from deepfake_detector.tracking.store import (
+    READABLE_SCHEMAS,
+    connect_readonly,
+    local_database,
+    open_client,
+    schema_version,
+    tracking_uri,
+)
 
 MAX_VERSIONS = 10_000  # that one request to a server may return
 
@@ -68,19 +75,21 @@ def read_registry(model_name: str) -> RegistrySnapshot:
         return _read_by_client(model_name)
     if not database.exists():
         return RegistrySnapshot()
+    if schema_version(database) not in READABLE_SCHEMAS:
+        return _read_by_client(model_name)
     try:
         return read_registry_file(database, model_name)
-    except sqlite3.Error:  # another version of MLflow may have other tables; its client knows them
+    except sqlite3.Error:  # for example a locked file: MLflow tries again, and its errors are translated
         return _read_by_client(model_name)
 
 
 def read_registry_file(database: Path, model_name: str) -> RegistrySnapshot:
-    """Read the registry from a store's SQLite file.
+    """Read the registry from a store's SQLite file, whose schema is one of READABLE_SCHEMAS.
 
     Raises:
-        sqlite3.Error: the file is no store, or has other tables.
+        sqlite3.Error: the file cannot be read.
     """
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+    with closing(connect_readonly(database)) as connection:
         connection.execute("BEGIN")  # one transaction, so that all answers are of one moment
         tags: dict[int, dict[str, str]] = {}
         for number, key, value in connection.execute(

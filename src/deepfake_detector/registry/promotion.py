@@ -43,7 +43,7 @@ def promote(wanted: str, reason: str, force: bool, settings: Register, rescorer:
         reason: for the history.
         force: overrule the gate; a bundle that is not what was registered is refused all the same.
         settings: params.yaml's `register`.
-        rescorer: measures latency, and scores bundles on the test pictures at hand.
+        rescorer: measures latency, and scores bundles on the test pictures of this checkout.
 
     Raises:
         BadInput: no reason, or the version is the champion already.

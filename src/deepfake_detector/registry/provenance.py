@@ -12,11 +12,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from deepfake_detector.errors import ToolFailed
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.registry.decisions import read_decision
 from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot, read_registry_file
 from deepfake_detector.tracking.lineage import NO_COMMIT, NOT_GIT
-from deepfake_detector.tracking.store import SQLITE_PREFIX, local_database
+from deepfake_detector.tracking.store import (
+    OWN_PREFIX,
+    READABLE_SCHEMAS,
+    SQLITE_PREFIX,
+    connect_readonly,
+    local_database,
+    schema_version,
+)
 
 WIDTH = 12  # of the first column, as in the rest of `deepfake about`
 DIGESTS = ("bundle_sha256", "weights_sha256", "params_sha256", "dvc_lock_sha256", "test_digest")
@@ -45,10 +53,12 @@ def read_provenance(bundle: Bundle, root: Path) -> dict[str, Any]:
     database = local_database(uri)
     if database is None:
         return known | {"registry": f"{uri} is a server and was not asked; see its pages"}
+    if database.exists() and not _is_readable(database):
+        return known | {"registry": f"{database} is broken or of another version of MLflow: `make mlflow` says which"}
     found = _find_version(database, bundle.sha256)
     if found is None:
         return known | {"registry": f"not registered in {database}"}
-    return known | _describe_version(*found)
+    return known | _describe_version(database, *found)
 
 
 def format_provenance(origin: Mapping[str, Any]) -> str:
@@ -72,22 +82,29 @@ def format_provenance(origin: Mapping[str, Any]) -> str:
     return "\n".join(f"{name:{WIDTH}}{text}" for name, text in lines)
 
 
+def _is_readable(database: Path) -> bool:
+    try:
+        return schema_version(database) in READABLE_SCHEMAS
+    except ToolFailed:
+        return False
+
+
 def _find_version(database: Path, bundle_sha256: str) -> tuple[RegistrySnapshot, ModelVersion, str] | None:
     """Snapshot, newest version and model name of this bundle, whatever its registered model is called."""
     if not database.exists():
         return None
     select = "SELECT DISTINCT name FROM model_version_tags WHERE key = 'bundle_sha256' AND value = ?"
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        with closing(connect_readonly(database)) as connection:
             names = [str(name) for (name,) in connection.execute(select, (bundle_sha256,))]
         snapshots = [(read_registry_file(database, name), name) for name in names]
-    except sqlite3.Error:  # not a store, or one of another version of MLflow
+    except sqlite3.Error:  # for example locked
         return None
     found = [(snapshot, snapshot.find(bundle_sha256=bundle_sha256), name) for snapshot, name in snapshots]
     return next(((snapshot, version, name) for snapshot, version, name in found if version is not None), None)
 
 
-def _describe_version(snapshot: RegistrySnapshot, version: ModelVersion, name: str) -> dict[str, Any]:
+def _describe_version(database: Path, snapshot: RegistrySnapshot, version: ModelVersion, name: str) -> dict[str, Any]:
     tags, decision = dict(version.tags), read_decision(version)
     return {
         "registry": "",
@@ -104,7 +121,7 @@ def _describe_version(snapshot: RegistrySnapshot, version: ModelVersion, name: s
         "libraries": _with_prefix(tags, "version:"),
         "decision": {"promoted": decision.promoted, "reasons": decision.reasons} if decision else {},
         "alias_changes": [str(each) for each in snapshot.history if version.number in (each.champion, each.before)],
-        "steps": _restore_steps(version, tags),
+        "steps": _restore_steps(database, version, tags),
     }
 
 
@@ -112,12 +129,13 @@ def _with_prefix(tags: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
 
 
-def _restore_steps(version: ModelVersion, tags: Mapping[str, str]) -> list[str]:
+def _restore_steps(database: Path, version: ModelVersion, tags: Mapping[str, str]) -> list[str]:
     """Commands that restore the code, settings and data of the training."""
     commit, lineage = tags.get("git_commit", NOT_GIT), tags.get("lineage_path", "")
     known = commit not in (NOT_GIT, NO_COMMIT)
     steps = [f"git checkout {commit}" if known else f"(no commit is known: {commit})"]
     if lineage:
+        steps.append(f"export MLFLOW_TRACKING_URI={OWN_PREFIX}{database}")
         steps.append(f"mlflow artifacts download --run-id {version.run_id} --artifact-path {lineage} --dst-path .")
         steps.append(f"cp {lineage}/dvc.lock {lineage}/params.yaml .")
     return [*steps, "dvc pull", "dvc repro"]

@@ -1,13 +1,12 @@
-"""Candidate -> its MLflow run, complete: history, metrics, figures, sealed bundle, predictions and Keras model."""
+"""Candidate -> its MLflow run, complete: history, metrics, figures, bundle, predictions and both models."""
 
 from __future__ import annotations
 
+import csv
 import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +14,19 @@ import numpy as np
 
 from deepfake_detector.model.bundle import SEAL
 from deepfake_detector.registry.candidate import Candidate
+from deepfake_detector.registry.logged_models import ensure_keras_model, ensure_pyfunc_model
 from deepfake_detector.tracking.runs import find_run, log_history, log_params_and_tags
 from deepfake_detector.tracking.store import open_client, open_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, LoggedModel, Run
+    from mlflow.entities import DatasetInput, Run
 
-MODEL_FILE = "MLmodel"  # what makes a folder an MLflow model
 LINEAGE_FOLDER = (
     "lineage"  # of dvc.lock and params.yaml; one folder deep, because MLflow downloads deeper ones elsewhere
 )
+DATA_FOLDER = "data/raw"  # below the checkout
+COLUMN_TYPES: dict[str, Any] = {"label": "long", "p_fake": "double"}  # of predictions.csv; all others are text
 MAX_DIGEST = 36  # characters that MLflow keeps of a data digest
 NOT_OF_TEST = ("valid_", "calibration_", "train_")  # prefixes of metrics that were not measured on the test pictures
 
@@ -35,8 +36,9 @@ class RecordedRun:
     """Where MLflow keeps a candidate."""
 
     run_id: str
-    model_id: str
-    model_uri: str  # folder of the Keras model
+    model_id: str  # of the pyfunc
+    model_uri: str  # folder of the pyfunc, which is the registered model
+    keras_uri: str  # folder of the Keras network
     bundle_uri: str  # folder of the sealed bundle
     predictions_uri: str  # CSV of the predictions on the test pictures
     lineage_path: str  # artifact folder of dvc.lock and params.yaml; "" if there were none
@@ -60,9 +62,11 @@ def record_candidate(
     if run.data.tags.get("recorded") != candidate.digest or not client.list_artifacts(run_id, f"bundle/{short}"):
         log_history(client, run_id, candidate.history)
         _log_files(client, run_id, candidate, short)
-    model = ensure_keras_model(client, run, candidate, load)
+    network = ensure_keras_model(client, run, candidate, load)
+    model = ensure_pyfunc_model(client, run, candidate)
+    predictions = f"predictions/{short}/{candidate.predictions.name}"
     if run.data.tags.get("recorded") != candidate.digest:
-        _log_metrics(client, run_id, candidate, model.model_id)
+        _log_metrics(client, run_id, candidate, model.model_id, f"runs:/{run_id}/{predictions}")
         log_params_and_tags(client, run, candidate.params, candidate.tags | _note_tags(candidate))
         client.update_run(run_id, name=candidate.name)
         if run.info.status != "FINISHED":
@@ -73,66 +77,11 @@ def record_candidate(
         run_id=run_id,
         model_id=model.model_id,
         model_uri=model.artifact_location,
+        keras_uri=network.artifact_location,
         bundle_uri=f"{artifacts}/bundle/{short}",
-        predictions_uri=f"{artifacts}/predictions/{short}/{candidate.predictions.name}",
+        predictions_uri=f"{artifacts}/{predictions}",
         lineage_path=f"{LINEAGE_FOLDER}-{short}" if candidate.lineage_files else "",
     )
-
-
-def ensure_keras_model(
-    client: MlflowClient, run: Run, candidate: Candidate, load: Callable[[Path], Any]
-) -> LoggedModel:
-    """Find the candidate's Keras model among the run's outputs; save it if the model or its files are missing.
-
-    Args:
-        client: of the store.
-        run: of the candidate's training.
-        candidate: the model with its weights is looked for.
-        load: Keras model file -> Keras model; imports TensorFlow, so it is called only when needed.
-    """
-    from mlflow.entities import LoggedModelOutput
-
-    outputs = run.outputs.model_outputs if run.outputs else []
-    models = [client.get_logged_model(output.model_id) for output in outputs]
-    model = next((m for m in models if m.tags.get("weights_sha256") == candidate.weights_sha256), None)
-    if model is not None and any(f.path == MODEL_FILE for f in client.list_logged_model_artifacts(model.model_id)):
-        return model
-    saved = model or client.create_logged_model(
-        run.info.experiment_id, "model", run.info.run_id, candidate.tags, candidate.params, "keras"
-    )
-    _save_model(client, saved, candidate, load(candidate.keras_model))
-    client.finalize_logged_model(saved.model_id, "READY")
-    if model is None:
-        client.log_outputs(run.info.run_id, [LoggedModelOutput(saved.model_id, candidate.epochs)])
-    return saved
-
-
-def _save_model(client: MlflowClient, model: LoggedModel, candidate: Candidate, network: Any) -> None:
-    """Save a Keras network with signature, input example and pinned requirements."""
-    # Not mlflow.keras.log_model: in 3.17.2 it writes the input example before its folder exists and stops there,
-    # and it takes the run from global state.
-    import mlflow.keras
-    from mlflow.models import Model, infer_signature
-
-    with np.load(candidate.bundle.reference, allow_pickle=False) as reference:
-        crops = reference["crops"][:1]  # uint8 (1, side, side, 3)
-    requirements = [f"{name}=={version(name)}" for name in ("keras", "tensorflow", "numpy")]
-    description = Model(
-        artifact_path=model.artifact_location,
-        run_id=model.source_run_id,
-        model_uuid=model.model_id,
-        model_id=model.model_id,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        mlflow.keras.save_model(
-            network,
-            folder,
-            mlflow_model=description,
-            signature=infer_signature(crops, network.predict(crops, verbose=0)),
-            input_example=crops,
-            pip_requirements=requirements,
-        )
-        client.log_model_artifacts(model.model_id, folder)
 
 
 def _find_or_create_run(client: MlflowClient, candidate: Candidate, experiment: str, lineage: Mapping[str, str]) -> Run:
@@ -163,12 +112,12 @@ def _log_files(client: MlflowClient, run_id: str, candidate: Candidate, short: s
         client.log_artifact(run_id, str(path), f"bundle/{short}")
 
 
-def _log_metrics(client: MlflowClient, run_id: str, candidate: Candidate, model_id: str) -> None:
+def _log_metrics(client: MlflowClient, run_id: str, candidate: Candidate, model_id: str, predictions_uri: str) -> None:
     """Log the data sets, and the metrics tied to the model and to the data they were measured on."""
     from mlflow.entities import Metric
 
-    train_data, test_data = _datasets(candidate)
-    client.log_inputs(run_id, [train_data, test_data])
+    test_data = _test_data(candidate, predictions_uri)
+    client.log_inputs(run_id, [_training_data(candidate), test_data])
     now_ms, test = int(time.time() * 1000), test_data.dataset
     metrics = []
     for key, value in candidate.metrics.items():
@@ -177,24 +126,52 @@ def _log_metrics(client: MlflowClient, run_id: str, candidate: Candidate, model_
     client.log_batch(run_id, metrics)
 
 
-def _datasets(candidate: Candidate) -> tuple[DatasetInput, DatasetInput]:
-    """Training and test data with our digests: MLflow's digest of a table covers its first 10,000 rows only."""
+def _training_data(candidate: Candidate) -> DatasetInput:
+    """Crops of the training split; the source is the archive, which DVC keeps at this path in a checkout."""
+    from mlflow.types import Schema, TensorSpec
+
     contract = candidate.bundle.contract
-    sources = "-".join(digest for _, digest in sorted(contract.data_sha256.items()))
-    return (
-        _dataset(candidate, "training", contract.train_images, sources),
-        _dataset(candidate, "testing", contract.test_images, candidate.scores.test_digest),
-    )
+    digests = dict(sorted(contract.data_sha256.items()))
+    location = f"{DATA_FOLDER}/{next(iter(digests))}.zip" if len(digests) == 1 else DATA_FOLDER
+    side_px = contract.side_px
+    crops = Schema([TensorSpec(np.dtype("uint8"), (-1, side_px, side_px, 3), "crops")])
+    labels = Schema([TensorSpec(np.dtype("int64"), (-1,), "labels")])
+    schema = {"mlflow_tensorspec": {"features": crops.to_json(), "targets": labels.to_json()}}
+    return _dataset(candidate, "training", contract.train_images, "-".join(digests.values()), location, schema)
 
 
-def _dataset(candidate: Candidate, context: str, images: int, digest: str) -> DatasetInput:
+def _test_data(candidate: Candidate, predictions_uri: str) -> DatasetInput:
+    """The table of test pictures, labels and predictions; the source is its file among the run's artifacts."""
+    from mlflow.types import ColSpec, Schema
+
+    with candidate.predictions.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+    columns = Schema([ColSpec(COLUMN_TYPES.get(name, "string"), name) for name in names])
+    schema = {"mlflow_colspec": columns.to_dict()}
+    images, digest = candidate.bundle.contract.test_images, candidate.scores.test_digest
+    return _dataset(candidate, "testing", images, digest, predictions_uri, schema)
+
+
+def _dataset(
+    candidate: Candidate, context: str, images: int, digest: str, location: str, schema: Mapping[str, Any]
+) -> DatasetInput:
+    """A data set with our digest: MLflow's digest of a table covers its first 10,000 rows only.
+
+    The source type is "local" because MLflow 3.17 opens files and `runs:/` addresses of that type only.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     contract = candidate.bundle.contract
-    source = json.dumps({"uri": ", ".join(f"{name} sha256:{value}" for name, value in contract.data_sha256.items())})
-    profile = json.dumps({"images": images, "side_px": contract.side_px, "digest": digest})
+    profile = {"images": images, "side_px": contract.side_px, "digest": digest, "data_sha256": contract.data_sha256}
     name = f"{', '.join(sorted(contract.data_sha256))} ({context})"
-    dataset = Dataset(name, digest[:MAX_DIGEST], "local", source, profile=profile)
+    dataset = Dataset(
+        name,
+        digest[:MAX_DIGEST],
+        "local",
+        json.dumps({"uri": location}),
+        schema=json.dumps(schema),
+        profile=json.dumps(profile),
+    )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 

@@ -15,6 +15,7 @@ from deepfake_detector.errors import ConcurrentChange, ToolFailed
 from deepfake_detector.registry.alias_history import (
     CHALLENGER,
     CHAMPION,
+    MODEL_SUMMARY,
     AliasChange,
     apply_change,
     plan_change,
@@ -56,7 +57,7 @@ def register_candidate(
         recorded: its place in MLflow.
         lineage: tags of the present code and data.
         settings: params.yaml's `register`.
-        rescorer: measures latency, and scores bundles on the test pictures at hand.
+        rescorer: measures latency, and scores bundles on the test pictures of this checkout.
 
     Raises:
         ConcurrentChange: the champion changed during every one of ATTEMPTS decisions.
@@ -80,7 +81,8 @@ def _decide_and_apply(client: MlflowClient, candidate: Candidate, settings: Regi
     snapshot = read_registry(name)
     version, champion = find_version(snapshot, candidate), snapshot.version_of(CHAMPION)
     if version is None:
-        raise ToolFailed(f"MLflow does not show the version just made of {candidate.name}", "run `dvc repro register`")
+        what = f"MLflow does not show the version just made of {candidate.name}"
+        raise ToolFailed(what, "run `python -m pipelines.register`")
     decision = reusable_decision(snapshot, version, settings) or make_decision(
         candidate.evaluated, candidate.bundle, champion, settings, rescorer
     )
@@ -112,12 +114,13 @@ def _create_version(
     if find_version(read_registry(name), candidate) is not None:
         return
     try:
-        client.create_registered_model(name, description="Tells drawn or generated faces from photographed ones.")
+        client.create_registered_model(name, description=MODEL_SUMMARY)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     addresses = {
         "model_uri": recorded.model_uri,
+        "keras_uri": recorded.keras_uri,
         "bundle_uri": recorded.bundle_uri,
         "predictions_uri": recorded.predictions_uri,
         "lineage_path": recorded.lineage_path,

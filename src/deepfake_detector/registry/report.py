@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,28 +19,25 @@ from deepfake_detector.registry.export import export_bundle
 from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot
 
 LAST_CHANGES = 10  # in the report; the store keeps all
+NO_CHAMPION_HELP = "train longer or on more data (params.yaml `train`, `download`), or lower the limits in `register`"
 
 
-def export_champion(snapshot: RegistrySnapshot, candidate: Candidate, to: Path) -> Bundle:
+def export_champion(snapshot: RegistrySnapshot, to: Path) -> Bundle | None:
     """Copy the champion's bundle to `to`, where `package` and `deepfake predict` look for it.
 
+    Returns:
+        The copy; None if there is no champion, because every candidate so far was refused.
+
     Raises:
-        ModelNotFound: there is no champion, because the first candidate was refused.
-        BundleCorrupt: the store's copy is not what was registered.
+        BundleCorrupt: the store has lost the champion's files, or they are not what was registered.
         BundleOutdated: it is, but this code does not read its format.
     """
     champion = snapshot.version_of(CHAMPION)
-    if champion is None:
-        decision = read_decision(find_version(snapshot, candidate))
-        raise ModelNotFound(
-            f"no champion yet, and {candidate.name} does not become one: {decision.summary if decision else ''}",
-            "train longer or on more data (params.yaml `train`, `download`), or lower the limits in `register`",
-        )
-    return export_bundle(champion, to)
+    return None if champion is None else export_bundle(champion, to)
 
 
 def registration_report(
-    snapshot: RegistrySnapshot, candidate: Candidate, champion: Bundle, root: Path
+    snapshot: RegistrySnapshot, candidate: Candidate, champion: Bundle | None, root: Path
 ) -> dict[str, Any]:
     """Content of reports/register.json; it depends on registry and candidate alone."""
     version = find_version(snapshot, candidate)
@@ -50,12 +48,19 @@ def registration_report(
     return {"candidate": _entry(version), "decision": decision} | champion_report(snapshot, champion, root)
 
 
-def champion_report(snapshot: RegistrySnapshot, champion: Bundle, root: Path) -> dict[str, Any]:
-    """The part of the report that `promote` and `rollback` change: champion, aliases and their history."""
+def registration_summary(report: Mapping[str, Any]) -> str:
+    """Lines to print for a report: every finding, then the champion or what to do without one."""
+    champion = report["champion"]
+    result = f"champion: version {champion['version']}" if champion else f"no champion yet: {NO_CHAMPION_HELP}"
+    return "\n".join([*report["decision"].get("reasons", ()), result])
+
+
+def champion_report(snapshot: RegistrySnapshot, champion: Bundle | None, root: Path) -> dict[str, Any]:
+    """The part of the report that `promote` and `rollback` change: champion (or None), aliases and their history."""
     change = manual_change(snapshot.history, snapshot.aliases)
-    bundle = champion.path.relative_to(root).as_posix()
+    bundle = {} if champion is None else {"bundle": champion.path.relative_to(root).as_posix()}
     return {
-        "champion": _entry(snapshot.version_of(CHAMPION)) | {"bundle": bundle},
+        "champion": (_entry(snapshot.version_of(CHAMPION)) | bundle) or None,
         "aliases": dict(snapshot.aliases),
         "manual_change": str(change) if change else "",
         "alias_changes": [str(each) for each in snapshot.history[-LAST_CHANGES:]],
@@ -80,7 +85,7 @@ def publish_champion(snapshot: RegistrySnapshot, workspace: Workspace) -> str:
     report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept = {key: report[key] for key in ("candidate", "decision") if key in report}
     write_json(path, kept | champion_report(snapshot, bundle, workspace.root))
-    return f"{snapshot.history[-1]}\nnext: `dvc repro package` builds its bento; docs/rolling-restart.md"
+    return f"{snapshot.history[-1]}\nnext: `python -m pipelines.package` builds its bento; docs/rolling-restart.md"
 
 
 def _entry(version: ModelVersion | None) -> dict[str, str]:

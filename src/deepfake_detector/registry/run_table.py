@@ -1,4 +1,4 @@
-"""Experiment -> its runs as rows, sorted by a metric; a SQLite store is read without MLflow."""
+"""Experiment -> its runs as rows, sorted by a metric; a SQLite store of a known schema is read without MLflow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_detector.registry.model_registry import RegistrySnapshot
-from deepfake_detector.tracking.store import local_database, open_client, tracking_uri
+from deepfake_detector.tracking.store import (
+    READABLE_SCHEMAS,
+    connect_readonly,
+    local_database,
+    open_client,
+    schema_version,
+    tracking_uri,
+)
 
 METRICS, PARAMS, TAGS = "latest_metrics", "params", "tags"  # tables of MLflow
 MAX_RUNS = 50_000  # that one request to a server may return
@@ -75,9 +82,11 @@ def read_runs(experiment: str) -> tuple[RunRow, ...]:
         return _read_by_client(experiment)
     if not database.exists():
         return ()
+    if schema_version(database) not in READABLE_SCHEMAS:
+        return _read_by_client(experiment)
     try:
         return _read_file(database, experiment)
-    except sqlite3.Error:  # another version of MLflow may have other tables; its client knows them
+    except sqlite3.Error:  # for example a locked file: MLflow tries again, and its errors are translated
         return _read_by_client(experiment)
 
 
@@ -109,7 +118,7 @@ def _read_file(database: Path, experiment: str) -> tuple[RunRow, ...]:
         "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id)"
         " WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'"
     )
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+    with closing(connect_readonly(database)) as connection:
         connection.execute("BEGIN")  # one transaction, so that all answers are of one moment
         runs = connection.execute(
             f"SELECT run_uuid, name, status, start_time FROM runs WHERE run_uuid IN ({selected})", (experiment,)

@@ -78,7 +78,8 @@ def start_run(
 
     Args:
         experiment: MLflow experiment, created if missing.
-        name: shown in the run table; `register` adds a digest of the weights.
+        name: shown in the run table behind the number of a trial or the start of the run's id, so that no two runs look
+            the same; `register` replaces it by a name with a digest of the weights.
         params: settings of the training; a parameter that the run has already keeps its value.
         tags: for example those of `read_lineage`.
         resume_run_id: run of the interrupted training; if it was deleted, a new one is tagged `resumed_from`.
@@ -88,6 +89,8 @@ def start_run(
     if run is None:
         new_tags = dict(tags) | ({"resumed_from": resume_run_id} if resume_run_id else {})
         run = client.create_run(open_experiment(client, experiment), run_name=name)
+        own = f"trial {new_tags['trial']}" if "trial" in new_tags else run.info.run_id[:8]
+        client.update_run(run.info.run_id, name=f"{own} {name}")
         log_params_and_tags(client, run, params, new_tags)
     else:
         client.update_run(run.info.run_id, status="RUNNING")

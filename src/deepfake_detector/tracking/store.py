@@ -2,25 +2,28 @@
 
 With a SQLite store, MLflow writes absolute artifact paths, and a moved folder loses every model. `mlflow server` writes
 `mlflow-artifacts:/...` instead, which only a server can read. Here runs are always stored under
-`mlflow-artifacts:/...`. For a SQLite store, MLflow calls `ProxiedArtifacts` below (an entry point of the group
-`mlflow.artifact_repository`, which overrides MLflow's own), and it maps the URI to the folder `mlartifacts` beside the
-database. The same store therefore serves scripts, notebooks and
-`mlflow server --artifacts-destination ./mlartifacts`.
+`mlflow-artifacts:/...`, and `ProxiedArtifacts` below maps that to the folder `mlartifacts` beside the database. So the
+same store serves this program and `mlflow server --artifacts-destination ./mlartifacts`.
 
-MLflow is imported inside the functions: its import takes 5 s and imports this module in turn, and reading the registry
-(registry/model_registry.py) does not need it.
+MLflow learns of `ProxiedArtifacts` only in processes that open such a store: by `open_client`, or by a tracking URI
+`deepfake-sqlite:///mlflow.db`, whose scheme pyproject.toml names as an entry point. All others keep MLflow's own.
+
+MLflow is imported inside the functions: its import takes 5 s, and reading the registry (registry/model_registry.py)
+does not need it.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepfake_detector.errors import BadInput, ModelNotFound, ToolFailed
+from deepfake_detector.io import atomic_write
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,6 +32,12 @@ if TYPE_CHECKING:
 ARTIFACT_SCHEME = "mlflow-artifacts:"
 ARTIFACT_FOLDER = "mlartifacts"
 SQLITE_PREFIX = "sqlite:///"
+OWN_PREFIX = "deepfake-sqlite:///"  # for other programs that read a local store: `mlflow models serve`, notebooks
+LOCK_SUFFIX = ".moving"  # of the file beside a local store; older versions of this program lock the same name
+LOCK_WAIT_S = 120.0  # for other holders; a change takes a second, creating a store 5 to 30
+READ_TIMEOUT_S = 30.0  # for a writer that holds the database
+# Revisions of MLflow's tables whose names and columns this program reads without MLflow: that of 3.17.
+READABLE_SCHEMAS = ("dc11669786a5",)
 
 
 def tracking_uri() -> str:
@@ -38,8 +47,14 @@ def tracking_uri() -> str:
 
 def local_database(uri: str) -> Path | None:
     """The file of a SQLite URI, absolute; None for a server or another database."""
+    uri = sqlite_uri(uri)
     path = uri.removeprefix(SQLITE_PREFIX).split("?")[0]
     return Path(path).resolve() if uri.startswith(SQLITE_PREFIX) and path and ":memory:" not in path else None
+
+
+def sqlite_uri(uri: str) -> str:
+    """`deepfake-sqlite:///FILE` as SQLAlchemy knows it; any other URI as it is."""
+    return SQLITE_PREFIX + uri.removeprefix(OWN_PREFIX) if uri.startswith(OWN_PREFIX) else uri
 
 
 def local_folder(artifact_uri: str, uri: str) -> Path | None:
@@ -77,6 +92,91 @@ def ProxiedArtifacts(  # noqa: N802 - it stands in for one of MLflow's classes
     return LocalArtifactRepository(str(folder), tracking_uri=uri, registry_uri=registry_uri)
 
 
+def register_local_artifacts() -> None:
+    """Let MLflow use `ProxiedArtifacts` in this process."""
+    from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
+
+    repositories: dict[str, Any] = get_registered_artifact_repositories()
+    repositories[ARTIFACT_SCHEME.rstrip(":")] = ProxiedArtifacts
+
+
+def open_tracking_store(store_uri: str, artifact_uri: str | None = None) -> Any:
+    """MLflow's tracking store for `deepfake-sqlite:///FILE`; MLflow calls it."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    register_local_artifacts()
+    store: Any = SqlAlchemyStore  # untyped
+    return store(sqlite_uri(store_uri), artifact_uri or f"{ARTIFACT_SCHEME}/")
+
+
+def open_registry_store(store_uri: str) -> Any:
+    """MLflow's model registry for `deepfake-sqlite:///FILE`; MLflow calls it."""
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+    register_local_artifacts()
+    store: Any = SqlAlchemyStore  # untyped
+    return store(sqlite_uri(store_uri))
+
+
+def schema_version(database: Path) -> str:
+    """Revision of MLflow's tables in a SQLite file, checked before anything is read from them or by MLflow.
+
+    MLflow itself tries a broken file for three minutes before it fails.
+
+    Raises:
+        ToolFailed: the file cannot be read, is empty, is no SQLite database or has no tables of MLflow.
+    """
+    hint = "restore it from a backup, or move it away: then `make repro` makes a new store"
+    try:
+        if database.is_file() and not database.stat().st_size:
+            raise ToolFailed(f"the MLflow store {database} is empty (0 bytes)", hint)
+        with closing(connect_readonly(database)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except (sqlite3.Error, OSError) as error:
+        if "no such table" in str(error):
+            raise ToolFailed(f"{database} is no MLflow store: it has no table alembic_version", hint) from error
+        raise ToolFailed(f"the MLflow store {database} cannot be read: {error}", hint) from error
+    if row is None:
+        raise ToolFailed(f"the MLflow store {database} has no schema version: its creation was interrupted", hint)
+    return str(row[0])
+
+
+def connect_readonly(database: Path) -> sqlite3.Connection:
+    """Open a SQLite file that must exist; the caller closes the connection."""
+    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=READ_TIMEOUT_S)
+
+
+@contextmanager
+def store_lock(database: Path) -> Iterator[None]:
+    """Hold the lock of a local store for the `with` block: SQLite's own, on an empty file beside the store.
+
+    It works wherever the store does, and ends with the process.
+
+    Raises:
+        ToolFailed: another process held it for LOCK_WAIT_S, or the folder cannot be written.
+    """
+    path = database.with_name(f"{database.name}{LOCK_SUFFIX}")
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+    except (sqlite3.Error, OSError) as error:
+        raise ToolFailed(f"cannot create {path}: {error}", "make its folder writable") from error
+    with closing(connection):
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise lock_timeout(str(path), str(error)) from error
+        yield
+
+
+def lock_timeout(name: str, detail: str) -> ToolFailed:
+    """The error for a lock that another process did not release."""
+    return ToolFailed(
+        f"another process has been changing the MLflow store for {LOCK_WAIT_S:g} s ({name}: {detail})",
+        "wait for it, or end it if it hangs",
+    )
+
+
 def open_client() -> MlflowClient:
     """A client of the store; a missing SQLite file is created with all its tables (5 to 9 s).
 
@@ -85,21 +185,41 @@ def open_client() -> MlflowClient:
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy.exc import SQLAlchemyError
 
-    uri = tracking_uri()
+    uri = sqlite_uri(tracking_uri())
     database = local_database(uri)
+    if database is not None:
+        register_local_artifacts()
+        if not database.exists():
+            _create_store(database)
+        schema_version(database)
     try:
-        if database and not database.exists():
-            # The first opening writes the Default experiment: with this root, its URI is not absolute.
-            SqlAlchemyStore(uri, f"{ARTIFACT_SCHEME}/")  # type: ignore[no-untyped-call]
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
-    except MlflowException as error:
-        raise ToolFailed(
-            f"the MLflow store {uri} does not answer: {error}", "start the server, or unset MLFLOW_TRACKING_URI"
-        ) from error
+    except (MlflowException, SQLAlchemyError) as error:
+        server = "start the server, or unset MLFLOW_TRACKING_URI"
+        hint = server if database is None else f"`mlflow db upgrade {uri}` upgrades the tables of an older MLflow"
+        raise ToolFailed(f"the MLflow store {uri} does not answer: {error}", hint) from error
     return client
+
+
+def _create_store(database: Path) -> None:
+    """Create the tables in a temporary file, which is renamed: no other process sees a store without them."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with store_lock(database):
+        if database.exists():
+            return
+        try:
+            with atomic_write(database) as temporary:
+                # The first opening writes the Default experiment: with this root, its URI is not absolute.
+                store: Any = SqlAlchemyStore
+                store(f"{SQLITE_PREFIX}{temporary}", f"{ARTIFACT_SCHEME}/")._dispose_engine()
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise ToolFailed(f"cannot create the MLflow store {database}: {error}", "free some space there") from error
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
@@ -108,10 +228,18 @@ def open_experiment(client: MlflowClient, name: str) -> str:
     Raises:
         BadInput: the experiment was deleted; MLflow does not free its name.
     """
+    from mlflow.exceptions import MlflowException
+
     found = client.get_experiment_by_name(name)
     if found is None:
         # A server chooses its own root; for SQLite it must be given, or the URI becomes absolute.
-        return client.create_experiment(name, f"{ARTIFACT_SCHEME}/{name}" if local_database(tracking_uri()) else None)
+        root = f"{ARTIFACT_SCHEME}/{name}" if local_database(tracking_uri()) else None
+        try:
+            return client.create_experiment(name, root)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return open_experiment(client, name)  # another process created it meanwhile
     if found.lifecycle_stage != "active":
         raise BadInput(
             f"MLflow's experiment {name!r} was deleted",
