@@ -5,20 +5,20 @@ ROOT := $(CURDIR)
 ENV := .venv/.installed
 export PATH := $(ROOT)/.venv/bin:$(PATH)
 
-# Stores and caches stay inside this folder; the tools' telemetry is off. The code sets the rest (paths.py).
+# Caches stay inside this folder; the tools' telemetry is off. The code sets the stores and the rest (paths.py).
 export BENTOML_DO_NOT_TRACK := True
-export BENTOML_HOME := $(ROOT)/.bentoml
 export DVC_NO_ANALYTICS := 1
 export DVC_SITE_CACHE_DIR := $(ROOT)/.cache/dvc
 export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export UV_CACHE_DIR := $(ROOT)/.cache/uv
 
-.PHONY: help install repro test test-fast check coverage docs serve mlflow bench lock
+.PHONY: help install repro experiments test test-fast check coverage docs serve mlflow bench lock
 help:
 	@echo "make repro      data to served model: the seven stages of dvc.yaml"
-	@echo "make serve      the packaged model on http://127.0.0.1:3000; MODEL=champion or MODEL=pretrained selects one"
-	@echo "make mlflow     runs and registry on http://127.0.0.1:5000"
+	@echo "make experiments  what 'dvc exp run' tried, in a table that fits 120 columns"
+	@echo "make serve      the packaged model on http://127.0.0.1:3000, or PORT=; MODEL=champion or MODEL=pretrained selects one"
+	@echo "make mlflow     runs and registry on http://127.0.0.1:5000, or PORT="
 	@echo "make install    the environment in .venv, from requirements.lock"
 	@echo "make test       formatting, lint, types and all tests"
 	@echo "make test-fast  the tests that need neither trainings, servers, stores nor a browser"
@@ -30,8 +30,14 @@ help:
 
 install: $(ENV)
 
+# The last two once more: DVC skips both stages when their inputs are unchanged, whatever happened to the stores.
 repro: $(ENV)
 	dvc repro
+	python -m pipelines.register
+	python -m pipelines.package
+
+experiments: $(ENV)
+	dvc exp show --drop '.*' --keep 'Experiment|Created|^State|train.network|train.epochs|accuracy$$|auc$$'
 
 test: check
 	pytest -n 2 --dist loadfile --max-worker-restart=0 --ignore tests/browser
@@ -52,12 +58,15 @@ coverage: $(ENV)
 docs: $(ENV)
 	NO_MKDOCS_2_WARNING=1 mkdocs build
 
+serve: PORT = 3000
 serve: $(ENV)
+	@python -m pipelines.port "$(PORT)"
 	python -m pipelines.package
-	python -m pipelines.serve $(MODEL)
+	python -m pipelines.serve $(MODEL) --port "$(PORT)"
 
+mlflow: PORT = 5000
 mlflow: $(ENV)
-	mlflow server --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts --host 127.0.0.1 --port 5000
+	python -m pipelines.mlflow_server --port "$(PORT)"
 
 bench: $(ENV)
 	python -m benchmarks
@@ -65,13 +74,18 @@ bench: $(ENV)
 lock: $(ENV)
 	uv pip compile pyproject.toml --extra train --extra dev --extra docs --universal --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
+	uv pip compile requirements-image.in --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements-image.lock
+	echo uv | uv pip compile - --universal --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements-uv.lock
 
-# From the lock, checked against its hashes. uv comes from the same package index as the rest.
+# From the locks, checked against their hashes. uv comes from the same package index as the rest.
 # Byte code is compiled at install (half a minute): where PYTHONDONTWRITEBYTECODE is set, as in many containers, every
 # start of every stage would compile its imports again (TensorFlow 13 s of processor time instead of 5).
 $(ENV): requirements.lock pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check "uv>=0.8"
+	.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check \
+	  --require-hashes -r requirements-uv.lock
 	.venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode --require-hashes -r requirements.lock
 	.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --editable .
 	test -e .git || .venv/bin/dvc config --local core.no_scm true

@@ -19,13 +19,13 @@ def main() -> None:
     """Evaluate the trained model on the test split with the engine that serves it, and seal the bundle."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with suppress_native_stderr():
-        from deepfake_detector.evaluation.evaluate import evaluate, score_pictures
+        from deepfake_detector.evaluation.evaluate import evaluate, evaluation_settings, score_pictures
         from deepfake_detector.evaluation.predictions import predict_splits, seal_bundle
         from deepfake_detector.evaluation.report import write_report
         from deepfake_detector.evaluation.result_tables import key_metrics
         from deepfake_detector.preparation.shards import Shards
 
-    settings = read_settings(workspace.params)
+    settings = evaluation_settings(read_settings(workspace.params))
     shards = Shards.open(workspace.shards)
     with tempfile.TemporaryDirectory() as scratch:
         predictions = predict_splits(workspace, settings, shards, Path(scratch))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.errors import ModelNotFound
 from deepfake_detector.inference.model_selection import read_pretrained
 from deepfake_detector.io import write_json
 from deepfake_detector.packaging import package_champion, package_pretrained, package_report, read_champion
@@ -17,13 +16,9 @@ def main() -> None:
     """Package the champion and the pretrained model; quick when their bentos are up to date."""
     workspace = Workspace().enter()
     root, bento_name = workspace.root, read_settings(workspace.params).package.bento_name
-    shipped = read_pretrained(root)
-    try:
-        champion = read_champion(workspace.report("register"), root)
-    except ModelNotFound:
-        if shipped is None:
-            raise
-        champion = None  # no model has passed the gate yet: the pretrained one is served
+    shipped, registration = read_pretrained(root), workspace.report("register")
+    # The shipped model is packaged before anything was registered, too: `make serve` needs no training.
+    champion = read_champion(registration, root) if registration.is_file() or shipped is None else None
     packaged = package_champion(champion, root, bento_name) if champion else None
     pretrained = package_pretrained(shipped, root, bento_name) if shipped else None
     report = package_report(champion, packaged, shipped, pretrained, root)
@@ -31,7 +26,7 @@ def main() -> None:
     for model in (packaged, pretrained):
         if model is not None:
             print(f"{model.bento}: {'built' if model.built else 'up to date'}")
-    print(f"served by default: {report['serves']['name']} ({report['serves']['reason']})")
+    print(f"served by default: {report['serves']['name'] or 'nothing'} ({report['serves']['reason']})")
 
 
 if __name__ == "__main__":

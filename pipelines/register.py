@@ -1,4 +1,7 @@
-"""reports, models/bundle, models/trained -> MLflow run and version, models/champion and reports/register.json."""
+"""reports, models/bundle, models/trained -> MLflow run and version, models/champion, reports/register.json.
+
+A candidate that the gate refuses is a recorded decision, with or without a champion: the stage succeeds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from deepfake_detector.registry.decisions import is_settled
 from deepfake_detector.registry.model_registry import read_registry
 from deepfake_detector.registry.record import record_candidate
 from deepfake_detector.registry.registration import register_candidate
-from deepfake_detector.registry.report import export_champion, registration_report
+from deepfake_detector.registry.report import export_champion, registration_report, registration_summary
 from deepfake_detector.tracking.lineage import read_lineage
 from pipelines.stage import run_stage
 
@@ -31,10 +34,11 @@ def main() -> None:
         recorded = record_candidate(candidate, settings.register.experiment, lineage, load_trained)
         rescorer = EngineRescorer(workspace, settings)
         snapshot = register_candidate(candidate, recorded, lineage, settings.register, rescorer)
-    champion = export_champion(snapshot, candidate, workspace.champion)
+    champion = export_champion(snapshot, workspace.champion)
     report = registration_report(snapshot, candidate, champion, workspace.root)
     write_json(workspace.report("register"), report)
-    print("\n".join([*report["decision"].get("reasons", ()), f"champion: version {report['champion']['version']}"]))
+    write_json(workspace.registered, {"bundle_sha256": candidate.bundle.sha256})
+    print(registration_summary(report))
 
 
 if __name__ == "__main__":

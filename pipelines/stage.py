@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from deepfake_detector.errors import DetectorError
+from deepfake_detector.io import escape_unencodable_output
 
 
 def run_stage(main: Callable[[], None]) -> int:
@@ -15,6 +16,7 @@ def run_stage(main: Callable[[], None]) -> int:
     Returns:
         0 when it finished; the error's own exit code for a known error (1: the input, 2: the tool); 2 otherwise.
     """
+    escape_unencodable_output()
     try:
         main()
     except DetectorError as error:

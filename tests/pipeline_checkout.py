@@ -36,8 +36,8 @@ RULES = Register(
 LINEAGE = {"git_commit": "c" * 40, "git_dirty": "false"}
 # What the stages need.
 PIPELINE_FILES = (
-    *("README.md", "bentofile.yaml", "drop.txt", "dvc.yaml", "params.yaml"),
-    *("pipelines", "pyproject.toml", "src"),
+    *("README.md", "bentofile.yaml", "requirements-image.lock", "drop.txt", "dvc.yaml", "params.yaml"),
+    *("gx", "pipelines", "pyproject.toml", "src"),
 )
 
 
@@ -55,7 +55,8 @@ def copy_repository(root: Path, files: Sequence[str], images: tuple[int, int, in
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copyfile
         copy(REPOSITORY / name, root / name)
     (root / ".dvc").mkdir()
-    shutil.copyfile(REPOSITORY / ".dvc" / "config", root / ".dvc" / "config")
+    for name in (".gitignore", "config"):
+        shutil.copyfile(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     params["download"]["sample"] |= dict(zip(("train", "valid", "test"), images, strict=True))
     params["validate"]["min_images_per_class"] = 5

@@ -204,6 +204,7 @@ class Evaluate:
     max_score_drift: Share
     min_background_gap: Share
     max_false_positive_rate: Share
+    quick: bool = False  # few pictures and resamples; the gate refuses the model
 
 
 @dataclass(frozen=True, config=CONFIG)

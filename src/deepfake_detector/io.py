@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
@@ -66,6 +67,13 @@ def sha256_of_file(path: Path) -> str:
     """Hex digest of a file, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def escape_unencodable_output() -> None:
+    r"""Print characters that the terminal's encoding lacks as \xe4 or \u65e5, instead of failing at a file name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

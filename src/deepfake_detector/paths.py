@@ -1,10 +1,39 @@
-"""Repository root -> paths of all artifacts, and environment variables that keep the tools inside it."""
+"""Repository root -> paths of all artifacts, and environment variables that keep the tools inside it.
+
+Stores that outlive one run (MLflow, BentoML, downloads) lie in the store root, so that experiments in DVC's temporary
+workspaces and in linked worktrees share the runs and versions of the checkout that they belong to.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+STORE_ROOT_VARIABLE = "DEEPFAKE_STORE_ROOT"
+DVC_WORKSPACES = "/.dvc/tmp/exps/"  # `dvc exp run --temp` and queued experiments run in copies below this folder
+
+
+def primary_checkout(root: Path) -> Path:
+    """The checkout that owns the stores of a copy.
+
+    Args:
+        root: a checkout, absolute.
+
+    Returns:
+        For a temporary workspace of DVC the checkout that started it, for a linked worktree of git the main worktree,
+        else `root` itself. A worktree of a bare repository has no main worktree, so it owns its stores.
+    """
+    checkout = Path(root.as_posix().partition(DVC_WORKSPACES)[0])
+    pointer = checkout / ".git"
+    if not pointer.is_file():
+        return checkout
+    git_folder = checkout / pointer.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    common = git_folder / "commondir"
+    if not common.is_file():  # a submodule
+        return checkout
+    shared = (git_folder / common.read_text(encoding="utf-8").strip()).resolve()
+    return shared.parent if shared.name == ".git" else checkout
 
 
 @dataclass(frozen=True)
@@ -15,6 +44,12 @@ class Workspace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", self.root.resolve())
+
+    @property
+    def store_root(self) -> Path:
+        """The folder of mlflow.db, mlartifacts/ and .bentoml/: DEEPFAKE_STORE_ROOT, else the primary checkout."""
+        named = os.environ.get(STORE_ROOT_VARIABLE)
+        return Path(named).resolve() if named else primary_checkout(self.root)
 
     @property
     def params(self) -> Path:
@@ -53,7 +88,10 @@ class Workspace:
 
     @property
     def checkpoints(self) -> Path:
-        """Outside DVC's outputs: DVC deletes outputs before a stage runs, and a resumed training needs these."""
+        """Outside DVC's outputs: DVC deletes outputs before a stage runs, and a resumed training needs these.
+
+        Not in the store root: two queued experiments may run the same training at the same time.
+        """
         return self.root / ".cache" / "checkpoints"
 
     @property
@@ -86,6 +124,11 @@ class Workspace:
         """Great Expectations' Data Docs."""
         return self.root / "reports" / "data_docs"
 
+    @property
+    def registered(self) -> Path:
+        """Digest of the bundle that `register` handled: what DVC orders `package` after."""
+        return self.root / "reports" / "registered.json"
+
     def report(self, stage: str) -> Path:
         """The one JSON report of a stage, for example reports/train.json."""
         return self.root / "reports" / f"{stage}.json"
@@ -95,20 +138,21 @@ class Workspace:
         return self.root / "reports" / stage
 
     def tool_environment(self) -> dict[str, str]:
-        """Environment variables that switch telemetry off and keep stores and caches inside the root."""
-        cache = self.root / ".cache"
+        """Environment variables that switch telemetry off and keep stores and caches inside the store root."""
+        stores = self.store_root
+        cache = stores / ".cache"
         # Without a GPU, TensorFlow logs an error for each library that it misses; real errors come as exceptions.
         gpu = any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/dxg"))
         return {
             "BENTOML_DO_NOT_TRACK": "True",
-            "BENTOML_HOME": str(self.root / ".bentoml"),
+            "BENTOML_HOME": str(stores / ".bentoml"),
             "DVC_NO_ANALYTICS": "1",
             "GX_ANALYTICS_ENABLED": "false",
             "KAGGLEHUB_CACHE": str(cache / "kagglehub"),
             "KERAS_HOME": str(cache / "keras"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-            "MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{stores / 'mlflow.db'}",
             "MPLBACKEND": "Agg",
             "MPLCONFIGDIR": str(cache / "matplotlib"),
             "TF_CPP_MIN_LOG_LEVEL": "2" if gpu else "3",

@@ -174,7 +174,7 @@ def root(tmp_path: Path) -> Path:
     copy = tmp_path / "repository"
     for folder in ("src", "pipelines"):
         shutil.copytree(REPOSITORY / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("bentofile.yaml", "params.yaml"):
+    for file in ("bentofile.yaml", "requirements-image.lock", "params.yaml"):
         shutil.copy(REPOSITORY / file, copy)
     return copy
 

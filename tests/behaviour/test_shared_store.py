@@ -20,9 +20,12 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 
 from deepfake_detector.cli import app
+from deepfake_detector.inference.engine import ABSOLUTE_TOLERANCE
+from deepfake_detector.media.image import encode_png
 from deepfake_detector.registry.candidate import Candidate
 from deepfake_detector.registry.model_registry import read_registry
 from deepfake_detector.registry.promotion import promote, roll_back
@@ -176,13 +179,20 @@ def test_the_stage_uses_the_server_and_writes_no_local_store(shared: PipelineChe
 
 
 def test_another_machine_downloads_the_champion(shared: PipelineCheckout, tmp_path: Path) -> None:
-    """The bundle comes from the server, and its digest is that of the sealed one."""
+    """The bundle comes from the server, and its digest is that of the sealed one; the registered model does, too."""
+    import mlflow.pyfunc
+
     from deepfake_detector.registry.export import export_bundle
 
     candidate = register_models(shared, "elsewhere", (0.2, 1))
     champion = read_registry("elsewhere").version_of("champion")
     assert champion is not None
     assert export_bundle(champion, tmp_path / "elsewhere").sha256 == candidate.bundle.sha256
+    with np.load(candidate.bundle.reference) as reference:
+        png = encode_png(reference["crops"][0])
+        sealed = float(reference["logits"][0])
+    found = mlflow.pyfunc.load_model("models:/elsewhere@champion").predict([png], {"aligned": True})
+    assert found["logit"][0] == pytest.approx(sealed, abs=ABSOLUTE_TOLERANCE)
 
 
 def test_promotion_rollback_and_the_table_of_runs(

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deepfake_detector.model.bundle import Bundle
+
 if TYPE_CHECKING:
     from tests.cli.conftest import RunCli
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("arguments", [["predict"], ["predict", "--nope", "x"], ["nope"]])
@@ -45,3 +52,25 @@ def test_without_a_model_the_error_names_the_next_step(
     code, _, stderr = run_cli("predict", str(red_file), model=None)
     assert code == 1
     assert "make repro" in stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("name", ["n\u00e4ive.png", "\u65e5\u672c.png"])
+def test_file_names_beyond_the_encoding_of_the_terminal_are_escaped(
+    red_file: Path, tiny_bundle: Bundle, tmp_path: Path, encoding: str, name: str
+) -> None:
+    shutil.copy(red_file, tmp_path / name)
+    code = "import sys; from deepfake_detector.cli.app import main; sys.argv[0] = 'deepfake'; main()"
+    command = [sys.executable, "-c", code, "predict", name, name + "x", "--model", str(tiny_bundle.path)]
+    variables = os.environ | {"PYTHONIOENCODING": encoding, "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (1, b"")  # the second file does not exist
+    expected = name.encode(encoding, "backslashreplace")
+    assert expected in done.stdout
+
+
+def test_stages_escape_what_the_terminal_cannot_show(tmp_path: Path) -> None:
+    code = "from pipelines.stage import run_stage; run_stage(lambda: print('\\u65e5'))"
+    variables = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == (b"\\u65e5", 0), done.stderr

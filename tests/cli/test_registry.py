@@ -91,7 +91,7 @@ def test_a_rollback_exports_the_champion_and_updates_the_report(two: PipelineChe
     assert code == 0
     assert "version 1 was restored in place of 2" in printed
     assert "2 flags everything" in printed
-    assert "dvc repro package" in printed
+    assert "python -m pipelines.package" in printed
     report = read_report(two)
     assert report["champion"]["version"] == "1"
     assert "restored in place of 2" in report["manual_change"]

@@ -94,3 +94,10 @@ def test_a_map_that_fails_one_comparison_is_not_faithful(case: Case) -> None:
     gains = dict(faithfulness.gains) | {("insertion", "random"): Estimate(0.01, -0.02, 0.04)}
     card = model_card(case.contract, replace(case.results, faithfulness=replace(faithfulness, gains=gains)))
     assert "no better: insertion against random)" in card
+
+
+def test_a_quick_evaluation_is_named_and_changes_the_card(case: Case) -> None:
+    """The card is sealed into the bundle: a full evaluation of the same weights is another version for the gate."""
+    assert "Quick evaluation" not in model_card(case.contract, case.results)
+    assert "The gate does not promote this model." in model_card(case.contract, replace(case.results, quick=True))
+    assert replace(case.results, quick=True).headline()["quick"] is True

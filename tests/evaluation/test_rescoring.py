@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,22 @@ def test_without_crops_the_next_command_is_named(tmp_path: Path, tiny: Any) -> N
 def test_without_archives_pictures_cannot_be_cropped_again(workspace: Workspace, tmp_path: Path, tiny: Any) -> None:
     with pytest.raises(ModelNotFound, match="no archives"):
         EngineRescorer(workspace, settings(0.6)).scores(tiny.write_bundle(tmp_path / "bundle", crop_scale=1.0))
+
+
+def test_latency_does_not_count_waiting_and_a_few_slow_runs(
+    workspace: Workspace, tmp_path: Path, tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine makes every run wait for a core, and some runs compute longer."""
+    bundle = tiny.write_bundle(tmp_path / "bundle")
+    score, calls = Engine.score, count()
+
+    def delayed(engine: Engine, crops: Any) -> Any:
+        time.sleep(0.02)
+        if next(calls) % 3 == 0:
+            busy_until_s = time.process_time() + 0.03
+            while time.process_time() < busy_until_s:
+                pass
+        return score(engine, crops)
+
+    monkeypatch.setattr(Engine, "score", delayed)
+    assert EngineRescorer(workspace, SETTINGS).latency_ms(bundle) < 15

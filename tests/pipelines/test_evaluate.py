@@ -194,7 +194,8 @@ def test_dvc_shows_the_key_metrics(workspace: Workspace, report: dict[str, Any])
 def test_the_report_stays_short(workspace: Workspace, report: dict[str, Any]) -> None:
     assert set(report) == {
         "at_thresholds", "at_thresholds_corrupted", "bundle_sha256", "calibration", "corrupted", "end_to_end",
-        "faithfulness", "grid", "per_source", "probes", "targets", "test", "test_digest", "valid", "weights_sha256",
+        "faithfulness", "grid", "per_source", "probes", "quick", "targets", "test", "test_digest", "valid",
+        "weights_sha256",
     }  # fmt: skip
     assert workspace.report("evaluate").stat().st_size < 16_000
     assert report["calibration"]["on"] == "clean"  # as it was trained

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from deepfake_detector.datasets.archive import Entry
-from deepfake_detector.model.bundle import write_bundle
+from deepfake_detector.model.bundle import read_bundle, write_bundle
 from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.crops import CropResult
 from deepfake_detector.preparation.shard_writer import write_shards
 from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.registry.decisions import FACTS_TAG
+from deepfake_detector.registry.model_facts import facts_from_tag
 from deepfake_detector.registry.model_registry import read_registry
 from pipelines import register
 from pipelines.stage import run_stage
@@ -33,6 +35,15 @@ IMAGES = 200  # rows in the candidates' predictions
 def read_report(root: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((root / "reports" / "register.json").read_text(encoding="utf-8"))
     return content
+
+
+def reseal(folder: Path, card: str, graph: bytes | None = None) -> None:
+    """Write a bundle again, with another card and perhaps another graph."""
+    bundle = read_bundle(folder)
+    new_graph, reference = folder.parent / "resealed.onnx", folder.parent / "resealed.npz"
+    new_graph.write_bytes(graph or (folder / "detector.onnx").read_bytes())
+    shutil.copyfile(bundle.reference, reference)
+    write_bundle(folder, new_graph, bundle.contract, reference, card)
 
 
 def run_in(root: Path, code: str) -> str:
@@ -122,15 +133,44 @@ def test_a_changed_bundle_stops_the_pipeline(checkout: PipelineCheckout, capsys:
     assert not checkout.workspace.report("register").exists()
 
 
-def test_without_a_champion_the_stage_fails_and_says_why(
+def test_without_a_champion_the_refusal_is_recorded_and_the_stage_succeeds(
     checkout: PipelineCheckout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkout.write_params(min_accuracy=1.0)
-    checkout.candidate()
+    candidate = checkout.candidate()
     for _ in range(2):  # the second time by the stored decision
-        assert run_stage(register.main) == 1
-        assert "at least 1 required (register.min_accuracy)" in capsys.readouterr().err
+        assert run_stage(register.main) == 0
+        printed = capsys.readouterr().out
+        assert "at least 1 required (register.min_accuracy)" in printed
+        assert "no champion yet: train longer" in printed
+        found = read_report(checkout.workspace.root)
+        assert (found["champion"], found["decision"]["promoted"], found["aliases"]) == (
+            None,
+            False,
+            {"challenger": "1"},
+        )
     assert len(read_registry("tiny").versions) == 1
+    assert not checkout.workspace.champion.exists()
+    assert json.loads(checkout.workspace.registered.read_text()) == {"bundle_sha256": candidate.bundle.sha256}
+
+
+def test_a_model_of_a_quick_evaluation_is_refused_until_it_is_evaluated_in_full(checkout: PipelineCheckout) -> None:
+    checkout.write_params()
+    checkout.candidate()
+    evaluation = checkout.workspace.report("evaluate")
+    content = json.loads(evaluation.read_text())
+    evaluation.write_text(json.dumps(content | {"quick": True}))
+    assert run_stage(register.main) == 0
+    found = read_report(checkout.workspace.root)
+    assert found["champion"] is None
+    assert [each["code"] for each in found["decision"]["findings"] if not each["passed"]] == ["quick_evaluation"]
+    version = read_registry("tiny").versions[0]
+    assert facts_from_tag(version.tags[FACTS_TAG], read_bundle(checkout.workspace.bundle)).quick_evaluation
+    checkout.candidate(test_images=IMAGES)  # the card, and with it the bundle, is another one
+    card = checkout.workspace.bundle / "card.md"
+    reseal(checkout.workspace.bundle, f"{card.read_text()}\nin full\n")
+    assert run_stage(register.main) == 0
+    assert read_report(checkout.workspace.root)["champion"]["version"] == "2"
 
 
 @pytest.mark.slow
@@ -143,14 +183,17 @@ def test_a_moved_checkout_still_loads_its_champion(checkout: PipelineCheckout, t
     shutil.move(checkout.workspace.root, elsewhere)
     code = (
         "import mlflow, mlflow.keras, numpy as np;"
+        "mlflow.set_tracking_uri('deepfake-sqlite:///mlflow.db');"
         "crops = np.full((2, 64, 64, 3), 255, np.uint8);"
-        "print(mlflow.keras.load_model('models:/tiny@champion').predict(crops, verbose=0).tolist());"
-        "print(mlflow.pyfunc.load_model('models:/tiny@champion').predict(crops).tolist());"
-        "run = mlflow.MlflowClient().get_model_version_by_alias('tiny', 'champion').run_id;"
-        "print(mlflow.artifacts.load_text(f'runs:/{run}/card.md').splitlines()[0])"
+        "version = mlflow.MlflowClient().get_model_version_by_alias('tiny', 'champion');"
+        "keras_model = mlflow.keras.load_model(version.tags['keras_uri']);"
+        "print(keras_model.predict(crops, verbose=0).tolist());"
+        "print(mlflow.pyfunc.load_model('models:/tiny@champion').predict(['none.jpg'])['error'].tolist());"
+        "print(mlflow.artifacts.load_text(f'runs:/{version.run_id}/card.md').splitlines()[0])"
     )
-    lines = [line for line in run_in(elsewhere, code).splitlines() if line.startswith(("[3", "#"))]
-    assert lines == ["[3.0, 3.0]", "[3.0, 3.0]", "# tiny"]  # mean of three full channels, weights of one
+    lines = [line for line in run_in(elsewhere, code).splitlines() if line.startswith(("[", "#"))]
+    missing = """["bad_input: cannot read 'none.jpg': No such file or directory"]"""
+    assert lines == ["[3.0, 3.0]", missing, "# tiny"]  # mean of three full channels, weights of one
     run_in(elsewhere, "from pipelines.register import main; main()")
     assert not checkout.workspace.root.exists()
 
@@ -160,13 +203,10 @@ def test_a_graph_that_the_engine_cannot_run_is_refused(
 ) -> None:
     checkout.write_params()
     candidate = checkout.candidate()
-    graph = candidate.bundle.path.parent / "broken.onnx"
-    graph.write_bytes(b"no graph")
-    card = (candidate.bundle.path / "card.md").read_text()
-    reference = shutil.copyfile(candidate.bundle.reference, graph.with_suffix(".npz"))
-    write_bundle(candidate.bundle.path, graph, candidate.bundle.contract, Path(reference), card)
-    assert run_stage(register.main) == 1
-    assert "the serving engine cannot run the bundle" in capsys.readouterr().err
+    reseal(candidate.bundle.path, (candidate.bundle.path / "card.md").read_text(), b"no graph")
+    assert run_stage(register.main) == 0
+    assert "the serving engine cannot run the bundle" in capsys.readouterr().out
+    assert read_report(checkout.workspace.root)["champion"] is None
 
 
 def test_a_champion_of_other_test_pictures_is_scored_again_on_the_candidates(checkout: PipelineCheckout) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ def scripts(path: Path) -> str:
     return "\n".join(step.get("run", "") for step in steps(path))
 
 
-def test_there_are_two() -> None:
-    assert [path.name for path in WORKFLOWS] == ["checks.yml", "retrain.yml"]
+def test_there_are_three() -> None:
+    assert [path.name for path in WORKFLOWS] == ["checks.yml", "image.yml", "retrain.yml"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -69,3 +71,16 @@ def test_one_retraining_at_a_time_on_a_schedule_or_by_hand() -> None:
     triggers = {str(key): value for key, value in content.items()}["True"]  # YAML 1.1 reads `on` as true
     assert set(triggers) == {"schedule", "workflow_dispatch"}
     assert content["concurrency"]["group"] == "retrain"
+
+
+def test_the_report_of_a_retraining_without_a_champion(tmp_path: Path) -> None:
+    """Without a shared registry the first candidate may be refused; the job goes on and says so."""
+    (tmp_path / "reports").mkdir()
+    decision = {"reasons": ["refused: accuracy 0.5"]}
+    content = {"candidate": {"version": "1"}, "champion": None, "decision": decision}
+    (tmp_path / "reports" / "register.json").write_text(json.dumps(content), encoding="utf-8")
+    script = scripts(ROOT / ".github" / "workflows" / "retrain.yml")
+    code = script.split("<<'PYTHON'\n")[1].split("PYTHON\n")[0]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "Version 1 was made; there is no champion yet."
+    assert "- refused: accuracy 0.5" in done.stdout

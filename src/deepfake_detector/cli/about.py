@@ -90,9 +90,11 @@ def _facts(selected: SelectedModel) -> dict[str, Any]:
 
 
 def _provenance(selected: SelectedModel) -> dict[str, Any]:
-    """From the registry in the working directory, else in the checkout that contains this code."""
+    """From the registry of the working directory, else of the checkout that contains this code."""
     from deepfake_detector.inference.model_selection import CHECKOUT_ROOT
+    from deepfake_detector.paths import Workspace
     from deepfake_detector.registry.provenance import read_provenance
 
-    roots = [root for root in (Path.cwd(), CHECKOUT_ROOT) if (root / "mlflow.db").is_file()]
-    return read_provenance(selected.bundle, [*roots, Path.cwd()][0])
+    stores = [Workspace(root).store_root for root in (Path.cwd(), CHECKOUT_ROOT)]
+    found = [store for store in stores if (store / "mlflow.db").is_file()]
+    return read_provenance(selected.bundle, [*found, *stores][0])

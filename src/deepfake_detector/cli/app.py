@@ -12,6 +12,7 @@ from deepfake_detector.cli.predict import predict
 from deepfake_detector.cli.registry import promote, rollback, runs
 from deepfake_detector.cli.scan import scan
 from deepfake_detector.errors import BadInput, DetectorError
+from deepfake_detector.io import escape_unencodable_output
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tell fake faces from real ones, with reasons.")
 # These modules import heavy libraries inside their functions, so that --help is fast.
@@ -23,6 +24,7 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 
 def main() -> None:
     """Run the command line; a known error prints one message without a traceback."""
+    escape_unencodable_output()
     try:
         code = app(standalone_mode=False)
     except DetectorError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,24 @@ from deepfake_detector.evaluation.slices import compression_bin, face_size_bin, 
 from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.shards import HeldOutSplit
 from deepfake_detector.validation.manifest import read_manifest
+
+# Sizes of a quick evaluation (`evaluate.quick`), where the settings are not smaller already.
+QUICK_BOOTSTRAP, QUICK_GRID_IMAGES, QUICK_EXPLAIN_IMAGES = 100, 10, 4
+
+
+def evaluation_settings(settings: Settings) -> Settings:
+    """The settings themselves or, if `evaluate.quick` is set, those with small samples."""
+    options = settings.evaluate
+    if not options.quick:
+        return settings
+    grid_images = min(options.grid_images or QUICK_GRID_IMAGES, QUICK_GRID_IMAGES)  # 0: all pictures
+    small = replace(
+        options,
+        bootstrap=min(options.bootstrap, QUICK_BOOTSTRAP),
+        grid_images=grid_images,
+        explain_images=min(options.explain_images, QUICK_EXPLAIN_IMAGES),
+    )
+    return replace(settings, evaluate=small)
 
 
 def score_pictures(workspace: Workspace, settings: Settings, predictions: Predictions) -> GridScores:
@@ -91,6 +110,7 @@ def evaluate(settings: Settings, predictions: Predictions, grid_scores: GridScor
         terms={source.name: source.terms for source in settings.download.sources if source.terms},
         reencode=settings.prepare.reencode,
         reproduction=reproduction_commands(settings, contract.data_sha256, predictions.git_commit),
+        quick=options.quick,
     )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ DRAWN = (
     "on pictures of people."
 )
 PHOTOGRAPHS = "Trained on photographs and generated faces."
+QUICK = (
+    "**Quick evaluation** (`evaluate.quick`): samples are too small to decide on. The gate does not promote this model."
+)
 UNKNOWN_TERMS = (
     "The terms of the training data are not recorded (`terms` of a source in params.yaml). FFHQ, the Kaggle set, DFDC "
     "and FaceForensics++ are non-commercial or for research only; a model that is trained on them is, too."
@@ -91,7 +94,7 @@ def _output(contract: Contract, results: EvaluationResults) -> str:
     thresholds = contract.thresholds
     return f"""# Model card: {contract.network}, {contract.side_px} x {contract.side_px} px
 
-{scope(contract)}
+{scope(contract)}{_quick_note(results)}
 
 ## Output
 For an upright face of at least {contract.min_face_px} px the model returns `p_fake`, a calibrated probability between 0
@@ -108,6 +111,10 @@ Calibration: temperature {contract.temperature:.4f}; weight and offset per kind 
 {_vector_scaling(results)}. Calibration and thresholds were fitted on the validation split alone
 ({_calibration_crops(results)}).
 """
+
+
+def _quick_note(results: EvaluationResults) -> str:
+    return f"\n\n{QUICK}" if results.quick else ""
 
 
 def _vector_scaling(results: EvaluationResults) -> str:

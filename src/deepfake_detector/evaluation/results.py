@@ -97,6 +97,7 @@ class EvaluationResults:
         terms: source -> its terms of use, where they are known.
         reencode: JPEG quality with which every picture was recompressed before cropping; 0: none.
         reproduction: the commands that train the same model again.
+        quick: measured on small samples (`evaluate.quick`).
     """
 
     parameters: int
@@ -118,6 +119,7 @@ class EvaluationResults:
     terms: Mapping[str, str]
     reencode: int
     reproduction: str
+    quick: bool = False
 
     @property
     def failed_probes(self) -> list[ShortcutProbe]:
@@ -132,6 +134,7 @@ class EvaluationResults:
         """The numbers of reports/evaluate.json; the long tables lie beside the figures."""
         whole = next(each for each in self.end_to_end if each.source == ALL_SOURCES)
         return {
+            "quick": self.quick,
             "test": self.test.as_dict(),
             "valid": self.valid.as_dict(),
             "corrupted": self.corrupted.as_dict(),
