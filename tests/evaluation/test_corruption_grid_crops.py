@@ -82,7 +82,7 @@ def test_jpeg_quality_is_read_from_the_quantization_table(portrait: Pixels, qual
     assert abs(jpeg_quality(encode_jpeg(portrait, quality)) - quality) <= 1
 
 
-@pytest.mark.parametrize("module", ["grid_crops", "corrupted_crops"])
+@pytest.mark.parametrize("module", ["corruption_grid_crops", "random_corruption_crops"])
 def test_worker_processes_load_no_heavy_library(module: str) -> None:
     """They import these modules; TensorFlow alone would take each of them ten seconds and 700 MB."""
     heavy = ("tensorflow", "keras", "pandas", "sklearn", "scipy", "mlflow", "matplotlib")

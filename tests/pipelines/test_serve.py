@@ -123,7 +123,7 @@ def test_mlflow_is_not_started_on_a_broken_store(
 @pytest.mark.parametrize(("target", "default"), [("serve", "3000"), ("mlflow", "5000")])
 def test_make_hands_the_port_on_and_checks_it_before_it_packages(target: str, default: str) -> None:
     for given, port in (([], default), (["PORT=4321"], "4321")):
-        command = ["make", "--dry-run", "--always-make", target, *given]
+        command = ["make", "--no-print-directory", "--dry-run", "--always-make", target, *given]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1].endswith(f'--port "{port}"')
         assert target == "mlflow" or done.stdout.index(f'pipelines.port "{port}"') < done.stdout.index(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ REQUESTS_PER_STREAM = 4  # one is computed while the next is prepared
 ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 0.1, 0.02  # relative to the largest value, as errors of sums are
 OUTPUTS = ("logits", "logit_map", "kinds")
 
+logger = logging.getLogger("deepfake")
+
 RESEAL_HINT = "run `dvc repro --force --single-item evaluate` to seal it again, or name another bundle with --model"
 
 
@@ -46,8 +49,8 @@ class Engine:
 
     Args:
         bundle: a sealed bundle.
-        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where
-            the processor has instructions for it.
+        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where the processor has instructions
+            for it. If its results are then too far from the sealed ones, the graph is compiled again for f32.
         streams: crops computed in parallel, each on one core; None for one per core.
 
     Raises:
@@ -58,11 +61,9 @@ class Engine:
     def __init__(self, bundle: Bundle, precision: str | None = None, streams: int | None = None) -> None:
         self.bundle = bundle
         self.side_px = bundle.contract.side_px
-        streams = streams or available_cores()
-        self._compiled = _compile(bundle, precision, streams)
-        self._max_running = REQUESTS_PER_STREAM * streams
-        self._requests = RequestPool(self._compiled)
-        self.self_test()
+        self._streams = streams or available_cores()
+        self._max_running = REQUESTS_PER_STREAM * self._streams
+        self._compile_and_test(precision)
 
     def score(self, crops: NDArray[np.uint8]) -> EngineOutput:
         """Score crops, uint8 (n, side, side, 3) RGB; n may be 0. The output for a crop does not depend on the others.
@@ -111,6 +112,19 @@ class Engine:
             raise BundleCorrupt(f"{self.bundle.graph} has outputs {shapes}, sealed were {expected}", RESEAL_HINT)
         for name in OUTPUTS:
             _compare(name, getattr(found, name), sealed[name])
+
+    def _compile_and_test(self, precision: str | None) -> None:
+        self.precision = precision
+        self._compiled = _compile(self.bundle, precision, self._streams)
+        self._requests = RequestPool(self._compiled)
+        try:
+            self.self_test()
+        except ToolFailed as error:
+            if precision is not None or isinstance(error, BundleCorrupt):
+                raise
+            # How far bf16 moves a logit depends on the weights and on the processor.
+            logger.warning("%s; computing in float32, which is slower", error.message)
+            self._compile_and_test("f32")
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """Shape of an output for one crop."""
