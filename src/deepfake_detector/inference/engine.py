@@ -49,8 +49,8 @@ class Engine:
 
     Args:
         bundle: a sealed bundle.
-        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where the processor has instructions
-            for it. If its results are then too far from the sealed ones, the graph is compiled again for f32.
+        precision: "f32" to forbid bf16; None leaves it to OpenVINO, which picks bf16 where the processor supports it.
+            If its results are then too far from the sealed ones, the graph is compiled again for f32.
         streams: crops computed in parallel, each on one core; None for one per core.
 
     Raises:
