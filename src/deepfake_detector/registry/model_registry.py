@@ -5,7 +5,6 @@ Importing MLflow takes 5 s, a read-only query 1 ms, and every `dvc repro` checks
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,12 +12,9 @@ from pathlib import Path
 
 from deepfake_detector.registry.alias_history import AliasChange, changed_outside, manual_change, settled_state
 from deepfake_detector.tracking.store import (
-    READABLE_SCHEMAS,
     connect_readonly,
-    local_database,
     open_client,
-    schema_version,
-    tracking_uri,
+    read_store,
 )
 
 MAX_VERSIONS = 10_000  # that one request to a server may return
@@ -70,17 +66,9 @@ def read_registry(model_name: str) -> RegistrySnapshot:
     Raises:
         ToolFailed: the store does not answer.
     """
-    database = local_database(tracking_uri())
-    if database is None:
-        return _read_by_client(model_name)
-    if not database.exists():
-        return RegistrySnapshot()
-    if schema_version(database) not in READABLE_SCHEMAS:
-        return _read_by_client(model_name)
-    try:
-        return read_registry_file(database, model_name)
-    except sqlite3.Error:  # for example a locked file: MLflow tries again, and its errors are translated
-        return _read_by_client(model_name)
+    return read_store(
+        lambda file: read_registry_file(file, model_name), lambda: _read_by_client(model_name), RegistrySnapshot()
+    )
 
 
 def read_registry_file(database: Path, model_name: str) -> RegistrySnapshot:

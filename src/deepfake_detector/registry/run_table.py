@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,12 +11,9 @@ from typing import Any
 
 from deepfake_detector.registry.model_registry import RegistrySnapshot
 from deepfake_detector.tracking.store import (
-    READABLE_SCHEMAS,
     connect_readonly,
-    local_database,
     open_client,
-    schema_version,
-    tracking_uri,
+    read_store,
 )
 
 METRICS, PARAMS, TAGS = "latest_metrics", "params", "tags"  # tables of MLflow
@@ -77,17 +73,7 @@ def read_runs(experiment: str) -> tuple[RunRow, ...]:
     Raises:
         ToolFailed: the store does not answer.
     """
-    database = local_database(tracking_uri())
-    if database is None:
-        return _read_by_client(experiment)
-    if not database.exists():
-        return ()
-    if schema_version(database) not in READABLE_SCHEMAS:
-        return _read_by_client(experiment)
-    try:
-        return _read_file(database, experiment)
-    except sqlite3.Error:  # for example a locked file: MLflow tries again, and its errors are translated
-        return _read_by_client(experiment)
+    return read_store(lambda file: _read_file(file, experiment), lambda: _read_by_client(experiment), ())
 
 
 def current_name(metric: str) -> str:

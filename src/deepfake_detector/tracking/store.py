@@ -17,10 +17,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepfake_detector.errors import BadInput, ModelNotFound, ToolFailed
 from deepfake_detector.io import atomic_write
@@ -28,6 +28,8 @@ from deepfake_detector.io import atomic_write
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+Answer = TypeVar("Answer")
 
 ARTIFACT_SCHEME = "mlflow-artifacts:"
 ARTIFACT_FOLDER = "mlartifacts"
@@ -116,6 +118,30 @@ def open_registry_store(store_uri: str) -> Any:
     register_local_artifacts()
     store: Any = SqlAlchemyStore  # untyped
     return store(sqlite_uri(store_uri))
+
+
+def read_store(from_file: Callable[[Path], Answer], by_client: Callable[[], Answer], empty: Answer) -> Answer:
+    """Read a local store from its SQLite file, which needs no import of MLflow; any other store by MLflow's client.
+
+    Args:
+        from_file: reads a database whose schema is one of READABLE_SCHEMAS; may raise `sqlite3.Error`.
+        by_client: asks MLflow.
+        empty: the answer of a local store that was not created yet.
+
+    Raises:
+        ToolFailed: the store does not answer.
+    """
+    database = local_database(tracking_uri())
+    if database is None:
+        return by_client()
+    if not database.exists():
+        return empty
+    if schema_version(database) not in READABLE_SCHEMAS:
+        return by_client()
+    try:
+        return from_file(database)
+    except sqlite3.Error:  # for example a locked file: MLflow tries again, and its errors are translated
+        return by_client()
 
 
 def schema_version(database: Path) -> str:
