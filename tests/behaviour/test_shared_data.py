@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 
+from tests.behaviour.test_object_store import CREDENTIALS, is_up
+from tests.behaviour.test_shared_store import free_port, running, wait_for
 from tests.pipeline_checkout import PIPELINE_FILES, copy_repository
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,8 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 class Machine:
     """One checkout with its own home folder, and the shared store."""
 
-    def __init__(self, root: Path, store: Path) -> None:
-        self.root, self.store = root, store
+    def __init__(self, root: Path, store: Path, **environment: str) -> None:
+        self.root, self.store, self.environment = root, store, environment
         self.home = root.with_name(f"{root.name}-home")
         self.home.mkdir(exist_ok=True)
 
@@ -40,6 +45,7 @@ class Machine:
             "HOME": str(self.home),
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.store}",
             "GIT_CONFIG_NOSYSTEM": "1",
+            **self.environment,
         }
         done = subprocess.run(command, cwd=self.root, env=inherited | own, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -138,3 +144,37 @@ def test_the_report_of_the_weekly_retraining(clone: Machine) -> None:
     assert "train.seed" in changed
     assert "reports/metrics.json" in changed
     assert "<html" in (clone.root / "dvc_plots" / "index.html").read_text(encoding="utf-8").lower()
+
+
+@pytest.fixture
+def s3() -> Iterator[str]:
+    """URL of an S3 store, moto's server on 127.0.0.1, with an empty bucket `data`."""
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    with running(command, signal.SIGTERM) as process:
+        wait_for(lambda: is_up(f"http://127.0.0.1:{port}/moto-api/"), process)
+        options = {name.lower(): value for name, value in CREDENTIALS.items() if name != "AWS_DEFAULT_REGION"}
+        store: Any = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", **options)
+        store.create_bucket(Bucket="data")
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_a_new_clone_takes_all_results_from_an_object_store(first: Machine, s3: str) -> None:
+    """The commands of docs/shared-use.md with an s3:// remote, which needs the extra `s3`."""
+    first.environment = CREDENTIALS
+    first.run("dvc", "remote", "add", "--default", "--force", "shared", "s3://data/dvc")
+    first.run("dvc", "remote", "modify", "shared", "endpointurl", s3)
+    first.run("dvc", "repro")
+    first.commit("the data lies in an object store")
+    assert "pushed" in first.run("dvc", "push", "--run-cache")
+    root = first.root.with_name("clone-of-s3")
+    first.run("git", "clone", "--quiet", str(first.root), str(root))
+    clone = Machine(root, first.store, **CREDENTIALS)
+    clone.run("dvc", "pull", "--run-cache")
+    output = clone.repro()
+    for stage in EXPENSIVE:
+        assert f"Stage '{stage}' didn't change, skipping" in output, output
+    assert clone.read_report("register") == first.read_report("register")
+    assert "Data and pipelines are up to date." in clone.run("dvc", "status")
+    assert clone.run("dvc", "status", "--cloud").strip() == "Cache and remote 'shared' are in sync."
+    assert clone.run("git", "status", "--short") == ""
