@@ -129,9 +129,8 @@ def capture_picture(browser: Browser, portrait: Path) -> None:
     page = visit(browser, 1280, 1160)
     page.set_input_files("#file", portrait)
     page.wait_for_selector(".box")
-    switch = page.get_by_role("switch")
-    if switch.get_attribute("aria-checked") != "true":
-        switch.click()
+    switch = page.get_by_role("switch", name="Show the heatmap")
+    switch.check()
     page.wait_for_timeout(500)
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=IMAGES / "page-picture.png")

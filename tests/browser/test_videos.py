@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 SEEKED = "(t) => Math.abs(document.querySelector('video').currentTime - t) < 0.15"
 
@@ -30,6 +32,47 @@ def test_a_clip_is_shown_with_timeline_tracks_and_best_frames(page: Any) -> None
     ]
     assert page.locator(".best-frames li").count() == len(page.answer["best_frames"]) > 0
     assert page.locator(".faces li").count() == 2
+
+
+def test_the_score_of_the_clip_is_explained_beside_those_of_its_frames(page: Any) -> None:
+    note = page.inner_text(".score-note")
+    deciding = max((track for track in page.answer["tracks"] if track["long"]), key=lambda track: track["p_fake"])
+    scores = [face["p_fake"] for face in page.answer["faces"] if face["track"] == page.answer["tracks"].index(deciding)]
+    assert f"all {len(scores)} scored frames" in note
+    assert f"from {min(scores):.3f} to {max(scores):.3f}" in note
+    assert "no single frame decides" in note
+    assert page.locator(".plot .clip-line").count() == 1
+    assert f"whole clip {page.answer['p_fake']:.3f}" in page.inner_text(".chart-legend")
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "avif"])
+def test_an_animation_is_a_video_whatever_its_format_and_name(
+    visit: Any, files: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    frames = [Image.open(files[name]).convert("RGB") for name in ("red.png", "blue.png", "red.png")]
+    path = tmp_path / f"still.{'jpg' if suffix == 'webp' else suffix}"
+    buffer = io.BytesIO()
+    frames[0].save(buffer, suffix.upper(), save_all=True, append_images=frames[1:], duration=400)
+    path.write_bytes(buffer.getvalue())
+    page = visit()
+    with page.expect_request("**/predict_*") as request:
+        page.set_input_files("#file", str(path))
+    assert "/predict_video" in request.value.url
+    page.locator(".timeline").wait_for()
+    page.locator(f".media-view {'video' if suffix == 'avif' else 'img'}").wait_for()  # Chromium plays AVIF sequences
+    assert not page.locator(".not-shown").count()
+
+
+def test_a_still_picture_of_the_same_formats_is_an_image(visit: Any, files: dict[str, Path], tmp_path: Path) -> None:
+    page = visit()
+    pages = []
+    page.on("request", lambda request: pages.append(request.url) if "/predict_" in request.url else None)
+    for suffix in ("gif", "png", "webp", "avif"):
+        path = tmp_path / f"still.{suffix}"
+        Image.open(files["wall.png"]).save(path)
+        page.set_input_files("#file", str(path))
+        page.get_by_text(f"Answer for still.{suffix}").wait_for()
+    assert ["/predict_image" in url for url in pages] == [True] * 4
 
 
 def test_a_click_on_the_timeline_seeks(page: Any) -> None:

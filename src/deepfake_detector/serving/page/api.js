@@ -1,10 +1,11 @@
 // A file -> POST /predict_image or /predict_video -> the answer, or a ServiceError with a message and a hint.
-const CONNECTION_HINT = "Check that the service is running and that you are online, then try again. A file that is far too large can end the connection, too.";
+/** Statuses of a service that is busy or starting. */
+export const RETRIED = [429, 503, 507];
 let token = ""; // in memory only: it is never stored
 
-/** An error answer of the service; status 0 if there was no answer. */
+/** An error answer of the service; status 0 if there was no answer. `code` names a text of the page, if it has one. */
 export class ServiceError extends Error {
-  constructor({ status, code, message, hint, retryAfterS = null, requestId = null }) {
+  constructor({ status, code, message = "", hint = "", retryAfterS = null, requestId = null }) {
     super(message);
     Object.assign(this, { status, code, hint, retryAfterS, requestId });
   }
@@ -20,11 +21,12 @@ export async function fetchAbout() {
 }
 
 /**
- * Upload one file; `field` is "image" or "video". `onProgress` gets the uploaded share, 0..1.
+ * Upload one file; `field` is "image" or "video". `onProgress` gets the uploaded share, 0..1; `location` asks for the
+ * position that the file holds.
  * Resolves to { answer, requestId, tookS }; rejects with a ServiceError, or with an AbortError once `signal` is aborted.
  * XMLHttpRequest, because fetch does not report the progress of an upload.
  */
-export function predict(file, field, { signal, onProgress }) {
+export function predict(file, field, { signal, onProgress, location = false }) {
   const request = new XMLHttpRequest();
   const started = performance.now();
   const form = new FormData();
@@ -33,7 +35,7 @@ export function predict(file, field, { signal, onProgress }) {
     const header = (name) => request.getResponseHeader(name);
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.upload.onload = () => onProgress(1);
-    request.onerror = () => reject(new ServiceError({ status: 0, code: "lost", message: "The connection to the service was lost", hint: CONNECTION_HINT }));
+    request.onerror = () => reject(new ServiceError({ status: 0, code: "lost" }));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     request.onload = () => {
       const answer = request.status === 200 ? parseJson(request.responseText) : null;
@@ -41,7 +43,7 @@ export function predict(file, field, { signal, onProgress }) {
       else resolve({ answer, requestId: header("X-Request-ID"), tookS: (performance.now() - started) / 1000 });
     };
     signal.addEventListener("abort", () => request.abort());
-    request.open("POST", `../predict_${field}?explain=true`);
+    request.open("POST", `../predict_${field}?explain=true${location ? "&location=true" : ""}`);
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.send(form);
   });
@@ -68,9 +70,9 @@ function parseError(status, text, header) {
   return {
     status,
     code: error.code ?? "unknown",
-    message: error.message || `The service answered with status ${status} and without a reason`,
-    hint: error.hint ?? "",
-    retryAfterS: status === 429 || status === 503 ? Number(header("Retry-After")) || null : null,
+    message: error.message,
+    hint: error.hint,
+    retryAfterS: RETRIED.includes(status) ? Number(header("Retry-After")) || null : null,
     requestId: header("X-Request-ID"),
   };
 }

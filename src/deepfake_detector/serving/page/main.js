@@ -1,29 +1,40 @@
 // Entry point: files go into the queue; the item on show is rendered as progress, error or answer.
 import { modelFacts, modelLine, trainingDataWarning } from "./model.js";
-import { facesSection } from "./faces.js";
-import { fileRow, stateLabel } from "./file_list.js";
-import { fetchAbout } from "./api.js";
+import { preferredLanguage, setLanguage, t } from "./messages.js";
+import { reasonsCard, verdictHeader } from "./verdict.js";
+import { reportActions, reportHead } from "./report.js";
+import { FileList, stateLabel } from "./file_list.js";
+import { Queue } from "./queue.js";
+import { acceptFiles } from "./upload.js";
 import { bestFramesSection } from "./best_frames.js";
 import { credentialsCard } from "./credentials.js";
+import { facesSection } from "./faces.js";
+import { fetchAbout } from "./api.js";
 import { html } from "./dom.js";
-import { acceptFiles } from "./upload.js";
 import { imageView } from "./image_view.js";
-import { videoView } from "./video_view.js";
+import { languageMenu } from "./language_menu.js";
+import { metadataCard } from "./metadata.js";
+import { nextStepsCard } from "./next_steps.js";
 import { priorCard } from "./prior.js";
 import { progressView } from "./progress.js";
-import { Queue } from "./queue.js";
-import { reasonsCard, verdictHeader } from "./verdict.js";
-import { reportActions } from "./report.js";
+import { strengths } from "./coverage.js";
 import { timelineSection } from "./timeline.js";
+import { videoView } from "./video_view.js";
 
 const byId = (id) => document.getElementById(id);
-const queue = new Queue();
 const IN_PROGRESS = ["waiting", "uploading", "processing", "retrying"];
+const queue = new Queue();
 let current = null; // the item on show
 let rendered = ""; // which state of it is on show: an answer is rendered only once
 let model = null;
+let modelError = null;
 
-acceptFiles({ input: byId("file"), button: byId("choose"), dropArea: byId("upload"), onFiles: (files) => show(queue.add(files)) });
+const languageReady = setLanguage(preferredLanguage());
+// Before the language is there: a file that is chosen at once must not be lost.
+acceptFiles({ input: byId("file"), button: byId("choose"), dropArea: byId("upload"), onFiles: (files) => languageReady.then(() => show(queue.add(files))) });
+await languageReady;
+const fileList = new FileList(byId("files"), { onShow: show, onRemove: remove, about: () => model });
+languageMenu(byId("language"), renderAll);
 queue.addEventListener("change", ({ detail: item }) => {
   renderList();
   if (item && item === current) render();
@@ -40,19 +51,19 @@ function show(item) {
   byId("verdict")?.focus();
 }
 
-function renderList() {
-  const several = queue.items.length > 1;
-  byId("files").hidden = !several;
-  if (!several) return;
-  const rows = queue.items.map((item) => fileRow(item, { current: item === current, onShow: () => show(item), onRemove: () => remove(item) }));
-  const focused = [...byId("file-list").querySelectorAll("button")].indexOf(document.activeElement);
-  byId("file-list").replaceChildren(...rows);
-  if (focused >= 0) byId("file-list").querySelectorAll("button")[focused]?.focus();
-}
+const renderList = () => fileList.render(queue.items, current);
 
 function remove(item) {
   queue.remove(item);
   show(item === current ? (queue.items[0] ?? null) : current);
+}
+
+/** Everything again: the language or the model's description has changed. */
+function renderAll() {
+  renderModel();
+  rendered = "";
+  renderList();
+  render();
 }
 
 function render() {
@@ -64,10 +75,12 @@ function render() {
   const changed = state !== rendered;
   rendered = state;
   if (current.state === "answered") container.replaceChildren(...answerView(current));
-  else if (changed) container.replaceChildren(progressView(current, { cancel: () => queue.cancel(current), retry: () => queue.retry(current) }));
+  else if (changed) container.replaceChildren(progressView(current, actions(current)));
   else updateProgress(container);
   if (changed && (hadFocus || document.activeElement === document.body)) byId("verdict").focus({ preventScroll: current.state !== "answered" });
 }
+
+const actions = (item) => ({ cancel: () => queue.cancel(item), retry: () => queue.retry(item), chooseAnother: () => byId("choose").click() });
 
 /** Replace the heading and the bar of an item in progress; its button stays, and with it the focus. */
 function updateProgress(container) {
@@ -81,23 +94,44 @@ function answerView(item) {
   const video = isVideo ? videoView(item) : null;
   const timeline = isVideo ? timelineSection(answer, video) : null;
   return [
-    verdictHeader(item),
+    reportHead(item),
+    verdictHeader(item, model),
     html("div", { class: "answer-grid" },
       html("div", { class: "answer-main" }, isVideo ? video.figure : imageView(item), timeline?.section, isVideo && bestFramesSection(answer, timeline.seek), facesSection(answer)),
-      html("div", { class: "answer-side" }, reasonsCard(answer), priorCard(answer), credentialsCard(answer))),
+      html("div", { class: "answer-side" }, reasonsCard(answer), nextStepsCard(answer), priorCard(answer), metadataView(item), credentialsCard(answer))),
     reportActions(item, model),
   ];
+}
+
+/** The metadata card, which replaces itself once the reader has asked for the location. */
+function metadataView(item) {
+  const card = metadataCard(item, async () => {
+    await queue.askLocation(item).catch(() => {});
+    card.replaceWith(metadataView(item));
+  });
+  return card;
 }
 
 async function loadModel() {
   try {
     model = await fetchAbout();
-    byId("model-line").textContent = modelLine(model);
-    byId("model-facts").replaceChildren(modelFacts(model));
-    byId("warning").replaceChildren(...[trainingDataWarning(model)].filter(Boolean));
   } catch (error) {
-    byId("model-line").textContent = `Unknown: ${error.message}`;
+    modelError = error;
   }
+  if (current?.state === "answered") renderAll();
+  else renderModel();
+}
+
+function renderModel() {
+  if (!model) {
+    if (modelError) byId("model-line").textContent = t("page.model.unknown");
+    return;
+  }
+  byId("model-line").textContent = modelLine(model);
+  byId("model-facts").replaceChildren(modelFacts(model));
+  byId("strengths-figures").replaceChildren(...strengths(model));
+  byId("strengths").hidden = false;
+  byId("warning").replaceChildren(...[trainingDataWarning(model)].filter(Boolean));
 }
 
 function announce(text) {

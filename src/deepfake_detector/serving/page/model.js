@@ -1,41 +1,33 @@
 // GET /about -> facts about the served model: why it is served, training data, test accuracy, thresholds.
-import { count, kindName, percent, score, sentence } from "./wording.js";
+import { accuracyInterval } from "./coverage.js";
+import { factList } from "./facts.js";
 import { html } from "./dom.js";
+import { list, number, t } from "./messages.js";
+import { kindName, percent, score, sentence } from "./wording.js";
 
 export function modelLine(about) {
-  return `${about.name === "pretrained" ? "Pretrained model" : sentence(about.name).slice(0, -1)}, trained on ${trainingData(about)}`;
+  const name = about.name === "pretrained" ? t("model.pretrained") : sentence(about.name).slice(0, -1);
+  return t("model.line", { name, data: trainingData(about) });
 }
 
 /** A warning for models that were not trained on photographs, or null. */
 export function trainingDataWarning(about) {
   if (about.trained_on === "photographs") return null;
-  return html("p", { class: "warning", role: "note" }, html("b", {}, "This model knows drawings, not photographs. "),
-    `It was trained on the ${about.trained_on} that comes with the software. Its answers about real pictures and videos are unreliable.`);
+  return html("p", { class: "warning", role: "note" }, html("b", {}, t("model.warning")), " ", t("model.warning.more"));
 }
 
 export function modelFacts(about) {
   const { clear, flag, strict } = about.thresholds;
-  const facts = [
-    ["Why this model", sentence(about.reason)],
-    ["Training data", `${count(about.train_images, "face")}: ${trainingData(about)}${sources(about)}`],
-    ["Classes", ["real faces", ...about.kinds.map((kind) => `${kindName(kind).toLowerCase()}s`)].join(", ")],
-    ["Test accuracy", accuracy(about)],
-    ["Thresholds", `no trace up to ${score(clear)}, fake from ${score(flag)}, strict from ${score(strict)}`],
-    ["Smallest face", `${about.min_face_px} pixels`],
-    ["SHA-256", html("code", {}, about.sha256)],
-  ].filter(([, value]) => value);
-  return html("dl", { class: "facts" }, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+  const names = Object.keys(about.data_sha256 ?? {});
+  return factList([
+    [t("model.reason"), html("span", { lang: "en" }, sentence(about.reason))],
+    [t("model.data"), [t("model.faces", { n: about.train_images, data: trainingData(about) }), names.length > 0 && html("span", { translate: "no" }, ` (${names.join(", ")})`)]],
+    [t("model.classes"), list([t("model.real"), ...about.kinds.map(kindName)])],
+    [t("model.accuracy"), about.test_metrics?.accuracy && `${percent(about.test_metrics.accuracy)}${accuracyInterval(about.test_metrics)}`],
+    [t("model.thresholds"), t("model.thresholds.values", { clear: score(clear), flag: score(flag), strict: score(strict) })],
+    [t("model.smallest"), t("model.pixels", { n: about.min_face_px })],
+    ["SHA-256", html("code", { translate: "no" }, about.sha256)],
+  ]);
 }
 
-const trainingData = (about) => (about.trained_on === "photographs" ? "photographs" : `the ${about.trained_on}`);
-
-function sources({ data_sha256: digests }) {
-  const names = Object.keys(digests ?? {});
-  return names.length ? ` (${names.join(", ")})` : "";
-}
-
-function accuracy({ test_metrics: metrics, test_images: images }) {
-  if (!metrics?.accuracy) return null;
-  const interval = metrics.accuracy_low ? ` (${percent(metrics.accuracy_low)} to ${percent(metrics.accuracy_high)})` : "";
-  return `${percent(metrics.accuracy)}${interval} on ${images.toLocaleString("en")} test pictures, without abstaining`;
-}
+const trainingData = (about) => t(about.trained_on === "photographs" ? "model.photographs" : "model.drawn");

@@ -1,15 +1,13 @@
 // The share of fakes at the file's source, set by a slider -> the probability that this file is a fake (Bayes' rule).
 import { html } from "./dom.js";
+import { number, t } from "./messages.js";
 import { percent } from "./wording.js";
 
 const CALIBRATION_PRIOR = 0.5; // share of fakes in calibration; see inference/decision.py, whose rule this is
-const PRIORS = [
-  [1 / 10000, "1 in 10,000"], [1 / 3000, "1 in 3,000"], [1 / 1000, "1 in 1,000"], [1 / 300, "1 in 300"], [1 / 100, "1 in 100"],
-  [1 / 30, "1 in 30"], [1 / 10, "1 in 10"], [1 / 4, "1 in 4"], [1 / 2, "1 in 2"], [3 / 4, "3 in 4"],
-];
+const PRIORS = [[1, 10000], [1, 3000], [1, 1000], [1, 300], [1, 100], [1, 30], [1, 10], [1, 4], [1, 2], [3, 4]]; // "1 in 10,000"
 let selected = PRIORS.length - 2; // kept from one answer to the next: the source is often the same
 
-export const selectedPrior = () => PRIORS[selected][0];
+export const selectedPrior = () => PRIORS[selected][0] / PRIORS[selected][1];
 
 /** The score `p`, 0..1 -> the probability of a fake where the share of fakes is `prior`. */
 export function posterior(p, prior) {
@@ -26,18 +24,18 @@ export function priorCard(answer) {
   const value = html("b", { class: "prior-value" });
   function update() {
     selected = Number(slider.value);
-    const [prior, words] = PRIORS[selected];
-    value.textContent = words;
-    slider.setAttribute("aria-valuetext", `${words} files is a fake`);
-    output.replaceChildren(html("b", {}, percent(posterior(answer.p_fake, prior))), html("span", {},
-      `likely to be a fake, if ${words} files from there ${words.startsWith("1") ? "is" : "are"} fake`));
+    const [n, of] = PRIORS[selected];
+    const share = t("prior.share", { a: number(n), b: number(of) });
+    value.textContent = share;
+    slider.setAttribute("aria-valuetext", t("prior.slider", { n, share }));
+    output.replaceChildren(html("b", {}, percent(posterior(answer.p_fake, selectedPrior()))), html("span", {}, t("prior.answer", { n, share })));
   }
   update();
   return html("section", { class: "card prior", "aria-labelledby": "prior-title" },
-    html("h3", { id: "prior-title" }, "How common are fakes where this file comes from?"),
-    html("div", { class: "prior-line" }, html("label", { for: "prior" }, "About "), value),
+    html("h3", { id: "prior-title" }, t("prior.title")),
+    html("div", { class: "prior-line" }, html("label", { for: "prior" }, t("prior.about")), value),
     slider,
-    html("div", { class: "prior-ends", "aria-hidden": "true" }, html("span", {}, "rare"), html("span", {}, "common")),
+    html("div", { class: "prior-ends", "aria-hidden": "true" }, html("span", {}, t("prior.rare")), html("span", {}, t("prior.common"))),
     output,
-    html("p", { class: "small" }, "The rarer fakes are, the more of the flagged files are real. The verdict above does not depend on it."));
+    html("p", { class: "small" }, t("prior.note")));
 }

@@ -1,7 +1,7 @@
 // Files -> items with a state, sent to the service one after the other. Events: "change" and "answer". Knows no DOM.
 //
 // waiting -> uploading -> processing -> answered | failed | cancelled; uploading -> retrying (429 or 503) -> uploading
-import { predict, ServiceError } from "./api.js";
+import { predict, RETRIED, ServiceError } from "./api.js";
 import { mediaKind } from "./media_kind.js";
 
 const MAX_ATTEMPTS = 10; // when the service is busy or starting
@@ -30,6 +30,12 @@ export class Queue extends EventTarget {
   retry(item) {
     this.#set(item, { state: "waiting", uploaded: 0, error: null });
     this.#run();
+  }
+
+  /** Analyse an answered item again for the location that its file holds. */
+  async askLocation(item) {
+    const { answer } = await predict(item.file, item.kind, { signal: new AbortController().signal, onProgress: () => {}, location: true });
+    item.answer = { ...item.answer, metadata: answer.metadata };
   }
 
   remove(item) {
@@ -73,7 +79,7 @@ export class Queue extends EventTarget {
       try {
         return await predict(item.file, item.kind, { signal, onProgress });
       } catch (error) {
-        if (!(error.status === 429 || error.status === 503) || attempt === MAX_ATTEMPTS) throw error;
+        if (!RETRIED.includes(error.status) || attempt === MAX_ATTEMPTS) throw error;
         item.errorStatus = error.status;
         await this.#countDown(item, error.retryAfterS ?? DEFAULT_RETRY_S);
       }
@@ -99,7 +105,7 @@ export class Queue extends EventTarget {
 
 function asServiceError(error) {
   if (error instanceof ServiceError) return error;
-  return new ServiceError({ status: 0, code: "unreadable", message: `The file could not be read: ${error.message}`, hint: "Choose it again; it may have been moved or changed." });
+  return new ServiceError({ status: 0, code: "local" });
 }
 
 function sleep(ms, signal) {

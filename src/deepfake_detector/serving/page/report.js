@@ -1,26 +1,35 @@
 // A file and its answer -> a report as a JSON download, or the page on paper.
 import { posterior, selectedPrior } from "./prior.js";
 import { bytes } from "./wording.js";
+import { currentLanguage, t } from "./messages.js";
+import { factList } from "./facts.js";
 import { html } from "./dom.js";
 
 export function reportActions(item, about) {
   return html("section", { class: "report", "aria-labelledby": "report-title" },
-    html("div", {}, html("h3", { id: "report-title" }, "Save this result"),
-      html("p", { class: "small" }, "The report has the SHA-256 of the file, not the file.")),
+    html("div", {}, html("h3", { id: "report-title" }, t("report.title")),
+      html("p", { class: "small" }, t("report.note"))),
     html("div", { class: "actions" },
-      html("button", { type: "button", class: "button", onclick: () => download(item, about) }, "Download the report (JSON)"),
-      html("button", { type: "button", class: "button", onclick: () => print(item) }, "Print, or save as PDF")),
-    printedFacts(item));
+      html("button", { type: "button", class: "button", onclick: () => download(item, about) }, t("report.json")),
+      html("button", { type: "button", class: "button", onclick: () => print(item) }, t("report.print"))));
 }
 
-/** Facts that only the printed page shows; the file's SHA-256 is filled in before printing. */
-function printedFacts({ file, answeredAt, requestId, answer }) {
-  const facts = [
-    ["File", `${file.name}, ${bytes(file.size)}`], ["SHA-256", html("code", { id: "sha256" })], ["Analysed", answeredAt.toISOString()],
-    ["Request ID", requestId], ["Model", html("code", {}, answer.model.sha256)],
-  ].filter(([, value]) => value);
-  return html("dl", { class: "facts print-only" }, facts.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+/** The head of the printed page; the file's SHA-256 is filled in before printing. */
+export function reportHead({ file, answeredAt, requestId, answer }) {
+  const code = (text, id) => html("code", { translate: "no", id }, text);
+  return html("div", { class: "print-only report-head" },
+    html("p", { class: "report-heading" }, t("report.heading")),
+    factList([
+      [t("report.file"), [html("span", { translate: "no" }, file.name), `, ${bytes(file.size)}`]],
+      ["SHA-256", code("", "sha256")],
+      [t("report.analysed"), html("time", { datetime: answeredAt.toISOString() }, moment(answeredAt))],
+      [t("report.model"), code(answer.model.sha256)],
+      [t("report.request"), requestId && code(requestId)],
+    ]),
+    html("p", { class: "small" }, t("report.caution")));
 }
+
+const moment = (date) => new Intl.DateTimeFormat(currentLanguage(), { dateStyle: "long", timeStyle: "long" }).format(date);
 
 export async function buildReport(item, about) {
   const { file, answer, answeredAt, requestId, tookS } = item;
@@ -37,14 +46,18 @@ export async function buildReport(item, about) {
 }
 
 async function download(item, about) {
-  const blob = new Blob([JSON.stringify(await buildReport(item, about), null, 2)], { type: "application/json" });
-  const link = html("a", { href: URL.createObjectURL(blob), download: `${item.file.name}.deepfake-report.json` });
+  save(`${item.file.name}.deepfake-report.json`, JSON.stringify(await buildReport(item, about), null, 2), "application/json");
+}
+
+/** Let the browser save a text under a name. */
+export function save(name, text, type) {
+  const link = html("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 async function print(item) {
-  document.getElementById("sha256").textContent = (await sha256(item.file)) ?? "unknown";
+  document.getElementById("sha256").textContent = (await sha256(item.file)) ?? t("report.unknown");
   const closed = [...document.querySelectorAll("details:not([open])")];
   for (const details of closed) details.open = true;
   window.print();
@@ -52,7 +65,7 @@ async function print(item) {
 }
 
 /** Hexadecimal, or null where the browser computes no digests: on pages from another machine without https. */
-async function sha256(file) {
+export async function sha256(file) {
   if (!crypto.subtle) return null;
   const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");

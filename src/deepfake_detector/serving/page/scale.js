@@ -1,6 +1,7 @@
 // A score (0..1) and the model's thresholds -> a scale with three zones and a pointer.
-import { DECISION_LABELS, decisionOf, score } from "./wording.js";
+import { decisionLabel, decisionOf, score } from "./wording.js";
 import { html, placeAt } from "./dom.js";
+import { number, t } from "./messages.js";
 
 export function scoreScale(p, thresholds, { compact = false } = {}) {
   const { flag } = thresholds;
@@ -11,14 +12,12 @@ export function scoreScale(p, thresholds, { compact = false } = {}) {
   const pointer = placeAt(html("span", { class: `pointer ${decision}` }, compact ? "" : html("b", {}, score(p))), { left: p });
   if (p > 0.9) pointer.classList.add("at-end");
   if (p < 0.1) pointer.classList.add("at-start");
-  const label = `Score ${score(p)}, ${DECISION_LABELS[decision]}. No trace up to ${score(thresholds.clear)}, fake from ${score(flag)}.`;
+  const label = t("score.scale", { score: score(p), decision: decisionLabel(decision), clear: score(thresholds.clear), flag: score(flag) });
   const names = [
-    html("span", {}, `no trace up to ${twoDigits(clear)}`),
-    html("span", {}, "inconclusive"),
-    html("span", {}, `fake from ${twoDigits(flag)}`),
+    html("span", {}, t("score.zone.real", { clear: number(clear, 2) })),
+    html("span", {}, decisionLabel("inconclusive")),
+    html("span", {}, t("score.zone.fake", { flag: number(flag, 2) })),
   ];
   return html("div", { class: compact ? "scale compact" : "scale", role: "img", "aria-label": label },
     html("div", { class: "scale-track" }, zones, pointer), !compact && html("div", { class: "scale-names" }, names));
 }
-
-const twoDigits = (p) => p.toFixed(2);

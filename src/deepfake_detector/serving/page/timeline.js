@@ -1,16 +1,17 @@
 // A video's answer -> its scores over time with the thresholds, a row for each track, and a cursor that seeks.
 //
 // The plot is one slider for the keyboard; its steps are the scored frames. The table has the same content.
-import { clock, DECISION_LABELS, decisionOf, score } from "./wording.js";
+import { clock, decisionLabel, decisionOf, faceCount, score } from "./wording.js";
 import { hiddenText, html, placeAt, svg } from "./dom.js";
+import { number, t } from "./messages.js";
 import { trackRows } from "./tracks.js";
 
 export function timelineSection(answer, player) {
-  const { thresholds } = answer.model;
+  const { thresholds } = answer.model; // of frames
   const length_s = Math.max(answer.duration_s, ...answer.timeline.map((frame) => frame.t_s), 0.001);
   const shareOf = (t_s) => t_s / length_s;
-  const plot = html("div", { class: "plot", role: "slider", tabindex: 0, "aria-label": "Moment of the video", "aria-valuemin": 0, "aria-valuemax": length_s.toFixed(1) },
-    thresholdBands(thresholds), curve(answer, shareOf), answer.timeline.map((frame) => dot(frame, shareOf, thresholds)));
+  const plot = html("div", { class: "plot", role: "slider", tabindex: 0, "aria-label": t("timeline.moment"), "aria-valuemin": 0, "aria-valuemax": length_s.toFixed(1) },
+    thresholdBands(thresholds), clipLine(answer), curve(answer, shareOf), answer.timeline.map((frame) => dot(frame, shareOf, thresholds)));
   const readout = html("p", { class: "readout", role: "status" });
   const strips = html("div", { class: "strips" },
     html("div", { class: "strip-row" }, thresholdNames(thresholds), plot),
@@ -44,9 +45,9 @@ export function timelineSection(answer, player) {
   });
   seek(answer.best_frames?.[0]?.t_s ?? answer.timeline[0]?.t_s ?? 0); // begin at the strongest evidence
   return { seek, section: html("section", { class: "timeline", "aria-labelledby": "timeline-title" },
-    html("h3", { id: "timeline-title" }, "Scores over time"),
-    html("p", { class: "small screen-only" }, "Click, or use the arrow keys, to go to a frame."),
-    strips, legend(), readout, table(answer, seek)) };
+    html("h3", { id: "timeline-title" }, t("timeline.title")),
+    html("p", { class: "small screen-only" }, t("timeline.hint")),
+    strips, legend(answer), readout, table(answer, seek)) };
 }
 
 /** The scored frame nearest to a time, or null. */
@@ -72,9 +73,10 @@ function timeAfterKey(key, timeline, now_s) {
 
 function describe(frame, now_s, thresholds) {
   if (!frame) return clock(now_s);
-  const time = Math.abs(frame.t_s - now_s) < 0.05 ? clock(now_s) : `${clock(now_s)}, nearest scored frame ${clock(frame.t_s)}`;
-  if (!frame.faces) return `${time}: no face`;
-  return `${time}: score ${score(frame.p_fake)}, ${DECISION_LABELS[decisionOf(frame.p_fake, thresholds)]}${frame.faces > 1 ? `; ${frame.faces} faces` : ""}`;
+  const time = Math.abs(frame.t_s - now_s) < 0.05 ? clock(now_s) : t("timeline.nearest", { now: clock(now_s), time: clock(frame.t_s) });
+  if (!frame.faces) return t("timeline.no_face", { time });
+  const text = t("timeline.score", { time, score: score(frame.p_fake), decision: decisionLabel(decisionOf(frame.p_fake, thresholds)) });
+  return frame.faces > 1 ? `${text}; ${faceCount(frame.faces)}` : text;
 }
 
 function thresholdBands({ clear, flag }) {
@@ -88,12 +90,19 @@ function thresholdBands({ clear, flag }) {
 /** Labels beside the plot, at the height of the thresholds. */
 function thresholdNames({ clear, flag }) {
   return html("div", { class: "threshold-names", "aria-hidden": "true" },
-    placeAt(html("span", { class: "fake" }, "fake"), { top: 1 - flag }), placeAt(html("span", { class: "real" }, "no trace"), { top: 1 - Math.min(clear, flag) }));
+    placeAt(html("span", { class: "fake" }, t("timeline.fake")), { top: 1 - flag }), placeAt(html("span", { class: "real" }, t("timeline.real")), { top: 1 - Math.min(clear, flag) }));
 }
 
-/** The meaning of the dots in the plot and in the track rows. */
-function legend() {
-  return html("p", { class: "chart-legend", "aria-hidden": "true" }, ["fake", "inconclusive", "real"].map((name) => html("span", {}, html("i", { class: `dot ${name}` }), DECISION_LABELS[name])));
+/** The score of the whole clip, as a line across the scores of its frames. */
+function clipLine({ p_fake: p, verdict }) {
+  return p === null ? null : placeAt(html("span", { class: `clip-line ${verdict}` }), { top: 1 - p });
+}
+
+/** The meaning of the dots in the plot and in the track rows, and of the clip's line. */
+function legend({ p_fake: p, verdict }) {
+  const dots = ["fake", "inconclusive", "real"].map((name) => html("span", {}, html("i", { class: `dot ${name}` }), decisionLabel(name)));
+  const line = p !== null && html("span", {}, html("i", { class: `clip-line ${verdict}` }), t("timeline.clip", { score: score(p) }));
+  return html("p", { class: "chart-legend", "aria-hidden": "true" }, dots, line);
 }
 
 function curve(answer, shareOf) {
@@ -114,13 +123,13 @@ function axis(length_s) {
 }
 
 function table(answer, seek) {
-  const { thresholds } = answer.model;
-  return html("details", { class: "as-table" }, html("summary", {}, "Show as a table"),
-    html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Scored frames" }, html("table", {},
-      html("thead", {}, html("tr", {}, ["Time", "Highest score", "Meaning", "Faces"].map((name) => html("th", { scope: "col" }, name)))),
+  const { thresholds } = answer.model; // of frames
+  return html("details", { class: "as-table" }, html("summary", {}, t("timeline.table")),
+    html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("timeline.frames") }, html("table", {},
+      html("thead", {}, html("tr", {}, ["time", "score", "meaning", "faces"].map((name) => html("th", { scope: "col" }, t(`timeline.column.${name}`))))),
       html("tbody", {}, answer.timeline.map((frame) => html("tr", {},
-        html("td", {}, html("button", { type: "button", class: "link", onclick: () => seek(frame.t_s) }, hiddenText("Show "), clock(frame.t_s))),
+        html("td", {}, html("button", { type: "button", class: "link", onclick: () => seek(frame.t_s) }, hiddenText(t("timeline.show")), clock(frame.t_s))),
         html("td", {}, frame.faces ? score(frame.p_fake) : ""),
-        html("td", {}, frame.faces ? DECISION_LABELS[decisionOf(frame.p_fake, thresholds)] : "no face"),
-        html("td", {}, String(frame.faces))))))));
+        html("td", {}, frame.faces ? decisionLabel(decisionOf(frame.p_fake, thresholds)) : t("decision.no_face")),
+        html("td", {}, number(frame.faces))))))));
 }

@@ -1,13 +1,14 @@
 // A video and its answer -> a player with boxes at the scored frames, and seek(t_s).
 import { html } from "./dom.js";
 import { boxes, setAspectRatio } from "./overlay.js";
+import { t } from "./messages.js";
 
 const MAX_OFFSET_S = 0.06; // between the frame on show and a scored frame whose boxes are shown: faces move
 
 export function videoView({ answer, address, file }) {
   const container = html("div", { class: "media-view" });
   const faces = answer.faces.map((face) => ({ ...face, number: face.track + 1 }));
-  const video = html("video", { controls: true, muted: true, playsinline: true, preload: "auto", "aria-label": `The video you chose: ${file.name}` });
+  const video = html("video", { controls: true, muted: true, playsinline: true, preload: "auto", "aria-label": t("video.label", { file: file.name }) });
   container.append(video);
   const updateBoxes = () => {
     container.querySelector(".boxes")?.remove();
@@ -26,8 +27,11 @@ export function videoView({ answer, address, file }) {
   return { figure: html("figure", {}, html("div", { class: "media-frame" }, container)), video, seek };
 }
 
-/** What is shown of a video that the browser cannot play; an animated GIF is an image for browsers. */
+/** What is shown of a video that the browser cannot play; an animation is an image for browsers. */
 function fallback(file, address) {
-  if (file.type === "image/gif") return html("img", { src: address, alt: `The animation you chose: ${file.name}` });
-  return html("p", { class: "not-shown" }, "Your browser cannot play this format. The service can read it: the answer and the timeline are complete.");
+  const message = html("p", { class: "not-shown" }, t("video.not_played"));
+  if (!file.type.startsWith("image/")) return message;
+  const image = html("img", { src: address, alt: t("video.animation", { file: file.name }) });
+  image.addEventListener("error", () => image.replaceWith(message));
+  return image;
 }

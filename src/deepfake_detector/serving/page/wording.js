@@ -1,30 +1,26 @@
 // Numbers and verdicts of an answer -> words. No text says that a picture is real: the detector can only find no trace.
+import { isText, number, t } from "./messages.js";
+
 const THIN_SPACE = "\u202f"; // narrow and non-breaking
 const CLEAR_SHARE = 2 / 3; // of a kind of fake before it is named, as in inference/decision.py
-const KIND_ADJECTIVES = { synthetic: "generated", swap: "swapped" };
-const KIND_NAMES = { synthetic: "Generated face", swap: "Face swap" };
 
 export const EVIDENCE_LEVELS = ["weak", "moderate", "strong", "very strong"];
 
-/** Labels of decisions about a face. */
-export const DECISION_LABELS = {
-  fake: "looks fake",
-  real: "no trace found",
-  inconclusive: "inconclusive",
-  unscored: "not scored",
-};
+/** Label of a decision about a face: "fake" | "real" | "inconclusive" | "unscored". */
+export const decisionLabel = (decision) => t(`decision.${decision}`);
 
 /** 0..1 -> "93 %"; never rounded to 0 or 100. */
 export function percent(p) {
-  if (p < 0.01) return `under 1${THIN_SPACE}%`;
-  return p > 0.99 ? `over 99${THIN_SPACE}%` : `${Math.round(100 * p)}${THIN_SPACE}%`;
+  const share = (whole) => `${number(whole)}${THIN_SPACE}%`;
+  if (p < 0.01) return t("number.under", { share: share(1) });
+  return p > 0.99 ? t("number.over", { share: share(99) }) : share(Math.round(100 * p));
 }
 
 /** 0..1 -> three digits, never rounded to 0 or 1; null -> "not scored". */
 export function score(p) {
-  if (p === null) return "not scored";
-  if (p < 0.0005) return `<${THIN_SPACE}0.001`;
-  return p >= 0.9995 ? `>${THIN_SPACE}0.999` : p.toFixed(3);
+  if (p === null) return t("number.unscored");
+  if (p < 0.0005) return `<${THIN_SPACE}${number(0.001, 3)}`;
+  return p >= 0.9995 ? `>${THIN_SPACE}${number(0.999, 3)}` : number(p, 3);
 }
 
 /** Seconds -> "0:03.2". */
@@ -34,13 +30,14 @@ export function clock(seconds) {
 }
 
 export function bytes(size) {
-  if (size < 1024) return `${size} bytes`;
+  if (size < 1024) return t("number.bytes", { n: size });
   const mebi = size / 2 ** 20;
-  return mebi < 1 ? `${Math.round(size / 1024)} KiB` : `${mebi.toFixed(1)} MiB`;
+  return mebi < 1 ? `${number(Math.round(size / 1024))} KiB` : `${number(mebi, 1)} MiB`;
 }
 
 export const sentence = (text) => text && text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
-export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+export const faceCount = (n) => t("number.faces", { n });
+export const frameCount = (n) => t("number.frames", { n });
 
 /** A score and the thresholds -> "fake" | "real" | "inconclusive" | "unscored", as inference/decision.py decides. */
 export function decisionOf(p, thresholds) {
@@ -49,8 +46,14 @@ export function decisionOf(p, thresholds) {
   return p <= thresholds.clear ? "real" : "inconclusive";
 }
 
+/** The thresholds of an answer's score, and of tracks: a video has its own. Those of its frames are the model's. */
+export const thresholdsOf = (answer) => answer.thresholds ?? answer.model.thresholds;
+
+/** Status of an answer, which names its colour and its icon. */
+export const statusOf = (answer) => (answer.p_fake === null ? "unscored" : answer.verdict);
+
 /** The faces of an image or the long tracks of a video that have a score: the verdict depends on them. */
-function decisiveFaces(answer) {
+export function decisiveFaces(answer) {
   const faces = answer.kind === "video" ? answer.tracks.filter((track) => track.long) : answer.faces;
   return faces.filter((face) => face.p_fake !== null);
 }
@@ -61,29 +64,24 @@ export function leadingKind(shares) {
   return share >= CLEAR_SHARE ? kind : null;
 }
 
-export const kindName = (kind) => KIND_NAMES[kind] ?? sentence(kind).slice(0, -1);
+export const kindName = (kind) => (isText(`kind.${kind}`) ? t(`kind.${kind}`) : kind);
+
+/** The case of an answer, which its headline and its advice are about. */
+function caseOf(answer) {
+  if (answer.p_fake !== null) return answer.verdict;
+  return answer.faces.length ? "unscored" : "no_face";
+}
 
 /** The verdict in one line. */
 export function headline(answer) {
-  if (answer.verdict === "real") return "No trace of manipulation found";
-  if (answer.p_fake === null) return answer.faces.length ? "No face could be scored" : "No face found";
-  if (answer.verdict === "inconclusive") return "Inconclusive";
+  const found = caseOf(answer);
+  if (found !== "fake") return t(`verdict.${found}`);
   const faces = decisiveFaces(answer);
-  const flagged = faces.filter((face) => face.p_fake >= answer.model.thresholds.flag).length;
-  if (faces.length > 1) return `${flagged} of ${faces.length} faces ${flagged === 1 ? "looks" : "look"} manipulated`;
-  return `This face looks ${KIND_ADJECTIVES[leadingKind(answer.kind_of_fake)] ?? "manipulated"}`;
+  const flagged = faces.filter((face) => face.p_fake >= thresholdsOf(answer).flag).length;
+  if (faces.length > 1) return t("verdict.faces", { n: flagged, total: faces.length });
+  const key = `verdict.fake.${leadingKind(answer.kind_of_fake)}`;
+  return t(isText(key) ? key : "verdict.fake");
 }
 
 /** What the verdict means for the reader, in two sentences. */
-export function advice(answer) {
-  if (answer.verdict === "fake") return "This is a strong indication, not proof. Check the source before you publish or remove anything.";
-  if (answer.verdict === "real") {
-    return "The detector found none of the traces that it was trained to find. That does not prove that the file is genuine.";
-  }
-  return answer.p_fake === null
-    ? "This detector scores faces only. It says nothing about this file."
-    : "At this score the detector is wrong too often to decide. Treat the file as unchecked.";
-}
-
-/** What the level in `evidence` is evidence of. */
-export const evidenceLabel = (answer) => (answer.verdict === "real" ? "Evidence against a fake" : "Evidence of a fake");
+export const advice = (answer) => t(`advice.${caseOf(answer)}`);
