@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
+import select
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
+
+PIPE_TIMEOUT_S = 10
+BROKEN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
@@ -32,6 +39,56 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_failure(path: Path, error: OSError) -> DetectorError:
+    """The error for an output that could not be written: of the tool if a disk is full or broken, else of the input."""
+    reason = error.strerror or str(error)
+    if error.errno in BROKEN_DISK:
+        return ToolFailed(f"cannot write {path}: {reason}", "free some space, and run the same command again")
+    return BadInput(f"cannot write {path}: {reason}", "name a folder that exists and can be written")
+
+
+def open_pipe(name: str) -> BinaryIO:
+    """Open a named pipe for reading, if somebody writes into it within PIPE_TIMEOUT_S.
+
+    Raises:
+        BadInput: nobody does.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK)  # would wait for a writer, perhaps for ever
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN | select.POLLHUP)
+    if not waiting.poll(1000 * PIPE_TIMEOUT_S):
+        os.close(descriptor)
+        raise BadInput(
+            f"nothing was written into the pipe {name} for {PIPE_TIMEOUT_S} seconds", "start its writer first"
+        )
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "rb")
+
+
+def check_output(path: Path, inputs: Iterable[Path], suffixes: Collection[str]) -> None:
+    """Check, before work begins, that writing `path` replaces nothing but an older output.
+
+    Args:
+        path: the file to write.
+        inputs: files that are read; none of them may be replaced, not by another name or link either.
+        suffixes: in small letters with a dot: one for each format that is written.
+
+    Raises:
+        BadInput: it is a folder, device, pipe or input, or its name announces another format.
+    """
+    allowed = " or ".join(suffixes)
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder", f"name a file that ends in {allowed}")
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} is a device or a pipe, not a file", f"name a file that ends in {allowed}")
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise BadInput(f"{path} is the input {source}", "name another file to write")
+    if path.suffix.lower() not in suffixes:
+        raise BadInput(f"{path.name} ends in {path.suffix!r}", f"name a file that ends in {allowed}")
 
 
 @contextmanager
@@ -61,6 +118,26 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write sorted, indented JSON, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, hint: str) -> dict[str, Any]:
+    """Read a JSON file that holds one object, as the stages of the pipeline write their reports.
+
+    Args:
+        path: of the file.
+        hint: what writes it again.
+
+    Raises:
+        ToolFailed: it is cut short or damaged.
+        OSError: it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ToolFailed(f"{path} is no complete JSON file: {error}", hint) from error
+    if not isinstance(content, dict):
+        raise ToolFailed(f"{path} holds {type(content).__name__}, not an object", hint)
+    return content
 
 
 def sha256_of_file(path: Path) -> str:

@@ -40,7 +40,7 @@ class Served:
 
         async def run() -> list[httpx.Response]:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
                 return list(
                     await asyncio.gather(*(client.request(m, path, **options) for m, path, options in requests))
                 )

@@ -54,6 +54,7 @@ def hostile_files(rgb: NDArray[np.uint8], fuzzed: int = 12, seed: int = 1) -> It
     for name, data in {
         **false_headers(valid["image", "BMP"], valid["image", "GIF"], valid["image", "JPEG"]),
         **bombs(),
+        **costly(rgb),
     }.items():
         yield name, "image", data
     for name, data in {**other_formats(valid["image", "JPEG"], valid["video", "mp4"]), **references()}.items():
@@ -134,6 +135,30 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+def costly(rgb: NDArray[np.uint8]) -> dict[str, bytes]:
+    """Files of a few bytes per second of processor time, unless a limit stops them."""
+    buffer, blank = io.BytesIO(), io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", progressive=True)
+    jpeg = buffer.getvalue()
+    last = jpeg.rindex(b"\xff\xda")
+    Image.new("RGB", (7000, 7000)).save(blank, "WEBP", lossless=True, quality=0, method=0)
+    strips = 200_000
+    tags = [(256, 1), (257, strips), (258, 8), (259, 1), (262, 1), (273, None), (277, 1), (278, 1), (279, None)]
+    arrays_at = 8 + 2 + 12 * len(tags) + 4
+    table = b"".join(
+        struct.pack("<HHII", tag, 4, strips if value is None else 1, arrays_at if value is None else value)
+        for tag, value in tags
+    )
+    array = struct.pack("<I", 8) * strips
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta><rdf:RDF dcterms:provenance="http://127.0.0.1:1/c2pa"/>'
+    return {
+        "jpeg of 5000 scans": jpeg[:last] + jpeg[last:-2] * 5000 + jpeg[-2:],
+        "webp of 49 megapixels in a few bytes": blank.getvalue(),
+        "tiff of 200000 strips": b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table + bytes(4) + array,
+        "jpeg with a manifest at an address": jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + jpeg[2:],
+    }
+
+
 def other_formats(jpeg: bytes, mp4: bytes) -> dict[str, bytes]:
     """Files of other formats, and of two formats at once."""
     archive = io.BytesIO()
@@ -185,7 +210,7 @@ def references() -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Send all files from four clients; list those whose answer is neither 200 nor 4xx."""
+    """Send all files from four clients; list those whose answer is no 200, 4xx, or 503 or 507 with Retry-After."""
     from concurrent.futures import ThreadPoolExecutor
 
     import httpx
@@ -197,7 +222,9 @@ def main() -> None:
 
         def post(file: HostileFile) -> tuple[str, int]:
             name, field, data = file
-            return name, client.post(f"/predict_{field}", files={field: ("../../etc/passwd", data)}).status_code
+            answer = client.post(f"/predict_{field}", files={field: ("../../etc/passwd", data)})
+            busy = answer.status_code in (503, 507) and int(answer.headers.get("retry-after", 0)) > 0
+            return name, 429 if busy else answer.status_code
 
         answers = list(pool.map(post, hostile_files(portrait)))
     print(len(answers), "files:", dict(sorted(Counter(status for _, status in answers).items())))

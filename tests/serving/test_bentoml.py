@@ -197,7 +197,7 @@ def test_a_url_in_a_file_field_is_refused_and_never_fetched(
 
 @pytest.mark.parametrize("path", ["/predict_image", "/predict_video", "/predict_images"])
 def test_300_mib_are_refused_by_their_declared_length(address: str, path: str) -> None:
-    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n"
     head += f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {300 * MIB}\r\n\r\n"
     start_s = time.perf_counter()
     assert error_of(exchange(address, head.encode())) == ("413", "too_large")
@@ -224,7 +224,7 @@ def test_schema_json_needs_the_token_and_names_the_methods(address: str) -> None
     routes = httpx.get(f"{address}/schema.json", headers=AUTHORIZED).json()["routes"]
     assert {route["name"] for route in routes} == {"predict_image", "predict_images", "predict_video"}
     for route in routes:
-        assert list(route["input"]["properties"])[1:] == ["explain", "prior"]
+        assert list(route["input"]["properties"])[1:] == ["explain", "prior", "location"]
         assert route["input"]["required"] == [next(iter(route["input"]["properties"]))]
 
 
@@ -237,18 +237,19 @@ def test_docs_json_is_the_openapi_document(address: str) -> None:
 def test_a_malformed_request_is_answered_in_the_error_shape(address: str) -> None:
     for request in (
         b"GARBAGE\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: x\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: x\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\r\n\r\n",
     ):
         assert error_of(exchange(address, request)) == ("400", "bad_request")
 
 
 def test_a_whole_address_in_the_request_line_is_accepted(address: str) -> None:
-    for target in (f"{address}/about", "HTTPS://elsewhere.example/about"):
-        answer = exchange(address, f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    for target in (f"{address}/about", "HTTPS://LOCALHOST/about"):
+        answer = exchange(address, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 200 ")
     for target in ("*", f"{address}/nothing", "nothing"):
-        request = f"OPTIONS {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+        request = f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        request += "Connection: close\r\n\r\n"
         assert error_of(exchange(address, request.encode())) == ("404", "not_found")
 
 

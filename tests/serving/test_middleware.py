@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.datastructures import Headers
 
 from deepfake_detector.media.image import encode_png
+from deepfake_detector.serving.errors import HostNotAllowed
 from deepfake_detector.serving.middleware import below_root_path
+from deepfake_detector.serving.origin import check_host
 
 TOKEN = "a-token-of-a-few-letters"
 ROOT = "/tools/deepfake"
@@ -47,7 +50,7 @@ def test_valid_request_ids_are_returned_and_others_replaced(idle: Callable[..., 
 def test_a_redirect_is_relative_so_that_a_proxy_may_remove_a_prefix(
     idle: Callable[..., Any], path: str, location: str
 ) -> None:
-    answer = idle().request("GET", path, headers={"Host": "inside:3000"})
+    answer = idle(hosts="inside").request("GET", path, headers={"Host": "inside:3000"})
     assert (answer.status_code, answer.headers["location"]) == (307, location)
 
 
@@ -98,3 +101,70 @@ def test_responses_may_not_load_from_elsewhere_or_be_framed(idle: Callable[..., 
     assert "frame-ancestors 'none'" in policy
     assert "http" not in policy
     assert "unsafe" not in policy.split("style-src")[0]
+
+
+HOSTILE_HOSTS = (
+    "evil.example", "localhost.evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost@evil.example",
+    "localhost:3000@evil.example", "[::1", "[::1].evil.example", "localhost:99999999", "", "a b", "xn--lcalhost-50a",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTILE_HOSTS)
+@pytest.mark.parametrize("path", ["/about", "/ui", "/predict_image"])
+def test_another_host_is_refused(idle: Callable[..., Any], host: str, path: str) -> None:
+    answer = idle().request("POST" if "predict" in path else "GET", path, headers={"Host": host})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "host_not_allowed")
+    assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("hosts", "accepted"),
+    [
+        ("", ["localhost", "LOCALHOST:3000", "localhost.", "127.0.0.1:80", "[::1]:3000"]),
+        ("api.example, *.inside", ["api.example:443", "a.inside", "a.b.inside", "localhost"]),
+        ("*", ["evil.example", "anything"]),
+    ],
+)
+def test_configured_hosts_and_localhost_are_accepted(idle: Callable[..., Any], hosts: str, accepted: list[str]) -> None:
+    served = idle(hosts=hosts)
+    for host in accepted:
+        assert served.request("GET", "/about", headers={"Host": host}).status_code == 200
+    for host in ("inside", "xinside", "b.api.example"):
+        assert served.request("GET", "/about", headers={"Host": host}).status_code == (200 if hosts == "*" else 400)
+
+
+def test_a_whole_address_in_the_request_line_names_a_host_too() -> None:
+    headers = Headers({"host": "localhost"})
+    check_host(headers, "http://localhost:3000/about", ())
+    with pytest.raises(HostNotAllowed):
+        check_host(headers, "http://evil.example/about", ())
+
+
+def test_health_checks_may_name_any_host(idle: Callable[..., Any]) -> None:
+    assert idle().request("GET", "/livez", headers={"Host": "10.1.2.3:3000"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 503),  # accepted: no worker is running
+        ({"Origin": "http://localhost"}, 503),
+        ({"Origin": "https://localhost"}, 503),  # a proxy may have ended TLS
+        ({"Origin": "http://inside", "Sec-Fetch-Site": "same-origin"}, 503),  # a proxy may have changed the host
+        ({"Sec-Fetch-Site": "none"}, 503),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost:8080"}, 403),
+        ({"Origin": "http://localhost.evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://[evil"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:8080"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"}, 403),
+    ],
+)
+def test_only_pages_of_the_service_itself_may_post(
+    idle: Callable[..., Any], headers: dict[str, str], status: int
+) -> None:
+    answer = idle().request("POST", "/predict_image", headers=headers, **FILE)
+    assert (answer.status_code, answer.json()["error"]["code"] == "cross_site_request") == (status, status == 403)
+    assert idle().request("GET", "/about", headers=headers).status_code == 200  # its answer cannot be read

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from deepfake_detector.inference.verdict import ImageVerdict
-from deepfake_detector.serving.openapi import EXAMPLE, openapi_document
+from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.serving.openapi import EXAMPLE, ModelIdentity, describe_served_model, openapi_document
 from deepfake_detector.serving.routes import PREDICTION_ROUTES, PredictionParameters
 
 
@@ -56,3 +57,10 @@ def test_the_example_is_a_valid_answer() -> None:
 def test_answer_schemas_are_those_of_the_answer_types(name: str) -> None:
     assert name in openapi_document()["components"]["schemas"]["ImageVerdict"]["properties"]
     assert name in ImageVerdict.model_fields
+
+
+def test_about_names_the_run_that_the_registry_knows(tiny_bundle: Bundle) -> None:
+    """Bundles name no run: two trainings of the same must give the same bundle."""
+    of_bundle = describe_served_model(tiny_bundle, ModelIdentity("champion", "3", "it was requested"))
+    of_registry = describe_served_model(tiny_bundle, ModelIdentity("champion", "3", "it was requested", "r" * 32))
+    assert (of_bundle.run_id, of_registry.run_id) == (tiny_bundle.contract.run_id, "r" * 32)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
 from deepfake_detector.media.image import encode_png
@@ -28,6 +30,14 @@ def error(answer: Any) -> tuple[int, str]:
     return answer.status_code, found["error"]["code"]
 
 
+def with_location(rgb: NDArray[np.uint8]) -> bytes:
+    """A JPEG that says it was taken at 52.5 degrees north and 13.25 degrees west."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 0.0), 3: "W", 4: (13.0, 15.0, 0.0)})
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=95, exif=exif)
+    return buffer.getvalue()
+
+
 @pytest.fixture(scope="module")
 def red(red_portrait: NDArray[np.uint8]) -> bytes:
     return encode_png(red_portrait)
@@ -37,7 +47,7 @@ def test_an_image_answer_has_the_documented_type(served: Any, red: bytes) -> Non
     status, answer = post(served, "/predict_image", red)
     assert status == 200
     verdict = ImageVerdict.model_validate_json(json.dumps(answer))
-    assert (verdict.schema_version, verdict.verdict, verdict.evidence) == (3, "fake", "very strong")
+    assert (verdict.schema_version, verdict.verdict, verdict.evidence) == (4, "fake", "very strong")
     assert verdict.p_fake == verdict.faces[0].p_fake
     assert verdict.posterior is None
     assert verdict.faces[0].explanation is None
@@ -67,6 +77,15 @@ def test_explain_and_prior_add_fields_and_change_no_other(served: Any, red: byte
     assert extended["posterior"]["p_fake"] < extended["p_fake"]
     extended["faces"][0]["explanation"] = extended["posterior"] = None
     assert extended == plain
+
+
+def test_the_location_is_in_the_answer_only_on_request(served: Any, red_portrait: NDArray[np.uint8]) -> None:
+    data = with_location(red_portrait)
+    _, plain = post(served, "/predict_image", data)
+    assert (plain["metadata"]["has_location"], plain["metadata"]["location_deg"]) == (True, None)
+    assert "52.5" not in json.dumps(plain["metadata"])
+    _, asked = post(served, "/predict_image?location=true", data)
+    assert asked["metadata"]["location_deg"] == [52.5, -13.25]
 
 
 def test_parameters_may_be_form_fields_before_or_after_the_file(served: Any, red: bytes) -> None:

@@ -31,7 +31,7 @@ def test_bentoml_serves_the_application_and_reports_when_it_is_ready(tiny_bundle
         "from starlette.testclient import TestClient\n"
         "info = SimpleNamespace(metadata={'name': 'pretrained', 'reason': 'it was requested', 'version': '7'})\n"
         "DeepfakeDetector.inner.model = SimpleNamespace(path_of=lambda _: Path(sys.argv[1]), info=info)\n"
-        "with TestClient(DeepfakeDetector.to_asgi()) as client:\n"
+        "with TestClient(DeepfakeDetector.to_asgi(), base_url='http://localhost') as client:\n"
         "    first = client.get('/readyz').status_code\n"
         "    while client.get('/readyz').status_code != 200: time.sleep(0.1)\n"
         "    posted = client.post('/predict_image', files={'image': ('a', b'x')})\n"

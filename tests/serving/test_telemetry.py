@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,3 +107,13 @@ def test_a_traceback_is_logged_on_one_line() -> None:
     line = JsonFormatter().format(record)
     assert "\n" not in line
     assert "ZeroDivisionError" in json.loads(line)["traceback"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_costs_lines_of_the_prediction_log_and_not_answers(caplog: pytest.LogCaptureFixture) -> None:
+    log = PredictionLog(Path("/dev/full"), "sha")
+    for _ in range(3):
+        log.write("request", "image", JobReport(status=200))
+    log.close()
+    assert [record.message for record in caplog.records] == ["the prediction log cannot be written"]
+    assert "No space left" in caplog.records[0].__dict__["error"]

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from deepfake_detector.errors import BadInput
+from deepfake_detector.media.image import encode_png
 from deepfake_detector.serving import upload
-from deepfake_detector.serving.errors import BadUpload, ExternalReference, error_response
+from deepfake_detector.serving.errors import BadUpload, ExternalReference, TooBusy, error_response
 from deepfake_detector.serving.upload import (
     FORM_OVERHEAD_BYTES,
     MultipartForm,
     RequestBody,
     UploadSpec,
+    UploadStore,
     reject_external_references,
 )
 
@@ -245,3 +252,114 @@ def test_formats_that_refer_to_other_files_are_rejected(head: bytes, name: str) 
 )
 def test_all_other_content_is_left_to_the_decoders(head: bytes) -> None:
     reject_external_references(head)
+
+
+async def _drips(pause_s: float) -> AsyncIterator[bytes]:
+    yield COMPLETE[:40]
+    for byte in COMPLETE[40:]:
+        await asyncio.sleep(pause_s)
+        yield bytes([byte])
+
+
+def test_an_upload_that_trickles_is_ended_after_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte resets the idle timeout; the rate does not."""
+    monkeypatch.setattr(upload, "RATE_WINDOW_S", 0.3)
+    monkeypatch.setattr(upload, "DRAIN_TIMEOUT_S", 0.3)  # in all: a rejected upload may trickle, too
+    start_s = time.monotonic()
+    assert error(post(content=_drips(0.1), headers=MULTIPART)) == (408, "too_slow")
+    assert time.monotonic() - start_s < 4  # all of it would take 7
+
+
+def test_a_burst_does_not_pay_for_a_later_trickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "RATE_WINDOW_S", 0.3)
+
+    async def content() -> AsyncIterator[bytes]:
+        yield COMPLETE[: COMPLETE.index(b"abc")] + bytes(50_000)
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            yield b"x"
+
+    assert error(post(content=content(), headers=MULTIPART)) == (408, "too_slow")
+
+
+def test_all_uploads_together_have_a_limit(tmp_path: Path) -> None:
+    store = UploadStore(tmp_path, max_bytes=1000)
+    with store.reader() as first, store.reader() as second:
+        first(600)
+        second(400)
+        with pytest.raises(TooBusy, match="uploads of"):
+            second(1)
+    assert store.used_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [(errno.ENOSPC, 507, "storage_full"), (errno.EDQUOT, 507, "storage_full"), (errno.EMFILE, 503, "out_of_resources")],
+)
+@pytest.mark.parametrize("moment", ["open", "write", "flush"])
+def test_a_full_disk_and_no_descriptors_are_503_and_507_with_retry_after(
+    idle: Any, monkeypatch: pytest.MonkeyPatch, number: int, status: int, code: str, moment: str
+) -> None:
+    served = idle()
+    monkeypatch.setattr(type(served.dispatcher), "check_ready", lambda _: None)
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    class Failing(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if moment == "write":
+                raise OSError(number, "it fails")
+            return super().write(data)
+
+        def flush(self) -> None:
+            if moment == "flush":
+                raise OSError(number, "it fails")
+
+    def open_file(**_: Any) -> Failing:
+        if moment == "open":
+            raise OSError(number, "it fails")
+        return Failing()
+
+    monkeypatch.setattr("deepfake_detector.serving.upload.tempfile.TemporaryFile", open_file)
+    answer = served.request("POST", "/predict_image", files={"image": ("a", b"x" * 9999)})
+    assert error(answer) == (status, code)
+    assert int(answer.headers["retry-after"]) >= 1
+    assert served.dispatcher.admission.in_use == 0
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before + 1
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_is_503(
+    idle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr("starlette.staticfiles.StaticFiles.get_response", failing)
+    answer = idle().request("GET", "/ui/main.js")
+    assert error(answer) == (503, "out_of_resources")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_slow_uploads_hold_no_slot_that_an_honest_request_needs(served: Any) -> None:
+    """64 slots, 70 uploads that never end, and a picture."""
+    picture = {"image": ("a.png", encode_png(np.zeros((64, 64, 3), np.uint8)))}
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield COMPLETE[:60]
+        await asyncio.sleep(60)
+
+    async def run() -> httpx.Response:
+        transport = httpx.ASGITransport(served.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            slow = [
+                asyncio.ensure_future(client.post("/predict_video", content=stalled(), headers=MULTIPART))
+                for _ in range(70)
+            ]
+            await asyncio.sleep(0.3)
+            assert served.dispatcher.admission.in_use == 0
+            answer = await client.post("/predict_image", files=picture)
+            for each in slow:
+                each.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
+            return answer
+
+    assert asyncio.run(run()).status_code == 200

@@ -13,13 +13,14 @@ from typing import IO, TypeVar
 from deepfake_detector.errors import DetectorError
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.serving.errors import NotReady, TooBusy, error_body
-from deepfake_detector.serving.messages import Job, JobReport, JobResult
-from deepfake_detector.serving.openapi import ModelIdentity, describe_served_model
+from deepfake_detector.serving.messages import Job, JobReport, JobResult, MediaKind
+from deepfake_detector.serving.openapi import About, ModelIdentity, describe_served_model
 from deepfake_detector.serving.options import ServingOptions
 from deepfake_detector.serving.telemetry import Metrics, PredictionLog
+from deepfake_detector.serving.upload import UploadStore
 from deepfake_detector.serving.worker_pool import WorkerPool
 
-AVERAGE_WEIGHT = 0.05  # of the newest request in the moving average of seconds per slot
+AVERAGE_WEIGHT = 0.2  # of the newest request in the moving average of seconds per slot
 FIRST_AVERAGE_S = 0.1
 MAX_RETRY_AFTER_S = 60.0
 RESPONSE_TIMEOUT_S = 120.0  # from the end of the upload, with the time in the queue
@@ -34,7 +35,7 @@ class ClientDisconnected(Exception):  # noqa: N818
 
 
 class Admission:
-    """Counts the slots of the requests that are read, wait or are processed; use it from one event loop.
+    """Counts the slots of the requests that wait or are processed; use it from one event loop.
 
     Args:
         capacity: slots in total.
@@ -43,33 +44,63 @@ class Admission:
 
     def __init__(self, capacity: int, workers: int) -> None:
         self.capacity, self.workers = capacity, workers
-        self.in_use = 0
-        self._mean_s = FIRST_AVERAGE_S  # processing time per slot
+        self._admitted: dict[object, tuple[int, MediaKind]] = {}  # in the order of their admission
+        self._slot_s: dict[MediaKind, float] = {}  # processing time per slot, a moving average
+        self._released_s = time.monotonic()  # when slots were last released
+
+    @property
+    def in_use(self) -> int:
+        """Slots that are held."""
+        return sum(slots for slots, _ in self._admitted.values())
+
+    def check(self, slots: int) -> None:
+        """Check that so many slots are free.
+
+        Raises:
+            TooBusy: too few are; it estimates when they will be.
+        """
+        if self.in_use + slots > self.capacity:
+            raise self.rejection(slots)
 
     @contextmanager
-    def admit(self, slots: int) -> Iterator[None]:
+    def admit(self, slots: int, kind: MediaKind = "image") -> Iterator[None]:
         """Hold `slots` slots for the duration of the block.
 
         Raises:
-            TooBusy: too few are free; it estimates when they will be.
+            TooBusy: see `check`.
         """
-        if self.in_use + slots > self.capacity:
-            raise self.rejection()
-        self.in_use += slots
+        self.check(slots)
+        if not self._admitted:
+            self._released_s = time.monotonic()
+        request = object()
+        self._admitted[request] = slots, kind
         try:
             yield
         finally:
-            self.in_use -= slots
+            del self._admitted[request]
+            self._released_s = time.monotonic()
 
-    def rejection(self) -> TooBusy:
-        """Return the error for a request that is not admitted."""
+    def rejection(self, slots: int = 1) -> TooBusy:
+        """Return the error for a request that needs `slots` slots and is not admitted."""
         message = f"{self.in_use} of {self.capacity} queue slots are in use by other requests"
-        wait_s = self._mean_s * self.in_use / self.workers
-        return TooBusy(message, "retry after the seconds in Retry-After", min(wait_s, MAX_RETRY_AFTER_S))
+        wait_s = min(self._wait_s(slots), MAX_RETRY_AFTER_S)
+        return TooBusy(message, "retry after the seconds in Retry-After", wait_s)
 
-    def record_duration(self, processing_s: float, slots: int) -> None:
+    def record_duration(self, processing_s: float, slots: int, kind: MediaKind = "image") -> None:
         """Update the average with the processing time of a job that held `slots` slots."""
-        self._mean_s += AVERAGE_WEIGHT * (processing_s / slots - self._mean_s)
+        new_s = processing_s / slots
+        average_s = self._slot_s.get(kind, new_s)
+        self._slot_s[kind] = average_s + AVERAGE_WEIGHT * (new_s - average_s)
+
+    def _wait_s(self, slots: int) -> float:
+        """Estimate when so many slots are free: requests end in order, the first since the last release."""
+        missing, work_s = slots + self.in_use - self.capacity, 0.0
+        for held, kind in self._admitted.values():
+            work_s += held * self._slot_s.get(kind, FIRST_AVERAGE_S)
+            missing -= held
+            if missing <= 0:
+                break
+        return max(work_s / self.workers - (time.monotonic() - self._released_s), 0.0)
 
 
 class Dispatcher:
@@ -84,12 +115,13 @@ class Dispatcher:
     def __init__(self, bundle: Bundle, identity: ModelIdentity, options: ServingOptions) -> None:
         self.about = describe_served_model(bundle, identity)
         self.token = None if options.token is None else options.token.get_secret_value()
-        self.root_path = options.root_path
+        self.root_path, self.hosts = options.root_path, options.hosts
         self.metrics = Metrics()
-        self.pool = WorkerPool(bundle.path, options.workers, self.metrics.count_worker_restart)
+        self.pool = WorkerPool(bundle.path, options.workers, self.metrics.count_worker_restart, options.spares)
+        self.uploads = UploadStore(self.pool.uploads)
         self.admission = Admission(options.queue, options.workers)
         self._log = None if options.prediction_log is None else PredictionLog(options.prediction_log, bundle.sha256)
-        self.metrics.set_model(bundle.sha256, identity.version, bundle.contract.run_id, identity.name)
+        self.metrics.set_model(bundle.sha256, identity.version, self.about.run_id, identity.name)
         self.metrics.add_gauge("deepfake_queue_slots_in_use", "queue slots in use", lambda: self.admission.in_use)
         self.metrics.add_gauge("deepfake_workers_ready", "workers that passed their self-test", lambda: self.pool.ready)
 
@@ -102,6 +134,10 @@ class Dispatcher:
         self.pool.stop()
         if self._log is not None:
             self._log.close()
+
+    def describe(self) -> About:
+        """Return the answer of GET /about: the model, and what confines the workers once one has started."""
+        return self.about.model_copy(update={"sandbox": self.pool.sandbox})
 
     def check_ready(self) -> None:
         """Check, before a request is read, that a worker can process it.
@@ -134,7 +170,7 @@ class Dispatcher:
             result = _error_result(error)
         queue_s = max(time.perf_counter() - start_s - result.report.processing_s, 0.0)
         report = result.report.model_copy(update={"steps_s": {"queue": queue_s, **result.report.steps_s}})
-        self.admission.record_duration(report.processing_s, slots)
+        self.admission.record_duration(report.processing_s, slots, job.kind)
         self.metrics.count_result(job.kind, report)
         if report.traceback:
             logger.error("processing failed", extra={"request_id": request_id, "traceback": report.traceback})

@@ -7,14 +7,19 @@ BadInput
 |-- BadParameter           422: a parameter is unknown or invalid
 |-- TooSlow                408: the upload stalled
 |-- TooCostly              422: the file needs more time or memory than one file may use
+|-- HostNotAllowed         400: the request names a host that the service does not answer for
+|-- CrossSiteRequest       403: a page of another site sent the request
 |-- Unauthorized           401: the bearer token is missing or wrong
 `-- TooBusy                429: the queue is full
 ToolFailed
-`-- NotReady               503: no worker process is ready
+|-- NotReady               503: no worker process is ready
+|-- OutOfResources         503: the service has too many open files or connections, or no memory
+`-- StorageFull            507: the disk with the uploads is full
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from http import HTTPStatus
@@ -29,7 +34,8 @@ HINTS = {
     404: f"the routes are {ROUTES}",
     405: "use POST for predictions and GET for every other route",
 }
-NOT_READY_RETRY_S = 2  # a worker loads the model in about 2 s
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class BadUpload(BadInput):
@@ -68,6 +74,18 @@ class TooCostly(BadInput):
     code = "too_costly"
 
 
+class HostNotAllowed(BadInput):
+    """The request names a host that the service does not answer for."""
+
+    code, http_status = "host_not_allowed", 400
+
+
+class CrossSiteRequest(BadInput):
+    """A browser sent the request for a page of another site."""
+
+    code, http_status = "cross_site_request", 403
+
+
 class Unauthorized(BadInput):
     """The bearer token is missing or wrong."""
 
@@ -93,6 +111,30 @@ class NotReady(ToolFailed):
     """No worker process has passed its self-test."""
 
     code, http_status = "not_ready", 503
+    retry_after_s = 2.0  # a worker loads the model in about 2 s
+
+
+class OutOfResources(ToolFailed):
+    """The service, or its machine, has no file descriptor, connection or memory left for the request."""
+
+    code, http_status = "out_of_resources", 503
+    retry_after_s = 5.0  # the requests that hold them end within seconds
+
+
+class StorageFull(ToolFailed):
+    """The disk that holds the uploads is full."""
+
+    code, http_status = "storage_full", 507
+    retry_after_s = 30.0  # uploads are deleted as they are answered; a disk filled by others takes longer
+
+
+def resource_error(error: OSError) -> ToolFailed | None:
+    """Return the error of the service for one of the system that the request did not cause; None for any other."""
+    if error.errno in _FULL_DISK:
+        return StorageFull("the disk that holds uploads is full", "retry later; the operator has to free some space")
+    if error.errno in _OUT_OF_RESOURCES:
+        return OutOfResources("the service has no file descriptor or memory left", "retry later")
+    return None
 
 
 def error_body(error: DetectorError) -> bytes:
@@ -103,10 +145,8 @@ def error_body(error: DetectorError) -> bytes:
 def error_response(error: DetectorError) -> JSONResponse:
     """Return an error as a response, with Retry-After or WWW-Authenticate where they apply."""
     headers = {}
-    if isinstance(error, TooBusy):
+    if isinstance(error, TooBusy | NotReady | OutOfResources | StorageFull):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    if isinstance(error, NotReady):
-        headers["Retry-After"] = str(NOT_READY_RETRY_S)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(json.loads(error_body(error)), error.http_status, headers)

@@ -1,4 +1,7 @@
-"""HTTP process -> worker: a Job and an open file; worker -> HTTP process: a JobReport and the answer, JSON bytes."""
+"""HTTP process -> worker: a Job and an open file; worker -> HTTP process: a JobReport and the answer, JSON bytes.
+
+An empty message asks whether the worker is alive; it answers with an empty one.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ class Job(_Message):
     kind: MediaKind
     explain: bool = False
     prior: float | None = Field(None, gt=0, lt=1)
+    location: bool = False
 
 
 class ImageQuality(_Message):
@@ -48,6 +52,21 @@ class JobReport(_Message):
     steps_s: dict[str, float] = {}  # queue, decode, find, score; decode excludes what overlaps find and score
     quality: ImageQuality | None = None
     traceback: str = ""  # for the log, never for the client
+
+
+class SandboxState(_Message):
+    """Which parts of its sandbox a worker's kernel enforces: "enforced", or "not enforced: " and why."""
+
+    files: str  # only code, libraries, the model and uploads can be opened, and only for reading
+    system_calls: str  # no new processes, no network, no files opened for writing
+    privileges: str  # no capabilities, none to be gained
+    memory: str  # at most 1.5 GiB per file; that of the service cannot be read
+    landlock_abi: int = 0
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the parts that are not enforced."""
+        return [name for name, state in self if isinstance(state, str) and state != "enforced"]
 
 
 @dataclass(frozen=True)

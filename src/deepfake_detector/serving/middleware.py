@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from deepfake_detector.errors import DetectorError
 from deepfake_detector.serving.errors import Unauthorized, error_response
+from deepfake_detector.serving.origin import check_host, check_origin
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -65,6 +67,7 @@ class ServiceMiddleware:
             await self.app(scope, receive, send)
             return
         dispatcher: Dispatcher = self._application.state.dispatcher
+        target = scope["path"]
         scope = below_root_path(scope, dispatcher.root_path)
         headers, path = Headers(scope=scope), scope["path"]
         request_id, start_s, status = _request_id(headers), time.perf_counter(), 500
@@ -78,9 +81,7 @@ class ServiceMiddleware:
             await send(message)
 
         try:
-            app = self._application if _is_authorized(headers, path, dispatcher.token) else error_response(
-                Unauthorized("this service needs an access token", "send the header `Authorization: Bearer TOKEN`")
-            )  # fmt: skip
+            app = _refusal(headers, scope, target, dispatcher) or self._application
             await app(scope, receive, send_with_headers)
         finally:
             if path not in HEALTH_PATHS:
@@ -111,6 +112,23 @@ def below_root_path(scope: Scope, root_path: str) -> Scope:
     if path == root_path or path.startswith(f"{root_path}/"):
         path = path[len(root_path) :] or "/"
     return {**scope, "path": path, "root_path": "", ROOT_PATH: root_path}
+
+
+def _refusal(headers: Headers, scope: Scope, target: str, dispatcher: Dispatcher) -> ASGIApp | None:
+    """Return the error for a request that no handler may see, else None.
+
+    Health checks name the address of a container as host, and their answers show nothing.
+    """
+    try:
+        if scope["path"] not in HEALTH_PATHS:
+            check_host(headers, target, dispatcher.hosts)
+        check_origin(scope["method"], headers)
+        if not _is_authorized(headers, scope["path"], dispatcher.token):
+            raise Unauthorized("this service needs an access token", "send the header `Authorization: Bearer TOKEN`")
+    except DetectorError as error:
+        scope[LOG_FIELDS]["error_code"] = error.code
+        return error_response(error)
+    return None
 
 
 def _is_authorized(headers: Headers, path: str, token: str | None) -> bool:

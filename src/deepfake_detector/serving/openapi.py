@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from deepfake_detector.inference.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
 from deepfake_detector.model.bundle import Bundle, Contract
+from deepfake_detector.serving.messages import SandboxState
 
 BATCH_FILES = 16  # images in one request to /predict_images
 
@@ -21,6 +22,7 @@ class ModelIdentity:
     name: str  # champion | pretrained
     version: str
     reason: str
+    run_id: str = ""  # MLflow run of the training, as the registry knows it; "": as the bundle names it, if it does
 
 
 class About(Contract):
@@ -30,6 +32,7 @@ class About(Contract):
     version: str
     reason: str
     sha256: str  # of the bundle
+    sandbox: SandboxState | None = None  # what the kernel enforces in worker processes; None until one has started
 
 
 class ErrorDetail(BaseModel):
@@ -60,13 +63,15 @@ class BatchAnswer(BaseModel):
 
 def describe_served_model(bundle: Bundle, identity: ModelIdentity) -> About:
     """Build the answer of GET /about."""
-    return About(**bundle.contract.model_dump(), **asdict(identity), sha256=bundle.sha256)
+    named = asdict(identity) | {"run_id": identity.run_id or bundle.contract.run_id}
+    return About(**bundle.contract.model_dump() | named, sha256=bundle.sha256)
 
 
 SCHEMAS = "#/components/schemas/"
 ERROR_RESPONSES = {  # status -> description, example of a code
-    400: ("the body is not a valid HTTP message", "bad_request"),
+    400: ("not a valid HTTP message, or for a host that the service does not answer for", "bad_request"),
     401: ("the token is missing or wrong", "unauthorized"),
+    403: ("a page of another site sent the request", "cross_site_request"),
     408: ("the upload stalled", "too_slow"),
     413: ("more bytes, pixels or frames than the limits allow", "too_large"),
     415: ("not a readable picture or video, or a file that refers to other files", "unreadable_image"),
@@ -76,7 +81,8 @@ ERROR_RESPONSES = {  # status -> description, example of a code
     ),
     429: ("the queue is full; retry after the seconds in Retry-After", "too_busy"),
     500: ("internal error", "tool_failed"),
-    503: ("no worker is ready; retry after the seconds in Retry-After", "not_ready"),
+    503: ("no worker, connection or memory is free; retry after the seconds in Retry-After", "not_ready"),
+    507: ("the disk that holds uploads is full; retry after the seconds in Retry-After", "storage_full"),
 }
 FORM_PARAMETERS: dict[str, dict[str, Any]] = {
     "explain": {"type": "boolean", "description": "add the crop and the heatmap of each face, as PNG in base64"},
@@ -86,6 +92,7 @@ FORM_PARAMETERS: dict[str, dict[str, Any]] = {
         "exclusiveMaximum": 1,
         "description": "share of fakes at the source of the file, for example 0.001; adds `posterior` to the answer",
     },
+    "location": {"type": "boolean", "description": "add the position that the file holds to `metadata`"},
 }
 PARAMETERS = [
     *({"name": name, "in": "query", "schema": schema} for name, schema in FORM_PARAMETERS.items()),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from deepfake_detector.errors import SettingsError
 from deepfake_detector.parallel import available_cores
@@ -15,13 +16,30 @@ MIN_TOKEN_LENGTH = 16
 RENAMED = {"LINE": "QUEUE"}  # without the prefix: old name -> new name
 
 
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+ANY_HOST = "*"
+
+
+def _listed(value: object) -> object:
+    return tuple(part.strip().lower() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+# A name, an address, an IPv6 address in brackets, or a name that begins with "*." for all below it; no port.
+Host = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\])$", max_length=255)]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(_listed)]
+
+
 class ServingOptions(BaseModel):
     """Settings of the service. Field `x` is read from the variable DEEPFAKE_SERVE_X.
 
     Attributes:
         token: clients must send it to get a prediction or /metrics; None: no authentication.
         workers: worker processes that decode and score; one per core is fastest.
-        queue: slots for requests that are read, wait or are processed; an image takes 1, a video 4, a batch 16.
+        spares: further workers that have loaded the model and replace one that ends at once.
+        queue: slots for requests that wait or are processed; an image takes 1, a video 4, a batch 16.
+        connections: open at the same time; fewer where the limit on open files is low.
+        client_connections: of them, those of one network address; None: half. Behind a proxy all have its address.
+        hosts: names in the Host header, beside localhost, that are answered; "*": any.
         prediction_log: file that gets one line of scores and image quality per answer; None: no such log.
         root_path: prefix of all paths behind a reverse proxy, for example /deepfake; "": none, or the proxy removes it.
     """
@@ -30,7 +48,11 @@ class ServingOptions(BaseModel):
 
     token: SecretStr | None = Field(None, min_length=MIN_TOKEN_LENGTH)
     workers: int = Field(default_factory=available_cores, ge=1, le=256)
+    spares: int = Field(1, ge=0, le=16)
     queue: int = Field(64, ge=16, le=10_000)
+    connections: int = Field(256, ge=4, le=10_000)
+    client_connections: int | None = Field(None, ge=1, le=10_000)
+    hosts: Hosts = ()
     prediction_log: Path | None = None
     root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
 

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from deepfake_detector.errors import DetectorError, ToolFailed
 from deepfake_detector.media.limits import ImageLimits, VideoLimits
 from deepfake_detector.serving.dispatcher import ClientDisconnected, Dispatcher
-from deepfake_detector.serving.errors import BadParameter, error_response, http_error_response
+from deepfake_detector.serving.errors import BadParameter, error_response, http_error_response, resource_error
 from deepfake_detector.serving.messages import Job, JobResult, MediaKind
 from deepfake_detector.serving.middleware import LOG_FIELDS, ROOT_PATH
 from deepfake_detector.serving.openapi import BATCH_FILES, openapi_document
@@ -40,6 +40,7 @@ class PredictionParameters(BaseModel):
 
     explain: bool = False
     prior: float | None = Field(None, gt=0, lt=1)
+    location: bool = False
 
 
 TEXT_FIELDS = tuple(PredictionParameters.model_fields)
@@ -70,7 +71,10 @@ PREDICTION_ROUTES: Mapping[str, PredictionRoute] = MappingProxyType(
 OTHER_ROUTES = ("/", "/about", "/docs/", "/docs.json", "/metrics", "/openapi.json", "/schema.json", "/ui/")
 METRIC_ROUTES = frozenset({*PREDICTION_ROUTES, *OTHER_ROUTES})
 
-PARAMETERS_HINT = "explain=true adds crops and heatmaps; prior=0.001 is the share of fakes at the file's source"
+PARAMETERS_HINT = (
+    "explain=true adds crops and heatmaps; prior=0.001 is the share of fakes at the file's source; "
+    "location=true adds the position that the file holds"
+)
 
 logger = logging.getLogger("deepfake")
 
@@ -95,30 +99,39 @@ def create_app(swagger_files: Path, bentoml_schema: Callable[[], dict[str, Any]]
         Route("/", lambda _: RedirectResponse("/ui/")),
         Mount("/ui", StaticFiles(directory=PAGE, html=True)),
     ]
-    handlers = {HTTPException: _router_error, DetectorError: _known_error, Exception: _unexpected_error}
+    handlers = {
+        HTTPException: _router_error,
+        DetectorError: _known_error,
+        OSError: _system_error,
+        Exception: _unexpected_error,
+    }
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
 async def _predict(request: Request) -> Response:
     dispatcher: Dispatcher = request.app.state.dispatcher
     route = PREDICTION_ROUTES[request.scope["path"]]
-    body = RequestBody(request)
+    body = RequestBody(request, dispatcher.uploads)
     try:
         dispatcher.check_ready()
         query = _parameters(request.query_params)
-        with dispatcher.admission.admit(route.slots):
-            form = await body.read_form(route.upload)
+        dispatcher.admission.check(route.slots)  # what would not be admitted now is not read
+        # Slots are taken once the body is complete: a slow upload holds none that another request could use.
+        with await body.read_form(route.upload) as form, dispatcher.admission.admit(route.slots, route.kind):
             job = _job(route.kind, query, form)
-            futures = dispatcher.submit(job, form.files)
+            futures = dispatcher.submit(job, form.release())
             results = await dispatcher.wait_for(
                 _results(dispatcher, job, futures, request, route.slots), body.disconnected()
             )
     except ClientDisconnected:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    except DetectorError as error:
+    except (DetectorError, OSError) as error:
+        known = error if isinstance(error, DetectorError) else resource_error(error)
+        if known is None:
+            raise
         await body.drain()
-        request.scope[LOG_FIELDS]["error_code"] = error.code
-        return error_response(error)
+        request.scope[LOG_FIELDS]["error_code"] = known.code
+        return error_response(known)
     if route.upload.max_files > 1:
         batch = b'{"answers":[' + b",".join(result.body for result in results) + b"]}"
         return Response(batch, media_type="application/json")
@@ -139,19 +152,11 @@ async def _results(
 
 
 def _job(kind: MediaKind, query: PredictionParameters, form: MultipartForm) -> Job:
-    """Return the job that the query and the form describe together; close the form if they contradict each other."""
-    try:
-        fields = _parameters(
-            {name: decoded for name, text in form.texts.items() if (decoded := _decode(text)) is not None}
-        )
-        for name in query.model_fields_set & fields.model_fields_set:
-            if getattr(query, name) != getattr(fields, name):
-                raise BadParameter(
-                    f"parameter {name} has one value in the query and another in the form", PARAMETERS_HINT
-                )
-    except BadParameter:
-        form.close()
-        raise
+    """Return the job that the query and the form describe together."""
+    fields = _parameters({name: decoded for name, text in form.texts.items() if (decoded := _decode(text)) is not None})
+    for name in query.model_fields_set & fields.model_fields_set:
+        if getattr(query, name) != getattr(fields, name):
+            raise BadParameter(f"parameter {name} has one value in the query and another in the form", PARAMETERS_HINT)
     return Job(kind=kind, **query.model_dump(exclude_unset=True) | fields.model_dump(exclude_unset=True))
 
 
@@ -186,7 +191,7 @@ def _openapi(request: Request) -> Response:
 
 
 def _about(request: Request) -> Response:
-    return JSONResponse(request.app.state.dispatcher.about.model_dump(mode="json"))
+    return JSONResponse(request.app.state.dispatcher.describe().model_dump(mode="json"))
 
 
 def _metrics(request: Request) -> Response:
@@ -200,6 +205,11 @@ def _router_error(_: Request, error: Any) -> Response:
 
 def _known_error(_: Request, error: Any) -> Response:
     return error_response(error)
+
+
+def _system_error(request: Request, error: Any) -> Response:
+    known = resource_error(error)
+    return error_response(known) if known is not None else _unexpected_error(request, error)
 
 
 def _unexpected_error(request: Request, error: Exception) -> Response:

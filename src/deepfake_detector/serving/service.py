@@ -21,13 +21,13 @@ from pydantic import BaseModel, Field
 from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.serving.dispatcher import RESPONSE_TIMEOUT_S, Dispatcher
-from deepfake_detector.serving.http_server import use_error_shape
+from deepfake_detector.serving.http_server import HTTPProtocol, connection_limits, use_http_protocol
 from deepfake_detector.serving.messages import Job, JobResult
 from deepfake_detector.serving.middleware import ServiceMiddleware
 from deepfake_detector.serving.openapi import BATCH_FILES, ModelIdentity
 from deepfake_detector.serving.options import read_options
 from deepfake_detector.serving.routes import METRIC_ROUTES, create_app
-from deepfake_detector.serving.sandbox import end_with_parent
+from deepfake_detector.serving.sandbox import end_with_parent, hide_memory
 from deepfake_detector.serving.telemetry import configure_json_logging
 from deepfake_detector.serving.upload import UPLOAD_TIMEOUT_S
 
@@ -43,7 +43,7 @@ class Arguments(BaseModel):
 
 
 app = create_app(SWAGGER_FILES, lambda: DeepfakeDetector.schema())  # type: ignore[attr-defined]
-use_error_shape()  # now: a server's protocol is chosen before DeepfakeDetector() is called
+use_http_protocol()  # now: a server's protocol is chosen before DeepfakeDetector() is called
 
 Prior = Annotated[float | None, Field(gt=0, lt=1)]
 Answers = dict[str, list[dict[str, Any]]]  # BatchAnswer, whose errors BentoML's client would drop: it reads no unions
@@ -71,28 +71,42 @@ class DeepfakeDetector:
         if bentoml.server_context.worker_index is not None:  # None in tests, which have no supervisor
             end_with_parent(os.getppid(), signal.SIGTERM)
             configure_json_logging()
+        hide_memory()  # the token is in it
         metadata = self.model.info.metadata
-        identity = ModelIdentity(metadata["name"], str(metadata["version"]), metadata["reason"])
+        run_id = str(metadata.get("run_id", ""))
+        identity = ModelIdentity(metadata["name"], str(metadata["version"]), metadata["reason"], run_id)
         bundle = read_bundle(Path(self.model.path_of(BUNDLE_FOLDER)))
-        self.dispatcher = app.state.dispatcher = Dispatcher(bundle, identity, read_options(os.environ))
+        options = read_options(os.environ)
+        workers = options.workers + options.spares
+        HTTPProtocol.limits = connection_limits(options.connections, options.client_connections, workers)
+        self.dispatcher = app.state.dispatcher = Dispatcher(bundle, identity, options)
         self.dispatcher.start()
 
     @bentoml.api  # type: ignore[untyped-decorator]  # BentoML's types hide behind lazy imports
-    def predict_image(self, image: Path, explain: bool = False, prior: Prior = None) -> ImageVerdict:
-        """Analyse an image; `explain` adds crops and heatmaps, `prior` is the share of fakes at its source."""
-        result = self._results(Job(kind="image", explain=explain, prior=prior), [image])[0]
+    def predict_image(
+        self, image: Path, explain: bool = False, prior: Prior = None, location: bool = False
+    ) -> ImageVerdict:
+        """Analyse an image; `explain` adds crops and heatmaps, `prior` is the share of fakes at its source.
+
+        `location` adds the position that the file holds.
+        """
+        result = self._results(Job(kind="image", explain=explain, prior=prior, location=location), [image])[0]
         return ImageVerdict.model_validate_json(_checked(result).body)
 
     @bentoml.api  # type: ignore[untyped-decorator]
-    def predict_video(self, video: Path, explain: bool = False, prior: Prior = None) -> VideoVerdict:
+    def predict_video(
+        self, video: Path, explain: bool = False, prior: Prior = None, location: bool = False
+    ) -> VideoVerdict:
         """Analyse a video; for the parameters see `predict_image`."""
-        result = self._results(Job(kind="video", explain=explain, prior=prior), [video])[0]
+        result = self._results(Job(kind="video", explain=explain, prior=prior, location=location), [video])[0]
         return VideoVerdict.model_validate_json(_checked(result).body)
 
     @bentoml.api  # type: ignore[untyped-decorator]
-    def predict_images(self, images: Batch, explain: bool = False, prior: Prior = None) -> Answers:
+    def predict_images(
+        self, images: Batch, explain: bool = False, prior: Prior = None, location: bool = False
+    ) -> Answers:
         """Analyse up to 16 images; each gets a verdict or an error, in the same order."""
-        results = self._results(Job(kind="image", explain=explain, prior=prior), images)
+        results = self._results(Job(kind="image", explain=explain, prior=prior, location=location), images)
         return {"answers": [json.loads(result.body) for result in results]}
 
     def _results(self, job: Job, paths: Sequence[Path]) -> list[JobResult]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -19,6 +21,7 @@ LOG_BYTES, LOG_BACKUPS = 20 * 2**20, 5  # the prediction log: six files, togethe
 DURATION_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 SCORE_BUCKETS = tuple(i / 10 for i in range(1, 11))
 FACE_BUCKETS = (0, 1, 2, 4, 8, 16, 32, 64)
+logger = logging.getLogger("deepfake")
 _STANDARD_ATTRIBUTES = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -46,6 +49,28 @@ def configure_json_logging() -> None:
     logging.getLogger("uvicorn.access").disabled = True  # the same requests without their ids
 
 
+class _TolerantHandler(RotatingFileHandler):
+    """A full disk costs lines of the log, not answers: it is reported once, and again after a line was written."""
+
+    failed, reason = False, ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        before, self.failed = self.failed, False
+        super().emit(record)  # calls handleError, and returns
+        if self.failed and not before:
+            logger.warning("the prediction log cannot be written", extra={"error": self.reason})
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002  (logging's names)
+        """Note the failure."""
+        self.failed, self.reason = True, str(sys.exc_info()[1])
+
+    def close(self) -> None:
+        """Close the file; what is buffered is lost if the disk is full."""
+        with suppress(OSError):
+            super().close()
+
+
 class PredictionLog:
     """A rotating file with one JSON line per answer, for drift checks: scores, times and image quality.
 
@@ -57,7 +82,7 @@ class PredictionLog:
     def __init__(self, path: Path, model_sha256: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._model_sha256 = model_sha256
-        self._handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_BACKUPS, encoding="utf-8")
+        self._handler = _TolerantHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_BACKUPS, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(message)s"))
 
     def write(self, request_id: str, kind: MediaKind, report: JobReport) -> None:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, MutableMapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from deepfake_detector.errors import InputTooLarge
-from deepfake_detector.serving.errors import BadUpload, ExternalReference, TooSlow, UnsupportedMediaType
+from deepfake_detector.serving.errors import BadUpload, ExternalReference, TooBusy, TooSlow, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MIB = 2**20
 FORM_OVERHEAD_BYTES = 64 * 1024  # what the multipart form may add to its files
-IDLE_TIMEOUT_S, UPLOAD_TIMEOUT_S = 20.0, 100.0  # without new bytes; for the whole upload
+IDLE_TIMEOUT_S, UPLOAD_TIMEOUT_S = 15.0, 100.0  # without new bytes; for the whole upload
+RATE_WINDOW_S, MIN_BYTES_PER_S = 10.0, 1024  # slower uploads are ended: they keep a connection from others
+MAX_UNFINISHED_BYTES = 4096 * MIB  # of all uploads that are being read, on disk
 MAX_TEXT_BYTES = 100  # of a text field
 DRAIN_BYTES, DRAIN_TIMEOUT_S = 2 * MIB, 2.0  # how much of a rejected body is still read
 
@@ -69,14 +74,75 @@ class UploadSpec:
         return (self.max_total_bytes or self.max_bytes * self.max_files) + FORM_OVERHEAD_BYTES
 
 
+class UploadStore:
+    """Where uploads are written, and a bound on the bytes of those that are being read; use it from one event loop.
+
+    Args:
+        folder: of their files, which have no name there; None: the system's for temporary files.
+        max_bytes: of all together.
+    """
+
+    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_UNFINISHED_BYTES) -> None:
+        self.folder, self.max_bytes, self.used_bytes = folder, max_bytes, 0
+
+    @contextmanager
+    def reader(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that counts the bytes of one upload for the duration of the block.
+
+        Raises:
+            TooBusy: from that function; all uploads together would have more than `max_bytes`.
+        """
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self.used_bytes + size > self.max_bytes:
+                message = f"uploads of {self.used_bytes // MIB:,} MiB in all are being read, the limit of this service"
+                raise TooBusy(message, "retry after the seconds in Retry-After", IDLE_TIMEOUT_S)
+            self.used_bytes += size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.used_bytes -= taken
+
+
+class _Rate:
+    """Checks that bytes arrive at MIN_BYTES_PER_S at least, in each window of RATE_WINDOW_S."""
+
+    def __init__(self) -> None:
+        self._start_s, self._bytes = time.monotonic(), 0
+
+    def count(self, size: int) -> None:
+        """Count new bytes.
+
+        Raises:
+            TooSlow: a window has ended with too few.
+        """
+        self._bytes += size
+        elapsed_s = time.monotonic() - self._start_s
+        if elapsed_s < RATE_WINDOW_S:
+            return
+        if self._bytes < MIN_BYTES_PER_S * elapsed_s:
+            raise TooSlow(
+                f"{self._bytes:,} bytes of the upload arrived in {elapsed_s:.0f} seconds; at least {MIN_BYTES_PER_S:,} "
+                "per second are expected",
+                "send it again over a faster connection",
+            )
+        self._start_s, self._bytes = time.monotonic(), 0
+
+
 class RequestBody:
     """The body of one request.
 
     Args:
         request: a request whose body has not been read.
+        store: shared by all requests.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, store: UploadStore | None = None) -> None:
+        self._store = store or UploadStore()
         self._receive: Receive = request.receive
         self._content_type = request.headers.get("content-type", "")
         length = request.headers.get("content-length", "")
@@ -89,14 +155,16 @@ class RequestBody:
         Raises:
             BadUpload, InputTooLarge: see `MultipartForm`.
             ExternalReference: see `reject_external_references`.
-            TooSlow: the upload stalls or takes too long.
+            TooSlow: the upload stalls, is too slow or takes too long.
+            TooBusy: see `UploadStore`.
         """
-        form = MultipartForm(self._content_type, spec)
+        form = MultipartForm(self._content_type, spec, self._store.folder)
         try:
             if self._declared_bytes > spec.max_body_bytes:
                 raise too_large_error(spec)
             async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-                await self._feed(form)
+                with self._store.reader() as take:
+                    await self._feed(form, take)
             form.finish()
         except TimeoutError:
             form.close()
@@ -110,9 +178,10 @@ class RequestBody:
         """Read the rest if it is short: a client that is still sending would not see the error response."""
         size = 0
         try:
-            while not self._complete and max(size, self._declared_bytes) <= DRAIN_BYTES:
-                size += len(await self._next_chunk(DRAIN_TIMEOUT_S))
-        except (BadUpload, TooSlow):
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                while not self._complete and max(size, self._declared_bytes) <= DRAIN_BYTES:
+                    size += len(await self._next_chunk(IDLE_TIMEOUT_S))
+        except (BadUpload, TooSlow, TimeoutError):
             return
 
     async def disconnected(self) -> None:
@@ -120,13 +189,16 @@ class RequestBody:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _feed(self, form: MultipartForm) -> None:
-        size = 0
+    async def _feed(self, form: MultipartForm, take: Callable[[int], None]) -> None:
+        size, rate = 0, _Rate()
         while not self._complete:
             chunk = await self._next_chunk(IDLE_TIMEOUT_S)
             size += len(chunk)
             if size > form.spec.max_body_bytes:
                 raise too_large_error(form.spec)
+            take(len(chunk))
+            if not self._complete:
+                rate.count(len(chunk))
             form.feed(chunk)
 
     async def _next_chunk(self, timeout_s: float) -> bytes:
@@ -155,13 +227,14 @@ class MultipartForm:
     Args:
         content_type: of the request.
         spec: what the route accepts.
+        folder: of the files; None: the system's for temporary files.
 
     Raises:
         BadUpload, InputTooLarge: the form is malformed, does not match the spec, or is too large.
     """
 
-    def __init__(self, content_type: str, spec: UploadSpec) -> None:
-        self.spec = spec
+    def __init__(self, content_type: str, spec: UploadSpec, folder: Path | None = None) -> None:
+        self.spec, self._folder = spec, folder
         self.files: list[IO[bytes]] = []
         self.texts: dict[str, bytes] = {}
         self._hint = f"send a file: curl -F {spec.field}=@FILE"
@@ -206,7 +279,21 @@ class MultipartForm:
     def close(self) -> None:
         """Close, and so delete, the files."""
         for file in self.files:
-            file.close()
+            with suppress(OSError):  # a full disk: what is buffered cannot be written, and nobody needs it
+                file.close()
+
+    def __enter__(self) -> Self:
+        """Use the form in a `with` block, which closes the files that nobody else has to close."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files unless they were passed on; see `release`."""
+        self.close()
+
+    def release(self) -> list[IO[bytes]]:
+        """Pass the files on: whoever takes them closes them."""
+        files, self.files = self.files, []
+        return files
 
     def _on_part_begin(self) -> None:
         self._part, self._part_bytes, self._text_name = _PartHeaders(), 0, ""
@@ -233,7 +320,7 @@ class MultipartForm:
             raise BadUpload(f"field {name!r} holds text, not a file; addresses are not fetched", self._hint)
         if len(self.files) == self.spec.max_files:
             raise BadUpload(f"the form has more than {self.spec.max_files} file(s)", self._hint)
-        self.files.append(tempfile.TemporaryFile())  # noqa: SIM115  (whoever gets the form closes it)
+        self.files.append(tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115  (whoever gets the form closes it)
 
     def _begin_text(self, name: str) -> None:
         if name in self.texts:
@@ -286,5 +373,5 @@ def too_large_error(spec: UploadSpec) -> InputTooLarge:
         limit += f" per file, {spec.max_body_bytes // MIB} MiB in total"
     return InputTooLarge(
         f"the {spec.field} is larger than {limit}, the limit of this service",
-        "send a smaller file, or run `deepfake predict` on it",
+        "send a smaller file: a smaller version of the picture, or the part of the video with the face",
     )

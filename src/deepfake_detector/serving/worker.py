@@ -1,11 +1,10 @@
-"""Jobs with an open file each -> reports and answers: the program of a worker process, which confines itself first."""
+"""Jobs with an open file each -> reports and answers: the program of a worker process; see `confined_worker`."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -22,9 +21,15 @@ from deepfake_detector.media.image import encode_png
 from deepfake_detector.media.image_stats import ImageStats
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.parallel import limit_opencv_to_one_thread
-from deepfake_detector.serving.errors import error_body
+from deepfake_detector.serving.errors import TooCostly, error_body
 from deepfake_detector.serving.messages import ImageQuality, Job, JobReport
-from deepfake_detector.serving.sandbox import confine, end_with_parent
+from deepfake_detector.serving.sandbox import RestrictedFiles, confine, unrestricted_files
+
+OUT_OF_MEMORY = (
+    "bad_alloc",
+    "Insufficient memory",
+    "Cannot allocate memory",
+)  # in errors of OpenCV, OpenVINO and libav
 
 
 class Measurements:
@@ -54,15 +59,19 @@ class UploadPath(type(Path())):  # type: ignore[misc]  # Path itself cannot be s
     name = "the upload"
 
 
-def main() -> None:
-    """Load the model, drop privileges, and process jobs until the HTTP process closes the connection."""
-    bundle, connection_fd, parent_pid = sys.argv[1:]
-    end_with_parent(int(parent_pid))
+def main(bundle: Path, connection_fd: int, restricted: RestrictedFiles) -> None:
+    """Load the model, give up what it needed, and process jobs until the HTTP process closes the connection.
+
+    Args:
+        bundle: folder of the model.
+        connection_fd: one end of a socket pair.
+        restricted: what the sandbox denies already.
+    """
     for interrupt in (signal.SIGINT, signal.SIGTERM):  # the HTTP process gets them, too, and lets jobs finish
         signal.signal(interrupt, signal.SIG_IGN)
-    with Connection(int(connection_fd)) as connection:
+    with Connection(connection_fd) as connection:
         measurements = Measurements()
-        detector = load_detector(Path(bundle), connection, measurements)
+        detector = load_detector(bundle, connection, measurements, restricted)
         if detector is None:
             return
         while (received := _receive_job(connection)) is not None:
@@ -71,19 +80,28 @@ def main() -> None:
             connection.send_bytes(body)
 
 
-def load_detector(bundle: Path, connection: Connection, measurements: Measurements) -> Detector | None:
-    """Load and test the model, confine this process, and report the outcome; None if one of these failed."""
+def load_detector(
+    bundle: Path, connection: Connection, measurements: Measurements, restricted: RestrictedFiles | None = None
+) -> Detector | None:
+    """Load and test the model, confine this process, and report the outcome; None if one of these failed.
+
+    Args:
+        bundle: folder of the model.
+        connection: gets the report.
+        measurements: observes the detector.
+        restricted: what the sandbox denies already; None: this process may open any file.
+    """
     try:
         import deepfake_detector.media.video  # noqa: F401  (libav, before memory is limited)
 
         limit_opencv_to_one_thread()
         detector = Detector(read_bundle(bundle), streams=1, observer=measurements)  # tests the engine
         detector.predict_image(encode_png(np.zeros((64, 64, 3), np.uint8)))  # tests image and face detection
-        confine()
+        state = confine(restricted=restricted or unrestricted_files())
     except Exception as error:
         connection.send_bytes(json.dumps({"failure": f"{type(error).__name__}: {error}"}).encode())
         return None
-    connection.send_bytes(b"{}")
+    connection.send_bytes(json.dumps({"sandbox": state.model_dump()}).encode())
     return detector
 
 
@@ -99,16 +117,23 @@ def process_job(detector: Detector, measurements: Measurements, job: Job, fd: in
     except DetectorError as error:
         return _error_report(error), error_body(error)
     except Exception as error:
-        unexpected = ToolFailed(f"{type(error).__name__} while the file was processed", "report it with the request id")
-        return _error_report(unexpected), error_body(unexpected)
+        known = _unexpected(error, job)
+        return _error_report(known), error_body(known)
     finally:
         os.close(fd)
 
 
+def _unexpected(error: Exception, job: Job) -> DetectorError:
+    """The error of the file if it needs more memory than one file may use, else ours."""
+    if isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY):
+        return TooCostly(f"the {job.kind} needs more memory than one file may use", "send a smaller file")
+    return ToolFailed(f"{type(error).__name__} while the file was processed", "report it with the request id")
+
+
 def _predict(detector: Detector, job: Job, path: Path) -> ImageVerdict | VideoVerdict:
     if job.kind == "video":
-        return detector.predict_video(path, job.explain, job.prior)
-    return detector.predict_image(path.read_bytes(), job.explain, job.prior)
+        return detector.predict_video(path, job.explain, job.prior, job.location)
+    return detector.predict_image(path.read_bytes(), job.explain, job.prior, job.location)
 
 
 def _report(
@@ -136,12 +161,10 @@ def _error_report(error: DetectorError) -> JobReport:
 
 
 def _receive_job(connection: Connection) -> tuple[Job, int] | None:
-    """Return the next job and its file descriptor; None once the connection is closed."""
+    """Return the next job and its file descriptor; None once the connection is closed. Answer questions meanwhile."""
     try:
-        return Job.model_validate_json(connection.recv_bytes()), recv_handle(connection)
+        while not (message := connection.recv_bytes()):
+            connection.send_bytes(b"")
+        return Job.model_validate_json(message), recv_handle(connection)
     except (EOFError, OSError):
         return None
-
-
-if __name__ == "__main__":
-    main()
