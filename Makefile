@@ -13,10 +13,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export UV_CACHE_DIR := $(ROOT)/.cache/uv
 
-.PHONY: help install repro experiments test test-fast check coverage docs serve mlflow bench lock
+.PHONY: help install repro experiments kaggle recipe test test-fast check coverage docs serve mlflow bench lock wheel
 help:
 	@echo "make repro      data to served model: the seven stages of dvc.yaml"
 	@echo "make experiments  what 'dvc exp run' tried, in a table that fits 120 columns"
+	@echo "make kaggle     train on the Kaggle set, after a login; prints the expected hours. PLAN=--plan only prints"
+	@echo "make recipe     the same by RECIPE=, for example recipes/photographs.yaml, the recipe of the shipped model"
 	@echo "make serve      the packaged model on http://127.0.0.1:3000, or PORT=; MODEL=champion or MODEL=pretrained selects one"
 	@echo "make mlflow     runs and registry on http://127.0.0.1:5000, or PORT="
 	@echo "make install    the environment in .venv, from requirements.lock"
@@ -26,6 +28,7 @@ help:
 	@echo "make coverage   the quick tests with line and branch coverage"
 	@echo "make docs       the documentation as a site, in site/"
 	@echo "make bench      benchmarks, each against another way of doing the same"
+	@echo "make wheel      the package with the shipped model, in dist/"
 	@echo "make lock       resolve the dependencies again, to their newest versions"
 
 install: $(ENV)
@@ -38,6 +41,13 @@ repro: $(ENV)
 
 experiments: $(ENV)
 	dvc exp show --drop '.*' --keep 'Experiment|Created|^State|train.network|train.epochs|accuracy$$|auc$$'
+
+kaggle: $(ENV)
+	@python -m pipelines.recipe recipes/kaggle.yaml $(PLAN)
+
+recipe: RECIPE ?= recipes/photographs.yaml
+recipe: $(ENV)
+	@python -m pipelines.recipe "$(RECIPE)" $(PLAN)
 
 test: check
 	pytest -n 2 --dist loadfile --max-worker-restart=0 --ignore tests/browser
@@ -68,14 +78,20 @@ mlflow: PORT = 5000
 mlflow: $(ENV)
 	python -m pipelines.mlflow_server --port "$(PORT)"
 
+wheel: $(ENV)
+	rm -rf dist
+	uv build --python .venv/bin/python --out-dir dist
+
 bench: $(ENV)
 	python -m benchmarks
 
 lock: $(ENV)
-	uv pip compile pyproject.toml --extra train --extra dev --extra docs --universal --generate-hashes \
+	uv pip compile pyproject.toml --extra train --extra dev --extra docs --extra s3 --universal --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
 	uv pip compile requirements-image.in --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements-image.lock
+	uv pip compile deploy/mlflow/requirements.in --constraint requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -o deploy/mlflow/requirements.lock
 	echo uv | uv pip compile - --universal --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements-uv.lock
 
@@ -83,10 +99,13 @@ lock: $(ENV)
 # Byte code is compiled at install (half a minute): where PYTHONDONTWRITEBYTECODE is set, as in many containers, every
 # start of every stage would compile its imports again (TensorFlow 13 s of processor time instead of 5).
 $(ENV): requirements.lock pyproject.toml
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check \
+	@echo "environment, step 1 of 3: .venv, and uv, which installs the rest"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check \
 	  --require-hashes -r requirements-uv.lock
-	.venv/bin/uv pip install --python .venv/bin/python --quiet --compile-bytecode --require-hashes -r requirements.lock
-	.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --editable .
+	@echo "environment, step 2 of 3: $$(grep -c == requirements.lock) packages of requirements.lock, then half a minute of byte code"
+	@.venv/bin/uv pip install --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
+	@echo "environment, step 3 of 3: this package"
+	@.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --editable .
 	test -e .git || .venv/bin/dvc config --local core.no_scm true
 	touch $@

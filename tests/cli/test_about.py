@@ -25,8 +25,19 @@ def test_the_description_has_the_reason_the_data_and_the_metrics(tmp_path: Path,
     assert "tested on   1,234 pictures: accuracy 0.950 [0.930, 0.970], ece 0.031" in text
     assert "classes     a real face, a generated face, a face swap" in text
     assert "thresholds  real up to 0.300, fake from 0.700, strict 0.900" in text
+    assert "videos      real up to 0.300, fake from 0.700 with one face, not calibrated" in text
+    assert "answers     not measured" in text
     assert bundle.sha256 in text
+    assert "licence     code: MIT; weights: non-commercial use only" in text
     assert "Warning" not in text
+
+
+def test_the_description_has_the_coverage_of_each_medium(tmp_path: Path, tiny: Any) -> None:
+    measured = {"image": {"all": {"files": 200, "decided": 0.5, "right": 0.97}},
+                "video": {"all": {"files": 100, "decided": 0.0, "right": None}}}  # fmt: skip
+    bundle = tiny.write_bundle(tmp_path / "bundle", coverage=measured)
+    text = describe_model(SelectedModel(bundle, "pretrained", "there is no champion"))
+    assert "answers     of images 50% are decided, 97% of these rightly; of videos 0% are decided" in text
 
 
 def test_a_model_of_the_drawn_sample_has_a_warning(tmp_path: Path, tiny: Any) -> None:
@@ -40,6 +51,8 @@ def test_json_names_the_model(run_cli: RunCli, tiny_bundle: Bundle) -> None:
     assert code == 0
     assert (answer["sha256"], answer["network"], answer["trained_on"]) == (tiny_bundle.sha256, "tiny", "photographs")
     assert (answer["name"], answer["reason"]) == ("named", "it was named")
+    assert answer["licence"]["code"] == "MIT"
+    assert "card.md" in answer["licence"]["weights"]  # not the shipped ones
 
 
 def test_lines_name_the_model(run_cli: RunCli, tiny_bundle: Bundle) -> None:

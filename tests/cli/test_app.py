@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import deepfake_detector
 from deepfake_detector.model.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def test_wrong_usage_is_bad_input(run_cli: RunCli, arguments: list[str]) -> None
     assert "Usage" in stderr
 
 
-@pytest.mark.parametrize("command", ["predict", "scan", "about"])
+@pytest.mark.parametrize("command", ["predict", "scan", "about", "serve"])
 def test_help_has_examples(run_cli: RunCli, command: str) -> None:
     code, stdout, _ = run_cli(command, "--help", model=None)
     assert code == 0
@@ -74,3 +76,31 @@ def test_stages_escape_what_the_terminal_cannot_show(tmp_path: Path) -> None:
     variables = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, check=False)
     assert (done.stdout.strip(), done.returncode) == (b"\\u65e5", 0), done.stderr
+
+
+def test_the_version_is_that_of_the_package(run_cli: RunCli) -> None:
+    assert run_cli("--version", model=None) == (0, f"deepfake-detector {version('deepfake-detector')}\n", "")
+    assert deepfake_detector.__version__ == version("deepfake-detector")
+
+
+def test_a_system_where_nothing_was_tried_is_refused_with_a_sentence(
+    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    code, _, stderr = run_cli("about", model=None)
+    assert code == 2
+    assert "error: [tool_failed] Linux and macOS are supported, win32 is not" in stderr
+    assert "WSL" in stderr
+
+
+def test_a_command_that_needs_another_extra_names_it(
+    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # as if it were not installed
+    code, _, stderr = run_cli("runs", model=None)
+    assert code == 2
+    assert "error: [missing_extra] this command needs the package mlflow" in stderr
+    assert "deepfake-detector[train]" in stderr

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +15,10 @@ import pytest
 from rich.console import Console
 
 from deepfake_detector.cli.predict import print_table
+from deepfake_detector.errors import ModelNotFound, ToolFailed
 from deepfake_detector.inference.decision import DRAWN_SAMPLE_WARNING
 from deepfake_detector.inference.detector import Detector
+from deepfake_detector.inference.model_selection import SelectedModel, select_model
 from deepfake_detector.media.image import decode_image
 from deepfake_detector.model.bundle import Bundle
 
@@ -177,3 +183,99 @@ def test_posterior_and_credentials_are_lines_and_absent_credentials_are_none() -
     assert "Content Credentials untrusted: unknown signer" in text
     plain = table(answer("a.jpg", posterior=None, content_credentials={"state": "absent", "note": "means nothing"}))
     assert "Credentials" not in plain
+
+
+@pytest.mark.parametrize(
+    "target", ["self", "hard link", "symbolic link", "folder", "device", "pipe", "jpg", "no suffix"]
+)
+def test_explain_replaces_no_input_device_or_folder_and_writes_only_png(
+    run_cli: RunCli, red_file: Path, tmp_path: Path, target: str
+) -> None:
+    source = tmp_path / "self.png"
+    shutil.copy(red_file, source)
+    (tmp_path / "hard.png").hardlink_to(source)
+    (tmp_path / "symbolic.png").symlink_to(source)
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    names = {"self": "self.png", "hard link": "hard.png", "symbolic link": "symbolic.png", "folder": "folder.png"}
+    names |= {"device": "/dev/null", "pipe": "pipe.png", "jpg": "why.jpg", "no suffix": "why"}
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code, _, stderr = run_cli("predict", str(source), "--explain", str(tmp_path / names[target]))
+    assert code == 1, stderr
+    assert source.read_bytes() == red_file.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_is_exit_code_2(run_cli: RunCli, red_file: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, stdout, _ = run_cli("predict", str(red_file), "--json", "--explain", str(tmp_path / "why.png"))
+    assert (code, json.loads(stdout)[0]["error"]["code"]) == (2, "tool_failed")
+    assert list(tmp_path.iterdir()) == [red_file]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_behind_standard_output_is_exit_code_2() -> None:
+    code = "import sys; sys.argv = ['deepfake', '--help']; from deepfake_detector.cli.app import main; main()"
+    command = [sys.executable, "-c", code]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_pipe_is_read_once(run_cli: RunCli, red_file: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(red_file.read_bytes()))
+    writer.start()
+    code, stdout, _ = run_cli("predict", "--json", str(pipe))
+    writer.join(10)
+    assert (code, json.loads(stdout)[0]["verdict"]) == (0, "fake")
+
+
+def test_a_pipe_without_a_writer_is_refused_in_time(
+    run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_detector.io.PIPE_TIMEOUT_S", 0.2)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, stdout, _ = run_cli("predict", "--json", str(pipe))
+    assert (code, json.loads(stdout)[0]["error"]["code"]) == (1, "bad_input")
+
+
+def test_devices_and_folders_are_no_files(run_cli: RunCli, tmp_path: Path) -> None:
+    code, stdout, _ = run_cli("predict", "--json", "/dev/zero", "/dev/null", str(tmp_path))
+    assert code == 1
+    assert [answer["error"]["code"] for answer in json.loads(stdout)] == ["bad_input"] * 3
+
+
+def test_a_champion_that_is_named_but_missing_is_never_replaced_silently(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    (tmp_path / "reports").mkdir()
+    report = tmp_path / "reports" / "register.json"
+    report.write_text(json.dumps({"champion": {"bundle": "models/champion", "bundle_sha256": "0"}}))
+    for named in ("champion", None):
+        with pytest.raises(ModelNotFound, match=r"no bundle at .*models/champion"):
+            select_model(named, tmp_path)
+    shutil.copytree(tiny_bundle.path, tmp_path / "pretrained")
+    selected = select_model(None, tmp_path)
+    assert (selected.name, selected.warning.partition(" at ")[0]) == ("pretrained", "no bundle")
+    assert selected.warning.endswith("; pretrained is used")
+    report.write_text('{"champion": null}')
+    assert select_model(None, tmp_path).warning == ""
+    report.write_text('{"champion": {"bundle": "models/cham')
+    with pytest.raises(ToolFailed, match="no complete JSON"):
+        select_model(None, tmp_path)
+
+
+def test_a_warning_goes_to_standard_error(
+    run_cli: RunCli, red_file: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selected = SelectedModel(tiny_bundle, "pretrained", "", "no champion")
+    monkeypatch.setattr("deepfake_detector.inference.model_selection.select_model", lambda _: selected)
+    code, stdout, stderr = run_cli("predict", "--json", str(red_file))
+    assert (code, stderr) == (0, "warning: no champion\n")
+    assert json.loads(stdout)[0]["verdict"] == "fake"

@@ -146,8 +146,11 @@ SHAPED_BY = {
     ],
     "training": [
         "media/augmentation.py", "media/corruptions.py", "media/self_blending.py",
-        "model/ema.py", "model/losses.py", "model/network.py",
-        "preparation/shards.py", "training/batches.py", "training/fit.py", "training/plan.py",
+        *(f"model/{name}.py" for name in ("backbone", "branches", "ema", "losses", "network", "normalization")),
+        "model/unfolding.py",
+        "preparation/shards.py",
+        *(f"training/{name}.py" for name in ("balanced_batches", "balanced_sampling", "batches", "fit", "plan")),
+        "training/starting_weights.py",
     ],
 }  # fmt: skip
 
@@ -172,9 +175,10 @@ def test_an_edit_of_other_code_does_not(work: str, sources: Path) -> None:
 
 
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pi_heif": "pi-heif"}  # where names differ
-# They hold tables, settings and runs, or show progress; the manifest's hashes do not shape a crop.
+# They hold tables, settings and runs, or show progress; the manifest's hashes do not shape a crop, nor do signatures of
+# bundles shape weights.
 NO_INFLUENCE = {"mlflow", "onnx", "pandas", "pydantic", "ruamel", "sqlalchemy", "tqdm", "yaml"}
-NO_INFLUENCE_ON = {"manifest": set[str](), "shards": {"imagehash"}, "training": set[str]()}
+NO_INFLUENCE_ON = {"manifest": set[str](), "shards": {"imagehash"}, "training": {"cryptography"}}
 
 
 @pytest.mark.parametrize("work", SHAPED_BY)

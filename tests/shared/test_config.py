@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepfake_detector.config import RENAMED_KEYS, read_settings
+from deepfake_detector.config import read_settings
 from deepfake_detector.errors import SettingsError
+from deepfake_detector.renamed_settings import RENAMED_KEYS
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,12 +87,35 @@ def test_sources_are_read_in_order_and_the_checksum_is_optional(tmp_path: Path, 
         ([source(location="")], "source faces: `location`"),
         ([source(kind="sample")], "source faces: `location`"),
         ([source(kind="sample", location=""), source(name="b", kind="sample", location="")], "only once"),
+        ([source(name="left_out")], "source left_out: reports use this name"),
+        ([source(use="both")], r"download\.sources\.0\.use"),
+        ([source(use="test")], "one at least must be trained on"),
+        ([source(weight=0)], r"download\.sources\.0\.weight"),
+        ([source(weight=101)], r"download\.sources\.0\.weight"),
+        ([source(family="no spaces")], r"download\.sources\.0\.family"),
+        ([source(), source(name="clips", kind="videos")], "source clips: videos are tested, not trained on"),
     ],
 )
 def test_sources_that_cannot_be(tmp_path: Path, content: dict, sources: list, said: str) -> None:
     content["download"]["sources"] = sources
     with pytest.raises(SettingsError, match=said):
         read_settings(written(tmp_path, content))
+
+
+def test_a_source_has_a_use_a_family_and_a_weight(tmp_path: Path, content: dict) -> None:
+    content["download"]["sources"] = [
+        source(name="swaps", family="dfdc", weight=2),
+        source(name="more_swaps", family="dfdc"),
+        source(name="faces"),
+        source(name="portraits", use="test", fake_kind="synthetic"),
+        source(name="clips", kind="videos", use="test"),
+    ]
+    download = read_settings(written(tmp_path, content)).download
+    assert download.families == {"swaps": "dfdc", "more_swaps": "dfdc", "faces": "faces"}
+    assert download.weights == {"swaps": 2.0, "more_swaps": 1.0, "faces": 1.0}
+    assert download.left_out == {"portraits"}
+    assert [each.name for each in download.videos] == ["clips"]
+    assert download.fake_kinds == dict.fromkeys(("swaps", "more_swaps", "faces"), "swap") | {"portraits": "synthetic"}
 
 
 def test_a_source_is_changed_from_the_command_line_as_dvc_does_it(tmp_path: Path, content: dict) -> None:

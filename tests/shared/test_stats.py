@@ -13,11 +13,15 @@ from deepfake_detector.stats import (
     Estimate,
     auc,
     auc_difference,
+    compared_rows,
     cross_validated_auc,
     estimate_auc,
     estimate_mean,
+    estimate_mean_auc,
     estimate_proportion,
     estimate_proportion_of,
+    mean_auc,
+    mean_auc_difference,
     percentile_interval,
     proportion_difference,
     stratified_bootstrap,
@@ -237,3 +241,49 @@ def test_more_confidence_gives_a_wider_interval_and_is_printed() -> None:
 def test_the_same_scores_give_the_same_interval_every_time() -> None:
     ours, theirs = noisy_scores(0.3, 1), noisy_scores(0.3, 2)
     assert auc_difference(ours, theirs, LABELS) == auc_difference(ours, theirs, LABELS)
+
+
+def mean_auc_case() -> tuple[Floats, Integers, list[Integers], Integers]:
+    """Two sources of fakes, 30 and 200, each against the same 100 reals."""
+    labels = np.array([0] * 100 + [1] * 230, np.int64)
+    scores = np.random.default_rng(5).normal(0, 1, 330) + np.array([0.0] * 100 + [2.0] * 30 + [0.5] * 200)
+    subsets = [np.r_[0:130], np.r_[0:100, 130:330]]
+    return scores, labels, subsets, np.array([0] * 100 + [1] * 30 + [2] * 200, np.int64)
+
+
+def test_each_subset_has_the_same_weight_in_a_mean_auc() -> None:
+    scores, labels, subsets, strata = mean_auc_case()
+    expected = np.mean([roc_auc_score(labels[rows], scores[rows]) for rows in subsets])
+    assert mean_auc(scores, labels, subsets) == pytest.approx(expected)
+    found = estimate_mean_auc(scores, labels, subsets, strata)
+    assert found.value == pytest.approx(expected)
+    assert found.low < found.value < found.high
+    assert found == estimate_mean_auc(scores, labels, subsets, strata)
+
+
+def test_the_interval_of_a_mean_auc_of_one_subset_is_near_delongs() -> None:
+    scores, labels, subsets, strata = mean_auc_case()
+    bootstrap, delong = (
+        estimate_mean_auc(scores, labels, subsets[1:], strata),
+        known_auc(scores[subsets[1]], labels[subsets[1]]),
+    )
+    assert half_width(bootstrap) == pytest.approx(half_width(delong), rel=0.2)
+
+
+def test_the_difference_of_mean_aucs_is_paired() -> None:
+    scores, labels, subsets, strata = mean_auc_case()
+    same = mean_auc_difference(scores, scores, labels, subsets, strata)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    worse = mean_auc_difference(scores - labels, scores, labels, subsets, strata)
+    assert worse.high < 0
+    assert worse.value == pytest.approx(
+        mean_auc(scores - labels, labels, subsets) - mean_auc(scores, labels, subsets)
+    )  # fmt: skip
+    assert half_width(worse) < half_width(estimate_mean_auc(scores, labels, subsets, strata)) * 2
+
+
+def test_pictures_of_one_class_are_compared_with_the_other_class_of_the_rest() -> None:
+    labels = np.array([0, 1, 1, 0, 1])
+    assert compared_rows(labels, np.array([True, True, False, False, False])).tolist() == [0, 1]
+    assert compared_rows(labels, np.array([False, True, True, False, False])).tolist() == [0, 1, 2, 3]
+    assert compared_rows(labels, np.array([True, False, False, True, False])).tolist() == [0, 1, 2, 3, 4]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from deepfake_detector.model.bundle import Contract
 
 LABEL_WIDTH = 12
+CODE_LICENCE = "MIT"
+SHIPPED_LICENCE = "non-commercial use only, see LICENSE-WEIGHTS"
 
 
 def about(
@@ -46,7 +48,7 @@ def about(
 def describe_model(selected: SelectedModel) -> str:
     """One line per fact, and a warning below them for a model of the drawn sample."""
     bundle, contract = selected.bundle, selected.bundle.contract
-    thresholds = contract.thresholds
+    thresholds, video = contract.thresholds, contract.video
     facts = {
         "model": f"{selected.name} ({bundle.path})",
         "reason": selected.reason,
@@ -56,13 +58,31 @@ def describe_model(selected: SelectedModel) -> str:
         "tested on": f"{contract.test_images:,} pictures: {_metrics(contract)}",
         "thresholds": f"real up to {thresholds.clear:.3f}, fake from {thresholds.flag:.3f}, "
         f"strict {thresholds.strict:.3f}",
-        "run": contract.run_id,
+        "videos": f"real up to {video.thresholds.clear:.3f}, fake from {video.thresholds.flag:.3f} with one face, "
+        + (f"fitted on {video.videos:,} simulated videos" if video.videos else "not calibrated: mean of the frames"),
+        "answers": _coverage(contract),
         "sha256": bundle.sha256,
+        "licence": f"code: {CODE_LICENCE}; weights: {weights_licence(selected.name)}",
     }
     lines = [f"{label:{LABEL_WIDTH}}{value}" for label, value in facts.items()]
     if contract.trained_on == "drawn sample":
         lines.append(f"\nWarning: {DRAWN_SAMPLE_WARNING}.")
     return "\n".join(lines)
+
+
+def weights_licence(name: str) -> str:
+    """The terms of the weights of a model, by the name of `SelectedModel`."""
+    return SHIPPED_LICENCE if name == "pretrained" else "as the terms of their training data allow, see its card.md"
+
+
+def _coverage(contract: Contract) -> str:
+    """How many files are decided, and how many of these rightly, per medium."""
+    parts = []
+    for medium, each in contract.coverage.items():
+        if each.all.files:
+            rightly = "" if each.all.right is None else f", {each.all.right:.0%} of these rightly"
+            parts.append(f"of {medium}s {each.all.decided:.0%} are decided{rightly}")
+    return "; ".join(parts) or "not measured how many files are decided"
 
 
 def _sources(digests: Mapping[str, str]) -> str:
@@ -86,7 +106,8 @@ def _metric(name: str, values: Mapping[str, float]) -> str:
 def _facts(selected: SelectedModel) -> dict[str, Any]:
     bundle = selected.bundle
     facts = {"name": selected.name, "reason": selected.reason, "bundle": str(bundle.path), "sha256": bundle.sha256}
-    return facts | bundle.contract.model_dump(mode="json") | {"origin": _provenance(selected)}
+    licence = {"code": CODE_LICENCE, "weights": weights_licence(selected.name)}
+    return facts | bundle.contract.model_dump(mode="json") | {"licence": licence, "origin": _provenance(selected)}
 
 
 def _provenance(selected: SelectedModel) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -11,29 +14,64 @@ from deepfake_detector.cli.about import about
 from deepfake_detector.cli.predict import predict
 from deepfake_detector.cli.registry import promote, rollback, runs
 from deepfake_detector.cli.scan import scan
-from deepfake_detector.errors import BadInput, DetectorError
+from deepfake_detector.cli.serve import serve
+from deepfake_detector.cli.sign import sign
+from deepfake_detector.errors import BadInput, DetectorError, MissingExtra, ToolFailed
 from deepfake_detector.io import escape_unencodable_output
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tell fake faces from real ones, with reasons.")
 # These modules import heavy libraries inside their functions, so that --help is fast.
-for _command in (predict, scan, about, runs, promote, rollback):
+for _command in (predict, scan, about, serve, runs, promote, rollback, sign):
     app.command()(_command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"deepfake-detector {version('deepfake-detector')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 # Typer includes a copy of Click or imports Click, depending on its version: this is the UsageError of either.
 UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+def require_supported_platform(platform: str) -> None:
+    """Raise ToolFailed on systems where nothing was ever tried; `sys.platform` names the system."""
+    if platform not in ("linux", "darwin"):
+        raise ToolFailed(f"Linux and macOS are supported, {platform} is not", "on Windows use WSL, which is a Linux")
 
 
 def main() -> None:
     """Run the command line; a known error prints one message without a traceback."""
     escape_unencodable_output()
     try:
+        require_supported_platform(sys.platform)
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except DetectorError as error:
         code = _print_error(f"[{error.code}] {error}", error.exit_code)
+    except ModuleNotFoundError as error:  # `runs` and its like in an environment without MLflow
+        missing = MissingExtra(f"this command needs the package {error.name}", "pip install 'deepfake-detector[train]'")
+        code = _print_error(f"[{missing.code}] {missing}", missing.exit_code)
     except UsageError as error:  # a wrong option or a missing argument
         error.show()
         code = BadInput.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = _print_error("interrupted", 130)
+    except OSError as error:
+        code = _print_error(f"[{ToolFailed.code}] {error}", ToolFailed.exit_code)
+        # Standard output goes to a full disk or a closed pipe: what is buffered is dropped, or Python fails at its end.
+        with suppress(OSError):  # standard output may be no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 

@@ -1,7 +1,8 @@
-"""Options shared by several commands."""
+"""Options and messages shared by several commands."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -15,3 +16,9 @@ Model = Annotated[
         "else pretrained, else the champion.",
     ),
 ]
+
+
+def print_warning(warning: str) -> None:
+    """Print a warning to standard error, which programs that read the answers do not see; nothing if it is empty."""
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)

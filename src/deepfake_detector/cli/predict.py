@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deepfake_detector.cli.options import Model
+from deepfake_detector.cli.options import Model, print_warning
 from deepfake_detector.errors import BadInput, DetectorError, InputTooLarge, ToolFailed
 from deepfake_detector.inference.decision import DRAWN_SAMPLE_WARNING, likely_kind
-from deepfake_detector.io import atomic_write
+from deepfake_detector.io import atomic_write, check_output, open_pipe, write_failure
 
 if TYPE_CHECKING:
     from deepfake_detector.inference.detector import Detector
 
 JsonObject = dict[str, Any]  # an answer with its `file`, or `file` and `error`
+COPY_BYTES = 2**20
 LABEL_COLOURS = {"fake": "red", "real": "green", "inconclusive": "yellow", "error": "magenta"}
 
 
@@ -58,8 +60,12 @@ def predict(
     from deepfake_detector.inference.detector import Detector
     from deepfake_detector.inference.model_selection import select_model
 
+    if explain is not None:
+        check_output(explain, [Path(name) for name in files if name != "-"], (".png",))
     posterior_verdict(None, prior)  # rejects a wrong prior before the model is loaded
-    detector = Detector(select_model(model).bundle)
+    selected = select_model(model)
+    print_warning(selected.warning)
+    detector = Detector(selected.bundle)
     results = [_predict_one(detector, name, explain, prior) for name in files]
     answers = [answer for answer, _ in results]
     if as_json:
@@ -158,21 +164,39 @@ def _write_png(path: Path, png: bytes) -> None:
         with atomic_write(path) as temporary:
             temporary.write_bytes(png)
     except OSError as error:
-        raise BadInput(
-            f"cannot write {path}: {error.strerror or error}", "name a folder that can be written"
-        ) from error
+        raise write_failure(path, error) from error
 
 
 @contextmanager
 def _readable_path(name: str, max_bytes: int) -> Iterator[Path]:
-    """A path to read from; stdin is copied to a temporary file, because reading a video needs to seek."""
-    if name != "-":
-        yield Path(name)
+    """A path to read from; standard input and pipes are copied to a temporary file: they can be read only once."""
+    if name == "-":
+        with _copy(sys.stdin.buffer, "stdin", max_bytes) as path:
+            yield path
         return
+    mode = Path(name).stat().st_mode
+    if stat.S_ISFIFO(mode):
+        with open_pipe(name) as stream, _copy(stream, name, max_bytes) as path:
+            yield path
+    elif stat.S_ISREG(mode):
+        yield Path(name)
+    else:
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device or a socket"
+        hint = "`deepfake scan FOLDER --out FILE.csv` reads folders" if stat.S_ISDIR(mode) else "name a file"
+        raise BadInput(f"{name} is {kind}, not a file", hint)
+
+
+@contextmanager
+def _copy(stream: BinaryIO, name: str, max_bytes: int) -> Iterator[Path]:
     with tempfile.NamedTemporaryFile(prefix="deepfake-") as copy:
-        data = sys.stdin.buffer.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise InputTooLarge(f"stdin has more than {max_bytes:,} bytes", "send a smaller file")
-        copy.write(data)
-        copy.flush()
+        size = 0
+        while chunk := stream.read(COPY_BYTES):
+            size += len(chunk)
+            if size > max_bytes:
+                raise InputTooLarge(f"{name} has more than {max_bytes:,} bytes", "send a smaller file")
+            try:
+                copy.write(chunk)
+                copy.flush()
+            except OSError as error:
+                raise write_failure(Path(copy.name), error) from error
         yield Path(copy.name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepfake_detector.cli.options import Model
+from deepfake_detector.cli.options import Model, print_warning
 from deepfake_detector.errors import BadInput
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def scan(
     from deepfake_detector.scanning.scan import scan_folder
 
     selected = select_model(model)
+    print_warning(selected.warning)
     try:
         summary = scan_folder(folder, out, selected.bundle, sha256, follow_links)
     except KeyboardInterrupt:
