@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from deepfake_detector.media import augmentation, corruptions
+from deepfake_detector.media import augmentation
 from deepfake_detector.media.augmentation import Augment, CorruptedView, CutMixPatches, Level
 from deepfake_detector.media.corruptions import random_corruption
 
@@ -80,7 +81,7 @@ def test_changes_do_not_depend_on_the_class(crop: Pixels, level: Level) -> None:
 def test_real_crops_that_are_not_self_blended_have_the_distribution_of_the_fakes(crop: Pixels) -> None:
     """With self-blending, real crops draw one random number more, so only distributions can be compared."""
     augment = Augment("corruptions", 0.4, 1)
-    seeds = range(500)
+    seeds = range(1000)
     real = [pixels for pixels, code in (augment(crop, LANDMARKS_PX, 0, generator(s)) for s in seeds) if code == 0]
     fake = [augment(crop, LANDMARKS_PX, 1, generator(10_000 + s))[0] for s in seeds]
     for statistic in (detail, np.mean, np.std):
@@ -113,13 +114,19 @@ def test_self_blending_turns_its_share_of_the_real_crops_into_fakes(crop: Pixels
         assert np.array_equal(pixels, crop)
 
 
+def layout_correlation(one: Pixels, other: Pixels) -> float:
+    """Of the grey images in 12 x 12 px."""
+    small = [cv2.resize(each.mean(axis=2), (12, 12), interpolation=cv2.INTER_AREA) for each in (one, other)]
+    return float(np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1])
+
+
 def test_corrupted_view_is_a_random_corruption_and_nothing_else(crop: Pixels) -> None:
     for seed in range(60):
         changed, code = CorruptedView()(crop, LANDMARKS_PX, 0, generator(seed))
         assert code == 0
         assert np.array_equal(changed, random_corruption(crop, generator(seed)))
-        assert corruptions.psnr_db(changed, crop) > 18  # neither mirrored nor shifted
-    assert corruptions.psnr_db(np.ascontiguousarray(crop[:, ::-1]), crop) < 15
+        assert layout_correlation(changed, crop) > 0.95  # neither mirrored nor shifted, dithered crops neither
+    assert layout_correlation(crop[:, ::-1], crop) < 0.9
 
 
 def test_erased_part_is_one_rectangle_of_one_colour(crop: Pixels) -> None:

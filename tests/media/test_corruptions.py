@@ -59,6 +59,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, Sequence[float]]] = {
     "less contrast": (lambda x, v: adjust(x, contrast=v), (0.9, 0.6, 0.2)),
     "less saturation": (lambda x, v: adjust(x, saturation=v), (0.9, 0.5, 0)),
     "gamma": (lambda x, v: adjust(x, gamma=v), (1.1, 1.4, 2.5)),
+    "sharpen": (lambda x, percent: corruptions.sharpen(x, 2, percent), (50, 150, 500)),
     "rotation": (corruptions.affine, (1, 3, 9)),
     "scale": (lambda x, s: corruptions.affine(x, 0, s), (1.02, 1.1, 1.4)),
     "shift": (lambda x, s: corruptions.affine(x, 0, 1, (s, -s)), (0.5, 2, 6)),
@@ -152,6 +153,16 @@ def test_h264_takes_images_of_any_shape(shape: tuple[int, int]) -> None:
     assert corruptions.psnr_db(rgb[even], decoded[even]) > 25
 
 
+@pytest.mark.parametrize("shape", [(130, 162), (200, 166), (33, 47)])
+def test_h264_gives_the_same_pixels_each_time(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    first = corruptions.h264(rgb, 28)
+    for side_px in range(34, 50):
+        corruptions.h264(rng.integers(0, 256, (side_px, side_px, 3), dtype=np.uint8), 28)  # leaves other memory behind
+        assert np.array_equal(corruptions.h264(rgb, 28), first)
+
+
 @pytest.mark.parametrize("colour", [(230, 30, 30), (30, 200, 60), (40, 60, 220)])
 @pytest.mark.parametrize("name", ["jpeg opencv 4:2:0", "jpeg pillow 4:2:0", "webp opencv", "webp pillow", "h264"])
 def test_codecs_keep_colours_in_their_channels(name: str, colour: tuple[int, int, int]) -> None:
@@ -202,13 +213,41 @@ def test_affine_rotates_about_the_centre_and_mirrors_the_border() -> None:
     assert (corruptions.affine(flat, 30, 0.6, (9, 9)) == 90).all()
 
 
+@pytest.mark.parametrize("method", get_args(corruptions.Dithering))
+def test_dithering_keeps_the_mean_grey_in_black_and_white(image: Pixels, method: corruptions.Dithering) -> None:
+    dithered = corruptions.dither(image, method)
+    assert dithered.shape == image.shape
+    assert set(np.unique(dithered)) == {0, 255}
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    assert dithered.mean() == pytest.approx(grey.mean(), abs=4)
+    area = (grey.shape[1] // 8, grey.shape[0] // 8)
+    small = [cv2.resize(each, area, interpolation=cv2.INTER_AREA) for each in (grey, dithered[:, :, 0])]
+    assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.97
+
+
+def test_ordered_dithering_gives_a_flat_grey_its_share_of_dots() -> None:
+    for grey in (0, 64, 128, 191, 255):
+        flat = np.full((16, 24, 3), grey, np.uint8)
+        assert corruptions.dither(flat, "ordered").mean() == pytest.approx(grey, abs=3)
+
+
+def test_rare_corruptions_leave_earlier_draws_as_they_were(portrait: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    crop = np.ascontiguousarray(portrait[90:186:2, 80:176:2])
+    with_rare = [random_corruption(crop, np.random.default_rng([1, seed])) for seed in range(150)]
+    monkeypatch.setattr(corruptions, "DITHER_SHARE", 0)
+    monkeypatch.setattr(corruptions, "SHARPEN_SHARE", 0)
+    without = [random_corruption(crop, np.random.default_rng([1, seed])) for seed in range(150)]
+    changed = sum(not np.array_equal(one, other) for one, other in zip(with_rare, without, strict=True))
+    assert 1 <= changed <= 16
+
+
 def test_random_corruption_draws_every_change_with_its_probability(
     portrait: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crop = np.ascontiguousarray(portrait[90:186:2, 80:176:2])
     calls: Counter[str] = Counter()
     qualities: dict[str, list[int]] = {"jpeg": [], "webp": [], "h264": []}
-    details = {"jpeg": ["{2} {3}"], "webp": ["{2} webp"], "downscale": ["down {2}", "up {3}"]}
+    details = {"jpeg": ["{2} {3}"], "webp": ["{2} webp"], "dither": ["dither {1}"], "downscale": ["down {2}", "up {3}"]}
 
     def counted(name: str) -> Callable[..., Pixels]:
         original = getattr(corruptions, name)
@@ -222,19 +261,22 @@ def test_random_corruption_draws_every_change_with_its_probability(
 
         return count
 
-    for name in ("jpeg", "webp", "h264", "downscale", "blur", "noise"):
+    for name in ("jpeg", "webp", "h264", "downscale", "blur", "noise", "sharpen", "dither"):
         monkeypatch.setattr(corruptions, name, counted(name))
     n = 1500
     unchanged = sum(
         np.array_equal(random_corruption(crop, np.random.default_rng([7, seed])), crop) for seed in range(n)
     )
-    # 0.3 by choice, and 0.7 * 0.6 * 0.8 * 0.8 * 0.3 in which no change happened to be drawn.
-    assert unchanged / n == pytest.approx(0.3 + 0.7 * 0.6 * 0.8 * 0.8 * 0.3, abs=0.045)
+    # 0.3 by choice, and 0.7 * 0.6 * 0.8 * 0.8 * 0.3 * 0.94 in which no change happened to be drawn.
+    assert unchanged / n == pytest.approx(0.3 + 0.7 * 0.6 * 0.8 * 0.8 * 0.3 * 0.94, abs=0.045)
     recompressions = 0.7 * 0.85
     expected = {"downscale": 0.28, "blur": 0.14, "noise": 0.14}
     expected |= {"jpeg": recompressions * 0.65, "webp": recompressions * 0.2, "h264": recompressions * 0.15}
     for name, share in expected.items():
         assert calls[name] / n == pytest.approx(share, abs=0.045), name
+    for name in ("sharpen", "dither"):
+        assert calls[name] / n == pytest.approx(0.7 * 0.03, abs=0.012), name
+    assert min(calls["dither ordered"], calls["dither diffusion"]) > 5
     for encoder in ENCODERS:
         assert calls[f"{encoder} webp"] > 45
         for subsampling in corruptions.SUBSAMPLINGS:

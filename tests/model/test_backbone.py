@@ -66,6 +66,26 @@ def test_a_network_without_the_backbone_is_rejected() -> None:
         backbone.load_imagenet_weights(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), tensors={})
 
 
+@pytest.mark.parametrize(("blocks", "last"), [(0, None), (1, 0), (8, 7), (16, 15)])
+def test_the_stem_and_the_first_blocks_are_frozen(blocks: int, last: int | None) -> None:
+    model = backbone.build_backbone(64, pretrained=False)
+    backbone.freeze_blocks(model, blocks)
+    frozen = {backbone.block_index(layer.name) for layer in model.layers if not layer.trainable}
+    assert frozen == (set() if last is None else set(range(-1, last + 1)))
+
+
+def test_a_frozen_normalisation_keeps_its_statistics_in_training() -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    model = backbone.build_backbone(32, fused=True, pretrained=False, last="stage1")
+    backbone.freeze_blocks(model, 2)
+    before = {weight.path: np.array(weight) for weight in model.weights if "moving" in weight.path}
+    model(crops, training=True)
+    changed = {
+        w.path.split("_")[0] for w in model.weights if "moving" in w.path and (np.array(w) != before[w.path]).any()
+    }
+    assert changed == {"block2"}
+
+
 @needs_weights
 def test_every_layer_gets_its_own_weights() -> None:
     tensors = backbone.read_imagenet_tensors()

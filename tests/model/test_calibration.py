@@ -1,21 +1,13 @@
-"""Vector scaling, Platt scaling and thresholds recover known values, and stay finite in extreme cases."""
+"""Vector scaling and Platt scaling recover known values, and stay finite in extreme cases."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.config import Evaluate, read_settings
 from deepfake_detector.model.bundle import probabilities
-from deepfake_detector.model.calibration import fit_platt_scaling, fit_thresholds, fit_vector_scaling
-
-
-@pytest.fixture
-def settings() -> Evaluate:
-    return read_settings(Path(__file__).parents[2] / "params.yaml").evaluate
+from deepfake_detector.model.calibration import fit_platt_scaling, fit_vector_scaling
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
@@ -72,30 +64,6 @@ def test_with_a_rare_class_nothing_is_scaled(missing: int) -> None:
 def test_a_single_kind_is_not_scaled() -> None:
     scaling = fit_vector_scaling(np.random.default_rng(6).normal(0, 3, (500, 1)), np.repeat([0, 1], 250))
     assert (scaling.weights, scaling.offsets) == ((1.0,), (0.0,))
-
-
-def test_thresholds_meet_the_target_error_rates(settings: Evaluate) -> None:
-    rng = np.random.default_rng(2)
-    p = np.concatenate([rng.uniform(0, 0.9, 1000), rng.uniform(0.3, 1, 1000)])
-    labels = np.repeat([0, 1], 1000)
-    thresholds = fit_thresholds(p, labels, settings)
-    assert (p[labels == 0] >= thresholds.flag).sum() == 10
-    assert (p[labels == 0] >= thresholds.strict).sum() == 1
-    assert (p[labels == 1] <= thresholds.clear).sum() <= 11
-    assert thresholds.clear < 0.5 < thresholds.flag < thresholds.strict
-
-
-def test_separable_classes_leave_nothing_inconclusive(settings: Evaluate) -> None:
-    p = np.concatenate([np.full(200, 0.01), np.full(200, 0.99)])
-    thresholds = fit_thresholds(p, np.repeat([0, 1], 200), settings)
-    assert (thresholds.clear, thresholds.flag, thresholds.strict) == (0.5, 0.5, 0.5)
-
-
-def test_inverted_classes_are_all_inconclusive(settings: Evaluate) -> None:
-    p = np.concatenate([np.linspace(0.5, 1, 200), np.linspace(0, 0.5, 200)])
-    thresholds = fit_thresholds(p, np.repeat([0, 1], 200), settings)
-    assert thresholds.flag > 0.98
-    assert thresholds.clear < 0.02
 
 
 def test_extreme_logits_give_finite_probabilities() -> None:

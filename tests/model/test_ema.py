@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deepfake_detector.model.ema import ExponentialMovingAverage
-from deepfake_detector.model.network import FusedBatchNormalization
+from deepfake_detector.model.normalization import FusedBatchNormalization
 
 N, BATCH = 24, 4
 Weights = list[NDArray[np.float32]]

@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from deepfake_detector.model import backbone, export
 from deepfake_detector.model.export import export_onnx, load_trained, save_trained, weights_sha256, with_vector_scaling
 from deepfake_detector.model.network import build_network, with_logit_map
 
@@ -24,7 +26,24 @@ def crops(n: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (n, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("name", "kinds"), [("residual", 1), ("residual", 2), ("original", 1)])
+@pytest.fixture(autouse=True)
+def _small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block of 8 channels per stage: it is faster to build, and no test depends on the others."""
+    stages = [replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES]
+    monkeypatch.setattr(backbone, "STAGES", tuple(stages))
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("residual", 1),
+        ("residual", 2),
+        ("original", 1),
+        ("efficientnet_lite0", 1),
+        ("efficientnet_lite0", 2),
+        ("fused", 2),
+    ],
+)
 def test_vector_scaling_applies_to_every_cell_of_a_kind(name: str, kinds: int) -> None:
     keras.utils.set_random_seed(1)
     model = build_network(name, SIDE, 0.0, kinds=kinds)
@@ -38,10 +57,11 @@ def test_vector_scaling_applies_to_every_cell_of_a_kind(name: str, kinds: int) -
     assert weights_sha256(model) == digest  # the trained model is not modified
 
 
-def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["residual", "fused"])
+def test_the_same_weights_give_the_same_bytes(name: str, tmp_path: Path) -> None:
     """tf2onnx numbers names per process, so without canonical names a second export would differ."""
     keras.utils.set_random_seed(1)
-    model = build_network("residual", SIDE, 0.0, kinds=2)
+    model = build_network(name, SIDE, 0.0, kinds=2)
     for name in "ab":
         export_onnx(model, crops(2), tmp_path / f"{name}.onnx", tmp_path / f"{name}.npz")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
@@ -76,3 +96,36 @@ def test_a_model_is_saved_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyP
         save_trained(model, path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_large_kernels_of_a_network_with_a_backbone_are_stored_in_16_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half the file, and no probability changes by more than 1e-3."""
+    from deepfake_detector.openvino_graph import compile_graph
+
+    model = build_network("fused", SIDE, 0.0, kinds=2)
+    for layer in model.layers:  # as after a training: channels of different size
+        if layer.name.endswith("_norm"):
+            gamma, *others = layer.get_weights()
+            layer.set_weights([gamma * np.random.default_rng(1).uniform(0.5, 2, gamma.shape), *others])
+    logits, sizes = [], []
+    for compact in (True, False):
+        if not compact:
+            monkeypatch.setattr(export, "_store_in_16_bits", lambda path: None)
+        graph = tmp_path / f"{compact}.onnx"
+        export_onnx(model, crops(2), graph, tmp_path / "r.npz")
+        compiled = compile_graph(graph, (1, SIDE, SIDE, 3), "f32", 1)
+        logits.append([float(compiled(crop[None])["logits"][0]) for crop in crops(32)])
+        sizes.append(graph.stat().st_size)
+    half, whole = (1 / (1 + np.exp(-np.array(values))) for values in logits)
+    assert np.std(whole) > 0.005
+    assert 0 < np.abs(half - whole).max() < 1e-3
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_a_network_without_backbone_is_stored_as_before(tmp_path: Path) -> None:
+    export_onnx(build_network("residual", SIDE, 0.0), crops(2), tmp_path / "g.onnx", tmp_path / "r.npz")
+    assert {constant.data_type for constant in onnx.load(tmp_path / "g.onnx").graph.initializer} <= {
+        onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.INT32,
+    }  # fmt: skip

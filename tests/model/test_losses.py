@@ -156,3 +156,45 @@ def test_weight_decay_applies_to_kernels_only(settings: Train) -> None:
     for variable in model.trainable_variables:
         shrunk = before[variable.path] * (1 - 0.01 * 0.1 * (variable.name == "kernel"))
         np.testing.assert_allclose(np.array(variable), shrunk, rtol=1e-6)
+
+
+def test_each_branch_has_a_loss_of_its_own() -> None:
+    """Neither relies on the other: the gradient of one does not depend on the logits of the other."""
+    rng = np.random.default_rng(6)
+    classes, logits = rng.integers(0, 3, 32), rng.normal(0, 2, (32, 4, 4, 2, 2)).astype(np.float32)
+    expected = (
+        np.asarray(kinds_loss(classes, logits[..., 0, :])) + np.asarray(kinds_loss(classes, logits[..., 1, :]))
+    ) / 2
+    np.testing.assert_allclose(np.asarray(kinds_loss(classes, logits)), expected, rtol=1e-5)
+    gradients = []
+    for second in (logits[..., 1, :], logits[..., 1, :] + 5):
+        variable = tf.constant(np.stack([logits[..., 0, :], second], axis=3))
+        with tf.GradientTape() as tape:
+            tape.watch(variable)
+            loss = tf.reduce_sum(kinds_loss(classes, variable))
+        gradients.append(np.asarray(tape.gradient(loss, variable))[..., 0, :])
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=1e-5)
+
+
+def test_mixed_crops_teach_both_branches() -> None:
+    rng = np.random.default_rng(7)
+    classes, logits = rng.integers(0, 3, (8, 4, 4, 1)), rng.normal(0, 2, (8, 4, 4, 2, 2)).astype(np.float32)
+    each = [np.asarray(kinds_loss(classes, logits[..., i, :])) for i in range(2)]
+    np.testing.assert_allclose(np.asarray(kinds_loss(classes, logits)), np.mean(each, axis=0), rtol=1e-5)
+
+
+def test_the_logit_of_a_face_is_the_mean_of_its_branches() -> None:
+    logits = np.random.default_rng(8).normal(0, 2, (16, 4, 4, 2, 2)).astype(np.float32)
+    np.testing.assert_allclose(fake_logit(logits), fake_logit(logits.mean((1, 2, 3))), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 2.0])
+def test_the_backbone_has_its_own_learning_rate(settings: Train, factor: float) -> None:
+    """Adam's first step has the size of the learning rate, whatever the gradient."""
+    layers = [keras.layers.Dense(3, name=name) for name in ("stem", "block3_project", "blocked", "backbone_kinds_map")]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    chosen = replace(settings, warmup_epochs=0, weight_decay=0.0, backbone_learning_rate=factor)
+    optimizer, before = build_optimizer(chosen, steps=5), model.get_weights()
+    optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    steps = [float(np.abs(new - old).mean()) for new, old in zip(model.get_weights(), before, strict=True)]
+    assert steps == pytest.approx([0.01 * factor] * 4 + [0.01] * 4, rel=1e-3)

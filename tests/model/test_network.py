@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,8 +15,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deepfake_detector.errors import SettingsError
+from deepfake_detector.model import backbone
 from deepfake_detector.model.export import export_onnx, load_trained, weights_sha256
-from deepfake_detector.model.network import HIGH_PASS_LAYER, build_network, per_cell, portable_copy, with_logit_map
+from deepfake_detector.model.network import (
+    BACKBONE_MAP,
+    HIGH_PASS_LAYER,
+    MAP_LAYER,
+    RESIDUAL_MAP,
+    SCALES_LAYER,
+    build_network,
+    classifier_layers,
+    per_cell,
+    portable_copy,
+    with_logit_map,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +46,24 @@ def logsumexp(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(np.log(np.exp(values.astype(np.float64)).sum(axis=-1)))
 
 
-@pytest.mark.parametrize(("name", "kinds", "outputs"), [("residual", 1, 1), ("residual", 2, 2), ("original", 2, 1)])
+def outputs_of(model: keras.Model, *names: str) -> list[NDArray[np.float32]]:
+    """Outputs of inner layers for four crops."""
+    inner = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    return [np.asarray(output) for output in inner.predict(crops(4), verbose=0)]
+
+
+@pytest.fixture
+def small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block of 8 channels per stage: it is faster to build, and no test depends on the others."""
+    stages = [replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES]
+    monkeypatch.setattr(backbone, "STAGES", tuple(stages))
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "outputs"),
+    [("residual", 1, 1), ("residual", 2, 2), ("original", 2, 1), ("efficientnet_lite0", 2, 2), ("fused", 2, 2)],
+)
+@pytest.mark.usefixtures("small_backbone")
 def test_output_shapes(name: str, kinds: int, outputs: int) -> None:
     network = build_network(name, 64, 0.2, kinds=kinds)
     answer = with_logit_map(network).predict(crops(3), verbose=0)
@@ -45,6 +76,77 @@ def test_output_shapes(name: str, kinds: int, outputs: int) -> None:
     assert answer["logit_map"].shape == ((3, 1, 1) if name == "original" else (3, 4, 4))
     if outputs == 1:
         assert np.allclose(answer["logit_map"].mean(axis=(1, 2)), answer["logits"], atol=1e-5)
+
+
+def test_the_fused_network_has_the_documented_size_and_map() -> None:
+    network = build_network("fused", 128, 0.2, fused=True, kinds=2)
+    assert network.count_params() == 3_826_406  # with the two moving deviations
+    assert network.get_layer(MAP_LAYER).output.shape == (None, 8, 8, 2)
+    assert network.get_layer(BACKBONE_MAP).output.shape == (None, 4, 4, 2)
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_the_map_of_the_fused_network_is_the_mean_of_both_branches() -> None:
+    network = build_network("fused", 64, 0.2, kinds=2)
+    residual, lite, both = outputs_of(network, RESIDUAL_MAP, BACKBONE_MAP, MAP_LAYER)
+    assert np.allclose(both, (residual + lite.repeat(2, axis=1).repeat(2, axis=2)) / 2, atol=1e-5)
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_in_training_each_branch_has_its_own_output_and_no_scale() -> None:
+    network = build_network("fused", 64, 0.0, fused=True, kinds=2)
+    network.get_layer(SCALES_LAYER).set_weights([np.array([1.0, 4.0], np.float32)])
+    trained = per_cell(network)
+    assert trained.output.shape == (None, 4, 4, 2, 2)
+    residual, lite = outputs_of(network, RESIDUAL_MAP, BACKBONE_MAP)
+    lite = lite.repeat(2, axis=1).repeat(2, axis=2)
+    outside = trained.predict(crops(4), verbose=0)
+    assert np.allclose(outside[..., 0, :], residual * 2, atol=1e-4)  # the geometric mean of 1 and 4
+    assert np.allclose(outside[..., 1, :], lite / 2, atol=1e-4)
+    inside = np.asarray(trained(crops(4), training=True))
+    assert not np.allclose(inside, outside, atol=1e-2)
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_the_portable_copy_of_the_fused_network_holds_its_scales(tmp_path: Path) -> None:
+    network = build_network("fused", 64, 0.3, fused=True, kinds=2)
+    network.get_layer(SCALES_LAYER).set_weights([np.array([0.5, 3.0], np.float32)])
+    copy = portable_copy(network, 64)
+    assert np.allclose(copy.predict(crops(4), verbose=0), network.predict(crops(4), verbose=0), atol=1e-4)
+    assert SCALES_LAYER not in {layer.name for layer in copy.layers}
+    again = portable_copy(copy, 64)
+    assert weights_sha256(again) == weights_sha256(copy)
+    copy.save(tmp_path / "m.keras")
+    assert weights_sha256(load_trained(tmp_path / "m.keras")) == weights_sha256(copy)
+    assert {layer.__class__.__module__.split(".")[0] for layer in load_trained(tmp_path / "m.keras").layers} == {
+        "keras"
+    }
+
+
+def test_the_backbone_is_computed_in_float32_whatever_the_precision() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = build_network("fused", 64, 0.3, fused=True, kinds=2)
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    precisions = {layer.name: layer.compute_dtype for layer in network.layers}
+    assert precisions["conv0_0"] == "bfloat16"
+    assert {precision for name, precision in precisions.items() if name.startswith(("block", "stem"))} == {"float32"}
+
+
+def test_a_side_that_the_backbone_would_cut_off_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"train\.network fused needs .* multiple of 32 px, not 72") as caught:
+        build_network("fused", 72, 0.0)
+    assert "prepare.side_px to 64" in caught.value.hint
+    build_network("residual", 72, 0.0)
+
+
+@pytest.mark.usefixtures("small_backbone")
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [("residual", [MAP_LAYER]), ("original", ["decision"]), ("efficientnet_lite0", [BACKBONE_MAP]),
+     ("fused", [BACKBONE_MAP, RESIDUAL_MAP])],
+)  # fmt: skip
+def test_classifier_layers(name: str, layers: list[str]) -> None:
+    assert sorted(layer.name for layer in classifier_layers(build_network(name, 64, 0.0))) == layers
 
 
 def test_a_cell_of_the_map_is_the_logit_of_its_part_of_the_crop() -> None:
@@ -119,16 +221,18 @@ def test_the_portable_copy_gives_the_same_logits_and_loads_without_our_code(
     assert {layer.__class__.__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
 
 
-@pytest.mark.parametrize("kinds", [1, 2])
-def test_the_exported_graph_gives_the_outputs_of_keras(kinds: int, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_backbone")
+@pytest.mark.parametrize(("name", "kinds"), [("residual", 1), ("residual", 2), ("efficientnet_lite0", 1), ("fused", 2)])
+def test_the_exported_graph_gives_the_outputs_of_keras(name: str, kinds: int, tmp_path: Path) -> None:
     from deepfake_detector.openvino_graph import ov  # type: ignore[attr-defined]
 
-    model = build_network("residual", 64, 0.0, kinds=kinds)
+    model = build_network(name, 64, 0.0, kinds=kinds)
+    tolerance = 1e-3 if name == "fused" else 1e-4  # its large kernels are stored in 16 bits
     export_onnx(model, crops(5), tmp_path / "g.onnx", tmp_path / "r.npz")
     compiled = ov.Core().compile_model(tmp_path / "g.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with np.load(tmp_path / "r.npz") as reference:
         for n in (1, 5):  # any number of crops
             answer = compiled(reference["crops"][:n])
-            for name in ("logits", "logit_map", "kinds"):
-                assert answer[name].shape == reference[name][:n].shape
-                assert np.allclose(answer[name], reference[name][:n], atol=1e-4)
+            for output in ("logits", "logit_map", "kinds"):
+                assert answer[output].shape == reference[output][:n].shape
+                assert np.allclose(answer[output], reference[output][:n], atol=tolerance)

@@ -1,4 +1,4 @@
-"""PyTorch's legacy weight format: tensors are read in their order, and nothing in a file is executed."""
+"""Both weight formats of PyTorch: tensors are read in their order, and nothing in a file is executed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import struct
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def test_a_big_endian_file_is_rejected(path: Path) -> None:
 def test_a_file_in_another_format_is_rejected(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
-    with pytest.raises(ToolFailed, match="not a weight file in PyTorch's legacy format"):
+    with pytest.raises(ToolFailed, match="not a weight file of PyTorch"):
         torch_weights.read_tensors(path, sha256(path))
 
 
@@ -187,4 +188,68 @@ def test_a_file_that_is_too_long_or_too_short_is_rejected(path: Path) -> None:
     write_weights(path, tensors, {"0": np.zeros(4, "<f4")})
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ToolFailed, match="not a weight file"):
+        torch_weights.read_tensors(path, sha256(path))
+
+
+class ZipPickler(LegacyPickler):
+    """Writes `data.pkl` of the zip format, whose storages have one field less."""
+
+    def persistent_id(self, obj: object) -> object:
+        return obj.pid[:5] if isinstance(obj, Storage) else None
+
+
+def write_zip_weights(path: Path, tensors: object, buffers: dict[str, NDArray[Any]], byteorder: str = "little") -> str:
+    """Write a file as PyTorch does since version 1.6, and return its digest."""
+    stream = io.BytesIO()
+    ZipPickler(stream, 2).dump(tensors)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("name/data.pkl", stream.getvalue())
+        archive.writestr("name/byteorder", byteorder)
+        for key, buffer in buffers.items():
+            archive.writestr(f"name/data/{key}", buffer.tobytes())
+    return sha256(path)
+
+
+def test_a_zip_is_read_as_the_legacy_format(path: Path) -> None:
+    storage = Storage("0", 8, "HalfStorage")
+    tensors = {"a": Tensor(storage, 1, (2, 3), (1, 2)), "b": Tensor(Storage("1", 1), 0, (), ())}
+    digest = write_zip_weights(path, tensors, {"0": np.arange(8, dtype="<f2"), "1": np.array([2.5], "<f4")})
+
+    arrays = torch_weights.read_tensors(path, digest)
+
+    np.testing.assert_array_equal(arrays["a"], [[1, 3, 5], [2, 4, 6]])
+    assert arrays["a"].dtype == np.float16
+    assert float(arrays["b"]) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("tensors", "byteorder", "message"),
+    [
+        ({"a": Call("os", "mkdir", "made")}, "little", r"the global os\.mkdir is not allowed"),
+        ({"a": Tensor(Storage("0", 4), 0, (4,), (1,))}, "big", "not little endian"),
+        ({"a": Tensor(Storage("0", 5), 0, (4,), (1,))}, "little", "has 4 elements, its tensors expect 5"),
+        ({"a": Tensor(Storage("1", 4), 0, (4,), (1,))}, "little", "no item named 'name/data/1'"),
+        ({"a": Tensor(Storage("0", 4), 1, (4,), (1,))}, "little", "ends at element 4"),
+        ({"a": 3}, "little", "objects that are not tensors"),
+        ([], "little", "objects that are not tensors"),
+    ],
+)
+def test_an_invalid_zip_is_rejected(path: Path, tensors: object, byteorder: str, message: str) -> None:
+    digest = write_zip_weights(path, tensors, {"0": np.zeros(4, "<f4")}, byteorder)
+
+    with pytest.raises(ToolFailed, match=message):
+        torch_weights.read_tensors(path, digest)
+
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_zip_cut_short_or_without_tensors_is_rejected(path: Path) -> None:
+    write_zip_weights(path, {"a": Tensor(Storage("0", 4), 0, (4,), (1,))}, {"0": np.zeros(4, "<f4")})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ToolFailed, match="not a weight file of PyTorch"):
+        torch_weights.read_tensors(path, sha256(path))
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("name/other", b"")
+    with pytest.raises(ToolFailed, match="not a weight file of PyTorch"):
         torch_weights.read_tensors(path, sha256(path))

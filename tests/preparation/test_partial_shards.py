@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,30 @@ def test_the_bytes_are_the_same_wherever_it_is_interrupted(at: int, expected: di
     assert contents(tmp_path / "shards") == expected
     assert Shards.open(tmp_path / "shards").crops == {"train": 9, "valid": 1, "test": 3}
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def add_copies(crops: Sequence[CropResult]) -> list[CropResult]:
+    """Training pictures with a crop get two copies; of every third picture the second is lost."""
+    added = []
+    for i, crop in enumerate(crops):
+        copies = [replace(crop, pixels=255 - crop.pixels)] * 2 if crop.pixels is not None else []
+        if i % 3 == 0 and copies:
+            copies[1] = CropResult(crop.entry, exclusion=NO_FACE)
+        added.append(replace(crop, copies=tuple(copies)) if crop.entry.split == "train" else crop)
+    return added
+
+
+@pytest.mark.parametrize("at", range(1, 22, 3))
+def test_copies_are_written_once_wherever_it_is_interrupted(at: int, tmp_path: Path) -> None:
+    crops = add_copies(make_crops())
+    write(crops, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        write(interrupted_at(crops, at), tmp_path / "shards", resume_partial_shards(tmp_path / "cache", "a"))
+    again = resume_partial_shards(tmp_path / "cache", "a")
+    assert at - 6 <= again.pictures <= at
+    write(crops[again.pictures :], tmp_path / "shards", again)
+    assert contents(tmp_path / "shards") == contents(tmp_path / "whole")
+    assert Shards.open(tmp_path / "shards").copies == 15
 
 
 def test_it_may_be_interrupted_several_times(expected: dict[str, bytes], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Crops are read back from TFRecord to the byte, with landmarks and kinds of fake; the index and its summary."""
+"""Crops are read back from TFRecord to the byte, in order and one by one, with copies; the index and its summary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ import pandas as pd
 import pytest
 
 from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.errors import DataRejected
 from deepfake_detector.preparation.crop_requests import NO_FACE, Exclusion
 from deepfake_detector.preparation.crops import CropResult
 from deepfake_detector.preparation.shard_writer import summarize_index, write_shards
-from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.preparation.shards import Record, RecordReader, Shards
 
 SIDE = 16
 KINDS = {"one": "synthetic", "two": "swap"}
@@ -110,3 +113,94 @@ def test_the_kinds_are_those_of_the_training_split_in_the_order_of_the_outputs(t
     one_kind = [c for c in make_crops(8) if c.entry.source == "one"] + make_crops(8, "valid")
     write_shards(one_kind, tmp_path / "one", SIDE, 10**6, KINDS)
     assert Shards.open(tmp_path / "one").kinds == ("synthetic",)
+
+
+def make_crops_with_copies() -> list[CropResult]:
+    """Training crop i has i % 3 copies; the first of two is lost."""
+    numbers = iter(make_crops(60))
+    crops = []
+    for i, crop in enumerate(make_crops(12)):
+        entry = replace(crop.entry, group=f"g{i // 2}")
+        copies = [replace(next(numbers), entry=entry) for _ in range(i % 3)]
+        if len(copies) == 2:
+            copies[0] = CropResult(entry, exclusion=NO_FACE)
+        crops.append(replace(crop, entry=entry, copies=tuple(copies)))
+    return [*crops, *make_crops(3, "valid")]
+
+
+@pytest.fixture
+def with_copies(tmp_path: Path) -> Shards:
+    write_shards(make_crops_with_copies(), tmp_path / "shards", SIDE, 6 * SIDE * SIDE * 3, KINDS)
+    return Shards.open(tmp_path / "shards")
+
+
+def test_reading_in_order_leaves_copies_out(with_copies: Shards) -> None:
+    assert (with_copies.crops, with_copies.copies) == ({"train": 12, "valid": 3}, 8)
+    split = with_copies.arrays("train")
+    crops = make_crops(12)
+    assert split.paths == [crop.entry.path for crop in crops]
+    assert np.array_equal(split.crops, np.stack([crop.pixels for crop in crops if crop.pixels is not None]))
+
+
+def test_the_index_has_a_row_per_picture_and_per_copy(with_copies: Shards) -> None:
+    index = with_copies.index()
+    assert index.groupby("copy").size().to_dict() == {0: 15, 1: 8, 2: 4}
+    lost = index[index["shard"] == ""]
+    assert (set(lost["copy"]), set(lost["code"]), set(lost["offset"])) == ({1}, {"faceless"}, {-1})
+    kept = index[(index["shard"] != "") & (index["split"] == "train")]
+    assert kept["group"].tolist() == [f"g{int(path[8:-4]) // 2}" for path in kept["path"]]
+    assert set(kept.loc[kept["label"] == 1, "kind"]) == {"synthetic", "swap"}
+    assert set(kept.loc[kept["label"] == 0, "kind"]) == {""}
+    assert kept.groupby("path")["shard"].nunique().max() == 1  # a picture and its copies lie in one file
+    summary = summarize_index(index)
+    assert (summary["crops"], summary["copies"]) == ({"train": 12, "valid": 3}, 8)
+    assert sum(row["count"] for row in summary["lost_copies"]) == 4
+    assert summary["excluded"] == []
+
+
+def expected_records() -> list[Record]:
+    records = []
+    for crop in make_crops_with_copies():
+        kind = KINDS[crop.entry.source] if crop.entry.label else ""
+        for one in (crop, *crop.copies):
+            if one.pixels is not None and one.landmarks_px is not None:
+                records.append(Record(one.pixels, one.landmarks_px, crop.entry.label, kind))
+    return records
+
+
+def test_single_records_are_read_in_any_order_by_several_threads(with_copies: Shards) -> None:
+    index, expected = with_copies.index(), expected_records()
+    rows = index[index["shard"] != ""]
+    assert len(rows) == len(expected)
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(rows)), 20))
+    with RecordReader(with_copies.folder) as reader, ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda i: reader.read(rows["shard"].iloc[i], rows["offset"].iloc[i]), order))
+    for i, record in zip(order, read, strict=True):
+        assert np.array_equal(record.pixels, expected[i].pixels)
+        assert np.array_equal(record.landmarks_px, expected[i].landmarks_px)
+        assert record[2:] == expected[i][2:]
+        assert record.pixels.dtype == np.uint8
+        assert record.landmarks_px.dtype == np.float32
+
+
+@pytest.mark.parametrize("offset", [1, 100, 10**9])
+def test_a_place_where_no_record_begins_is_refused(with_copies: Shards, offset: int) -> None:
+    with RecordReader(with_copies.folder) as reader:
+        reader.read("train-00000.tfrecord", 0)
+        with pytest.raises(DataRejected, match=f"train-00000.tfrecord begins at byte {offset}"):
+            reader.read("train-00000.tfrecord", offset)
+        with pytest.raises(FileNotFoundError):
+            reader.read("train-00099.tfrecord", 0)
+
+
+def open_files() -> set[str]:
+    return {str(path.readlink()) for path in Path("/proc/self/fd").glob("*") if path.is_symlink()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
+def test_a_closed_reader_holds_no_files(with_copies: Shards) -> None:
+    shard = str(with_copies.folder / "train-00000.tfrecord")
+    with RecordReader(with_copies.folder) as reader:
+        reader.read("train-00000.tfrecord", 0)
+        assert shard in open_files()
+    assert shard not in open_files()

@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from deepfake_detector.config import Train, read_settings
-from deepfake_detector.model import network
+from deepfake_detector.model import backbone, network
 from deepfake_detector.model.ema import ExponentialMovingAverage
 from deepfake_detector.model.export import weights_sha256
 from deepfake_detector.training import fit
@@ -103,6 +103,40 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert resumed.resumed_at_epoch == interrupted_after
     assert len(resumed.history) == settings.epochs
     assert weights_sha256(resumed.model) == weights_sha256(whole.model)
+
+
+def test_an_interrupted_training_of_two_branches_ends_with_the_same_weights(
+    settings: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its moving deviations, frozen blocks and starting weights included."""
+    small = tuple(replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES)
+    monkeypatch.setattr(backbone, "STAGES", small)
+    settings = replace(settings, network="fused", epochs=2, frozen_blocks=2, backbone_learning_rate=0.5)
+    started = list[str]()
+
+    def start(model: keras.Model) -> None:
+        started.append(model.name)
+        model.get_layer("stem").set_weights(
+            [np.full(array.shape, 0.1) for array in model.get_layer("stem").get_weights()]
+        )
+
+    def fit_fused(checkpoint: str, on_epoch: Callable[[int, Mapping[str, float]], None]) -> TrainingResult:
+        valid = tf.data.Dataset.from_tensor_slices(sample(1, 16)).batch(BATCH)
+        path = Checkpoint(tmp_path / checkpoint)
+        return train(settings, SIDE, 2, batches, STEPS, valid, path, on_epoch, start)
+
+    def interrupt(epoch: int, metrics: object) -> None:
+        raise Interrupted
+
+    whole = fit_fused("whole.npz", lambda epoch, metrics: None)
+    with pytest.raises(Interrupted):
+        fit_fused("c.npz", interrupt)
+    resumed = fit_fused("c.npz", lambda epoch, metrics: None)
+    assert resumed.resumed_at_epoch == 1
+    assert weights_sha256(resumed.model) == weights_sha256(whole.model)
+    assert started == ["fused", "fused"]  # not when it was resumed
+    assert np.allclose(resumed.model.get_layer("stem").get_weights()[0], 0.1)  # frozen
+    assert not np.allclose(resumed.model.get_layer("block3_project").get_weights()[0], 0, atol=1e-6)
 
 
 def test_a_temporary_checkpoint_file_is_not_read(settings: Train, tmp_path: Path) -> None:

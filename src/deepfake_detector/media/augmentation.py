@@ -16,12 +16,14 @@ from deepfake_detector.media.corruptions import SMOOTH_INTERPOLATIONS, pick, ran
 from deepfake_detector.media.self_blending import self_blend
 
 Pixels = NDArray[np.uint8]
-Level = Literal["none", "shift", "corruptions"]
+Level = Literal["none", "shift", "light", "corruptions"]
 
 MAX_SHIFT_PX = 4
 # Share of the training crops that level `corruptions` only mirrors and shifts, so that intact traces are learnt too.
 # After 16 epochs the validation AUC was 0.957 instead of 0.950, and 0.936 instead of 0.933 on corrupted crops.
 UNCORRUPTED_SHARE = 0.4
+# Share of the crops that level `light` rotates, recolours or erases.
+LIGHT_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,10 @@ class Augment:
     """Changes a training crop at random.
 
     Args:
-        level: `none`; `shift`, which mirrors and shifts by whole pixels and so leaves every trace intact;
-            `corruptions`, which does the same and, for six crops in ten, also rotates, recolours, erases a rectangle
-            and applies `random_corruption`.
+        level: `none`; `shift`, which mirrors and shifts by whole pixels and so leaves every trace intact; `light`,
+            which does the same and, for three crops in ten, also rotates, recolours or erases a rectangle: for crops
+            that were degraded before; `corruptions`, which does the same and, for six crops in ten, also rotates,
+            recolours, erases a rectangle and applies `random_corruption`.
         self_blend: share of the real crops that become self-blended fakes.
         self_blend_code: the class of a self-blended crop.
     """
@@ -58,6 +61,8 @@ class Augment:
             crop, code = self_blend(crop, landmarks_px, rng), self.self_blend_code
         if self.level != "none":
             crop = _mirror_and_shift(crop, rng)
+        if self.level == "light" and rng.random() < LIGHT_SHARE:
+            crop = _rotate_recolour_and_erase(crop, rng)
         if self.level == "corruptions" and rng.random() >= UNCORRUPTED_SHARE:
             crop = random_corruption(_rotate_recolour_and_erase(crop, rng), rng)
         return crop, code

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from deepfake_detector.media.decoding_cost import MAX_TIFF_VALUES, longest_tiff_array
+
 _TIFF_MAGICS = (b"II*\x00", b"MM\x00*")
 _OLYMPUS_MAGICS = {b"IIRO": b"II*\x00", b"IIRS": b"II*\x00", b"MMOR": b"MM\x00*"}
 _FUJIFILM_MAGIC, _FUJIFILM_JPEG = b"FUJIFILMCCD-RAW", slice(84, 92)  # offset and length, big endian
@@ -82,6 +84,8 @@ def _directories(header: bytes, data: bytes) -> Iterator[_Directory]:
         if not 0 < offset < len(data) or offset in seen:
             continue
         seen.add(offset)
+        if longest_tiff_array(data, offset) > MAX_TIFF_VALUES:
+            continue
         try:
             stream.seek(offset)
             read = ImageFileDirectory_v2(header)

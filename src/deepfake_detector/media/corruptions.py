@@ -1,4 +1,4 @@
-"""RGB uint8 (height, width, 3) -> the same image recompressed, resized, blurred, noisy, recoloured, rotated or moved.
+"""RGB uint8 (height, width, 3) -> the same image recompressed, resized, blurred, noisy, recoloured, dithered or moved.
 
 A corruption is what an image meets between camera and detector: another codec, size or sharpness. Every function is
 deterministic; those that draw random numbers take the generator.
@@ -16,9 +16,10 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 Encoder = Literal["opencv", "pillow"]  # they differ: JPEG quantization tables, WebP prediction search
+Dithering = Literal["ordered", "diffusion"]
 Pixels = NDArray[np.uint8]
 
 INTERPOLATIONS = {
@@ -31,6 +32,8 @@ INTERPOLATIONS = {
 SMOOTH_INTERPOLATIONS = ("linear", "cubic", "area", "lanczos")  # the blocks of `nearest` are too easy to recognize
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 H264_SHARE, WEBP_SHARE = 0.15, 0.2  # of the recompressions; the rest is JPEG
+DITHER_SHARE, SHARPEN_SHARE = 0.03, 0.03  # of the crops that are corrupted at all
+MAX_FINE_DITHER_PX = 1024  # larger images are dithered at their own size only
 _OPENCV_SUBSAMPLINGS = {
     "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
@@ -134,6 +137,26 @@ def noise(rgb: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
     return np.asarray(np.clip(np.rint(rgb + sigma * normal), 0, 255), np.uint8)
 
 
+def dither(rgb: Pixels, method: Dithering) -> Pixels:
+    """Reduce to black and white dots, as old printers, newspapers and 1-bit files show photographs.
+
+    Args:
+        rgb: (height, width, 3).
+        method: `ordered` by Bayer's 8 x 8 matrix, or `diffusion` of the error (Floyd and Steinberg).
+    """
+    if method == "diffusion":
+        return np.array(Image.fromarray(rgb).convert("1").convert("RGB"))
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    height_px, width_px = grey.shape
+    tiled = np.tile(_bayer_matrix(3), (-(-height_px // 8), -(-width_px // 8)))[:height_px, :width_px]
+    return np.repeat(np.where(grey > tiled, 255, 0).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def sharpen(rgb: Pixels, radius_px: float, percent: float) -> Pixels:
+    """Unsharp mask: add the difference from the image blurred by `radius_px`, times `percent` / 100."""
+    return np.array(Image.fromarray(rgb).filter(ImageFilter.UnsharpMask(radius_px, round(percent), threshold=0)))
+
+
 def adjust_colour(rgb: Pixels, brightness: float, contrast: float, saturation: float, gamma: float) -> Pixels:
     """Change brightness, contrast, saturation and gamma.
 
@@ -187,7 +210,8 @@ def psnr_db(rgb: Pixels, other: Pixels) -> float:
 def random_corruption(crop: Pixels, rng: np.random.Generator) -> Pixels:
     """Resize, blur, add noise and recompress, each with its own probability, as websites and phones do.
 
-    Three crops in ten stay as they are, so that unchanged files are learnt as well.
+    Three crops in ten stay as they are, so that unchanged files are learnt as well. Of the others a few are dithered or
+    strongly sharpened at the end.
 
     Args:
         crop: uint8 (side, side, 3).
@@ -204,6 +228,11 @@ def random_corruption(crop: Pixels, rng: np.random.Generator) -> Pixels:
         crop = noise(crop, rng.uniform(1, 9), rng)
     for _ in range(int(rng.choice(3, p=(0.3, 0.55, 0.15)))):  # recompressed never, once or twice
         crop = _random_recompression(crop, rng)
+    rare = rng.random()
+    if rare < DITHER_SHARE:
+        return _random_dithering(crop, rng)
+    if rare < DITHER_SHARE + SHARPEN_SHARE:
+        return sharpen(crop, rng.uniform(0.7, 3.0), rng.uniform(120, 500))
     return crop
 
 
@@ -226,6 +255,26 @@ def _random_recompression(crop: Pixels, rng: np.random.Generator) -> Pixels:
     if codec < H264_SHARE + WEBP_SHARE:
         return webp(crop, quality, encoder)
     return jpeg(crop, quality, encoder, pick(SUBSAMPLINGS, rng))
+
+
+def _random_dithering(crop: Pixels, rng: np.random.Generator) -> Pixels:
+    """Dots of one pixel, or of half a pixel that then melt into grey, as when the image is shrunk afterwards."""
+    method: Dithering = "ordered" if rng.random() < 0.5 else "diffusion"
+    height_px, width_px = crop.shape[:2]
+    if rng.random() < 0.5 or max(height_px, width_px) > MAX_FINE_DITHER_PX:
+        return dither(crop, method)
+    fine = cv2.resize(crop, (2 * width_px, 2 * height_px), interpolation=cv2.INTER_LINEAR)
+    dots = dither(np.asarray(fine, np.uint8), method)
+    return np.asarray(cv2.resize(dots, (width_px, height_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@cache
+def _bayer_matrix(doublings: int) -> NDArray[np.float32]:
+    """Thresholds 0 to 255, (2**doublings,) * 2, spread evenly."""
+    matrix = np.zeros((1, 1))
+    for _ in range(doublings):
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    return ((matrix + 0.5) / matrix.size * 255).astype(np.float32)
 
 
 @cache

@@ -108,6 +108,14 @@ class FaceDetector:
             faces = _without_duplicates([*faces, *self._search_tiles(rgb)])
         return self._with_turned(rgb, faces)
 
+    def find_upright(self, rgb: NDArray[np.uint8]) -> list[Face]:
+        """Find faces in one search of the image as it is: neither turned nor in tiles; in no particular order.
+
+        Args:
+            rgb: uint8 (height, width, 3).
+        """
+        return self._search(rgb, (0,))
+
     def _with_turned(self, rgb: NDArray[np.uint8], faces: list[Face]) -> list[Face]:
         """The faces found upright, and those that the turned image shows better; largest first."""
         if turns := _turns_to_search(faces):

@@ -29,6 +29,7 @@ from PIL import (  # noqa: F401
 from deepfake_detector.errors import InputTooLarge, UnreadableImage
 from deepfake_detector.media.animation import MAX_COUNTED, animation_frames
 from deepfake_detector.media.camera_raw import find_preview
+from deepfake_detector.media.decoding_cost import check_decoding_cost, check_tiff_arrays
 from deepfake_detector.media.file_type import HEAD_BYTES, file_type, iso_brands, looks_like_image
 from deepfake_detector.media.limits import DEFAULT_IMAGE_LIMITS, ImageLimits
 from deepfake_detector.media.orientation import EXIF_ORIENTATIONS
@@ -41,6 +42,7 @@ ORIENTATION_TAG = 0x0112
 # First brands of AVIF and HEIF files that Pillow and pi_heif open; with "mif1" both try.
 _KNOWN_BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx mif1 msf1".split())
 _ANY_CODEC, _AVIF_SEQUENCE = b"mif1", b"avis"
+MAX_REASON = 200  # characters of a decoder's message, which may quote the file
 _warnings_lock = threading.Lock()
 
 
@@ -86,6 +88,7 @@ def decode_image_with_notes(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIM
         raise InputTooLarge(
             f"the image has {len(data):,} bytes, the limit is {limits.max_bytes:,}", "send a smaller file"
         )
+    check_tiff_arrays(data)
     raw = find_preview(data)
     if raw is not None:
         if raw.data is None:
@@ -102,6 +105,7 @@ def _decode(data: bytes, limits: ImageLimits, orientation: int = 1) -> DecodedIm
     """Decode; `orientation` is used where the image has none of its own."""
     image = open_image(data)
     _check_pixels(image.size, limits)
+    check_decoding_cost(image, data)
     try:
         rgb = read_planar_tiff(image, data)
         if rgb is None:
@@ -111,7 +115,8 @@ def _decode(data: bytes, limits: ImageLimits, orientation: int = 1) -> DecodedIm
         raise
     except Exception as error:  # plug-ins raise nearly anything on broken files: OSError, SyntaxError, struct.error
         raise UnreadableImage(
-            f"the {image.format} image is broken or truncated: {error}", "send the whole file, or save it again"
+            f"the {image.format} image is broken or truncated: {str(error)[:MAX_REASON]}",
+            "send the whole file, or save it again",
         ) from error
     own = _exif_orientation(image)
     notes: tuple[str, ...] = ()
@@ -169,7 +174,7 @@ def _open_as(data: bytes, formats: tuple[str, ...]) -> Image.Image:
         with _warnings_ignored():
             return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
-        raise InputTooLarge(f"the image is too large: {error}", "send a smaller image") from error
+        raise InputTooLarge(f"the image is too large: {str(error)[:MAX_REASON]}", "send a smaller image") from error
     except Exception as error:
         raise UnreadableImage(_why_unreadable(data), FORMATS_HINT) from error
 
@@ -178,8 +183,7 @@ def _why_unreadable(data: bytes) -> str:
     found = file_type(data[:HEAD_BYTES])
     if found is not None and not (found.supported and found.kind == "image"):
         return f"this is {found.name}, not an image that is read here"
-    start = data[:12].decode("ascii", errors="replace")
-    return f"these {len(data):,} bytes are not a readable image; they start with {start!r}"
+    return f"these {len(data):,} bytes are not an image of a format that is read here"
 
 
 def _brands_to_try(data: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -267,18 +268,35 @@ def open_video(path: Path, max_bytes: int, max_pixels: int) -> Iterator[VideoStr
             yield AnimationStream(animation, max_pixels)
             return
         _check_type(path)
-        with path.open("rb") as file:
-            # By descriptor, not by name: libav guesses formats and addresses from names ("%03d.png", "concat:a|b").
-            # With "fd" as the only protocol no content can make it open another file or a host.
-            options = {"fd": str(file.fileno()), "protocol_whitelist": "fd", "format_whitelist": CONTAINERS}
-            options["max_pixels"] = str(max_pixels)
-            with av.open("fd:", options=options, metadata_errors="replace") as container:
-                yield _video_stream(container, path, max_pixels)
+        with path.open("rb") as file, _open_container(file, {"max_pixels": str(max_pixels)}) as container:
+            yield _video_stream(container, path, max_pixels)
     except DetectorError:
         raise
     except Exception as error:  # besides its own errors PyAV raises ValueError, IndexError and more on broken files
         reason = getattr(error, "strerror", None) or error
         raise UnreadableVideo(f"{path.name} is not a readable video: {reason}", FORMATS_HINT) from error
+
+
+def container_tags(path: Path) -> dict[str, str]:
+    """Names and values of the text tags in the header of a video file; {} if it cannot be read.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+    """
+    with path.open("rb") as file:
+        try:
+            with _open_container(file, {}) as container:
+                tags = {name: value for stream in container.streams.video for name, value in stream.metadata.items()}
+                return tags | container.metadata
+        except Exception:  # as in `open_video`; a video that cannot be read has its own error there
+            return {}
+
+
+def _open_container(file: BinaryIO, options: dict[str, str]) -> InputContainer:
+    # By descriptor, not by name: libav guesses formats and addresses from names ("%03d.png", "concat:a|b").
+    # With "fd" as the only protocol no content can make it open another file or a host.
+    confined = {"fd": str(file.fileno()), "protocol_whitelist": "fd", "format_whitelist": CONTAINERS}
+    return av.open("fd:", options=confined | options, metadata_errors="replace")
 
 
 def _check_bytes(path: Path, max_bytes: int) -> None:

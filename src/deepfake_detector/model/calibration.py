@@ -1,4 +1,4 @@
-"""Validation logits (n,) or (n, k) and labels (n,) -> calibration and thresholds; the test split is never read."""
+"""Validation logits (n,) or (n, k) and labels (n,) -> calibration; the test split is never read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
-
-from deepfake_detector.config import Evaluate
-from deepfake_detector.model.bundle import Thresholds
 
 Floats = NDArray[np.float64]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -99,27 +96,3 @@ def fit_platt_scaling(logits: Floats, labels: NDArray[np.int64]) -> PlattScaling
                     bounds=((1 / MAX_TEMPERATURE, max_slope), (-50 * max_slope, 50 * max_slope)))  # fmt: skip
     slope, intercept = (float(value) for value in best.x)
     return PlattScaling(1 / slope, intercept / slope)
-
-
-def fit_thresholds(p_fake: Floats, labels: NDArray[np.int64], settings: Evaluate) -> Thresholds:
-    """Thresholds at the target error rates: `clear` at most 0.5, `flag` and `strict` at least 0.5.
-
-    A `flag` below 0.5 would answer "fake" where real is more likely. For well separated classes `clear` and `flag` are
-    therefore both 0.5, and nothing is inconclusive.
-
-    Args:
-        p_fake: (n,) calibrated probabilities of validation pictures.
-        labels: (n,), 1 = fake.
-        settings: params.yaml's `evaluate`, with the target rates.
-    """
-    real, fake = p_fake[labels == 0], p_fake[labels == 1]
-    flag = _threshold_at_rate(real, settings.flag_false_positive_rate)
-    strict = _threshold_at_rate(real, settings.strict_false_positive_rate)
-    clear = float(np.quantile(fake, settings.clear_false_negative_rate, method="lower"))
-    return Thresholds(clear=min(clear, 0.5), flag=max(flag, 0.5), strict=max(strict, flag, 0.5))
-
-
-def _threshold_at_rate(scores: Floats, rate: float) -> float:
-    """The smallest threshold that at most this share of the scores reach."""
-    allowed = int(np.floor(rate * len(scores)))
-    return float(np.nextafter(np.sort(scores)[::-1][allowed], np.inf)) if allowed < len(scores) else 0.0

@@ -28,6 +28,7 @@ class ExponentialMovingAverage(keras.callbacks.Callback):  # type: ignore[misc]
         self.momentum = momentum
         self._averages: list[keras.Variable] = []
         self._training_weights: Arrays = []
+        self._update: Any = None
 
     def averaged_weights(self) -> Arrays:
         """The averages, in the order of `model.weights`; the weights themselves before the first step."""
@@ -48,8 +49,7 @@ class ExponentialMovingAverage(keras.callbacks.Callback):  # type: ignore[misc]
             self._start()
         step = int(self.model.optimizer.iterations)
         keep = min(self.momentum, (1 + step) / (10 + step))
-        for average, weight in zip(self._averages, self.model.weights, strict=True):
-            average.assign(average.value * keep + keras.ops.cast(weight.value, "float32") * (1 - keep))
+        self._update(np.float32(keep), np.float32(1 - keep))
 
     def on_test_begin(self, logs: Logs = None) -> None:
         """Validate with the averages."""
@@ -63,6 +63,8 @@ class ExponentialMovingAverage(keras.callbacks.Callback):  # type: ignore[misc]
     def _start(self) -> None:
         if self.momentum:
             self._averages = [keras.Variable(value, dtype="float32") for value in _to_numpy(self.model.weights)]
+            pairs = list(zip(self._averages, self.model.weights, strict=True))
+            self._update = _compiled(lambda keep, add: _average(pairs, keep, add))
 
     def _assign(self, arrays: Arrays) -> None:
         for weight, array in zip(self.model.weights, arrays, strict=True):
@@ -71,3 +73,17 @@ class ExponentialMovingAverage(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _to_numpy(variables: Sequence[Any]) -> Arrays:
     return [np.array(variable, np.float32) for variable in variables]
+
+
+def _average(pairs: Sequence[tuple[Any, Any]], keep: Any, add: Any) -> None:
+    for average, weight in pairs:
+        average.assign(average.value * keep + keras.ops.cast(weight.value, "float32") * add)
+
+
+def _compiled(function: Any) -> Any:
+    """One graph with TensorFlow: a call per weight took a tenth of a step of `fused`, which has 320 of them."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from deepfake_detector.config import Train
+from deepfake_detector.model.backbone import block_index
 
 MAX_ABS_LOGIT, AUC_THRESHOLDS = 32.0, 4001  # logits up to 32 either way, 0.016 apart
 
@@ -18,13 +19,17 @@ def kinds_loss(classes: Any, logits: Any) -> Any:
 
     Args:
         classes: of faces (b,) or (b, 1), or of the cells of each face (b, h, w, 1), as `CutMixPatches` gives them.
-        logits: of faces (b, k), or of the cells of each face (b, h, w, k), whose mean is the logit of the face.
+        logits: of faces (b, k), or of the cells of each face (b, h, w, k), whose mean is the logit of the face; or of
+            the cells in several branches (b, h, w, branches, k): the loss is then the mean of the branches' losses.
 
     Returns:
         With classes of cells: the mean of two losses, that of the face, whose label is the mixture of its cells'
         labels, and the mean loss of its cells.
     """
     logits = keras.ops.cast(logits, "float32")
+    if len(logits.shape) == 5:
+        branches = [kinds_loss(classes, logits[..., i, :]) for i in range(logits.shape[3])]
+        return keras.ops.mean(keras.ops.stack(branches), axis=0)
     if len(classes.shape) < 4:
         known = _flat_classes(classes, logits)
         return keras.losses.sparse_categorical_crossentropy(known, _prepend_real_logit(_face_logits(logits)), True)
@@ -36,12 +41,12 @@ def kinds_loss(classes: Any, logits: Any) -> Any:
 
 
 def fake_logit(logits: Any) -> Any:
-    """The logit (b,) of being a fake of any kind, from logits of faces (b, k) or of cells (b, h, w, k)."""
+    """The logit (b,) of being a fake of any kind, from logits as `kinds_loss` takes them; of branches, their mean's."""
     return keras.ops.logsumexp(_face_logits(keras.ops.cast(logits, "float32")), axis=-1)
 
 
 def _face_logits(logits: Any) -> Any:
-    return logits if len(logits.shape) == 2 else keras.ops.mean(logits, axis=(1, 2))
+    return keras.ops.mean(logits, axis=tuple(range(1, len(logits.shape) - 1))) if len(logits.shape) > 2 else logits
 
 
 def _prepend_real_logit(logits: Any) -> Any:
@@ -91,6 +96,33 @@ def build_metrics() -> list[keras.metrics.Metric]:
     return [BinaryAccuracy(threshold=0.0, name="accuracy"), BinaryAUC()]
 
 
+class BackboneAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW whose steps are smaller or larger for the backbone; its weight decay stays that of the other weights.
+
+    Args:
+        learning_rate: number or schedule.
+        weight_decay: decoupled, times the learning rate.
+        factor: of the learning rate of the backbone's layers.
+    """
+
+    def __init__(self, learning_rate: Any, weight_decay: float, factor: float) -> None:
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self._factor = factor
+        self._in_backbone: list[bool] = []
+
+    def build(self, variables: Any) -> None:
+        """Remember which variables belong to the backbone, by the names of their layers."""
+        if not self.built:
+            self._in_backbone = [any(block_index(part) is not None for part in v.path.split("/")) for v in variables]
+        super().build(variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step of one variable."""
+        if self._factor != 1 and self._in_backbone[self._get_variable_index(variable)]:
+            learning_rate = learning_rate * self._factor
+        super().update_step(gradient, variable, learning_rate)
+
+
 def build_optimizer(settings: Train, steps: int) -> Any:
     """Adam for the original network, as its README says; AdamW with warm-up and cosine decay for ours.
 
@@ -107,6 +139,6 @@ def build_optimizer(settings: Train, steps: int) -> Any:
         warmup_target=settings.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    decoupled = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    decoupled = BackboneAdamW(schedule, settings.weight_decay, settings.backbone_learning_rate)
     decoupled.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return decoupled

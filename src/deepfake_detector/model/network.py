@@ -7,26 +7,42 @@ k = 1 this is the usual sigmoid.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_detector.errors import SettingsError
+from deepfake_detector.model.backbone import feature_maps
+from deepfake_detector.model.branches import BranchScales
+from deepfake_detector.model.normalization import normalisation_layer
+
 MAP_LAYER = "kinds_map"  # (n, h, w, k): logits of the kinds in each cell of the crop
 KINDS_LAYER = "kinds"  # (n, k): their mean over the cells
 HIGH_PASS_LAYER = "residual"  # (n, h/2, w/2, 12): the four pixels of a 2x2 block, three colours each
+RESIDUAL_MAP, BACKBONE_MAP = "residual_kinds_map", "backbone_kinds_map"  # of the branches of `fused`
+SCALES_LAYER = "branch_scales"  # of `fused` in training; `portable_copy` folds it into the classifiers
+CLASSIFIERS = (MAP_LAYER, RESIDUAL_MAP, BACKBONE_MAP, "decision")  # the last layers with weights, whichever there are
+WITH_RESIDUAL, WITH_BACKBONE = ("residual", "fused"), ("efficientnet_lite0", "fused")
+# The 1,280 channels behind it (0.41 M weights) transfer worst (docs/generalization.md, "Linear classifier").
+LAST_STAGE = "stage6"
+BACKBONE_CELL_PX = 32
 # Per resolution: side/2, side/4, side/8, side/16. At the last one the receptive field covers the whole face: validation
 # AUC after ten epochs 0.929, without it 0.913.
 CHANNELS = ((48, 48), (96, 96), (128, 128), (160, 160))
 
 
 def build_network(name: str, side_px: int, dropout: float, fused: bool = False, kinds: int = 1) -> keras.Model:
-    """Build an untrained network.
+    """Build an untrained network; the backbone's weights are random, too (`backbone.load_imagenet_weights`).
 
     Args:
         name: `residual` (ours, 0.8 M parameters), `plain` (the same trunk behind a learned front end on RGB, for
-            comparison) or `original` (the CNN of the original README, 6.5 M at 128 px).
+            comparison), `efficientnet_lite0` (the backbone up to `LAST_STAGE`, 3.0 M), `fused` (`residual` and
+            `efficientnet_lite0` on the same crop, whose logits are averaged) or `original` (the CNN of the original
+            README, 6.5 M at 128 px).
         side_px: side of the crops.
         dropout: share of features dropped before the classifier; `original` keeps its own 0.5.
         fused: normalise with TensorFlow's fused kernel, 4 times faster in training. The weights are the same either
@@ -35,14 +51,20 @@ def build_network(name: str, side_px: int, dropout: float, fused: bool = False, 
 
     Returns:
         A model from crops (n, side, side, 3), dtype uint8, to float32 logits (n,).
+
+    Raises:
+        SettingsError: the network has a backbone, and the side is no multiple of 32.
     """
+    if name in WITH_BACKBONE and side_px % BACKBONE_CELL_PX:
+        raise SettingsError(
+            f"train.network {name} needs crops whose side is a multiple of {BACKBONE_CELL_PX} px, not {side_px} px",
+            f"set prepare.side_px to {max(1, round(side_px / BACKBONE_CELL_PX)) * BACKBONE_CELL_PX}",
+        )
     crops = keras.Input((side_px, side_px, 3), dtype="uint8", name="crops")
-    kind_logits = (
-        _original(crops, fused) if name == "original" else _trunk(_front_end(crops, name), dropout, fused, kinds)
-    )
+    kind_logits = _original(crops, fused) if name == "original" else _kind_logits(crops, name, dropout, fused, kinds)
     logits = keras.layers.Identity(dtype="float32", name="logits")(keras.ops.logsumexp(kind_logits, axis=-1))
     model = keras.Model(crops, logits, name=name)
-    if name == "residual":
+    if name in WITH_RESIDUAL:
         model.get_layer(HIGH_PASS_LAYER).set_weights([_high_pass_kernel()])
     return model
 
@@ -50,13 +72,22 @@ def build_network(name: str, side_px: int, dropout: float, fused: bool = False, 
 def per_cell(model: keras.Model) -> keras.Model:
     """The same network with the logit map as output: crops (n, side, side, 3) -> (n, h, w, k).
 
-    Training fits this model; the mean over the cells is the logit of the face.
+    Training fits this model; the mean over the cells is the logit of the face. The output of `fused` in training is
+    (n, h, w, 2, k), the maps of both branches, so that each learns from a loss of its own and does not rely on the
+    other.
     """
-    return keras.Model(model.input, model.get_layer(MAP_LAYER).output, name=model.name)
+    scales = {layer.name: layer for layer in model.layers}.get(SCALES_LAYER)
+    cells = model.get_layer(MAP_LAYER).output if scales is None else keras.ops.stack(scales.output, axis=3)
+    return keras.Model(model.input, cells, name=model.name)
+
+
+def classifier_layers(model: keras.Model) -> list[Any]:
+    """The layers that give the logit of each kind in each cell, one per branch; each has a kernel and a bias."""
+    return [layer for layer in model.layers if layer.name in CLASSIFIERS and layer.weights]
 
 
 def cell_px() -> int:
-    """Side of the square of a crop that one cell of the logit map of `residual` and `plain` stands for."""
+    """Side of the square of a crop that one cell of the logit map stands for, in all networks but `original`."""
     return int(2 ** len(CHANNELS))  # the front end halves, and so does each level but the first
 
 
@@ -90,14 +121,59 @@ def with_logit_map(model: keras.Model, mirrored: bool = False) -> keras.Model:
 
 def portable_copy(model: keras.Model, side_px: int) -> keras.Model:
     """The same weights in a float32 network of Keras's own layers, which loads without this package."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with dtype_policy("float32"):
         copy = build_network(model.name, side_px, dropout=0.0, kinds=model.get_layer(KINDS_LAYER).output.shape[-1])
+    layers = {layer.name: layer for layer in model.layers}
+    for layer in copy.layers:
+        if layer.weights:
+            layer.set_weights(layers[layer.name].get_weights())
+    if SCALES_LAYER in layers:
+        for name, factor in zip((RESIDUAL_MAP, BACKBONE_MAP), layers[SCALES_LAYER].factors(), strict=True):
+            copy.get_layer(name).set_weights([array * factor for array in copy.get_layer(name).get_weights()])
+    return copy
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Layers built inside have this precision unless they name their own."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
     finally:
         keras.config.set_dtype_policy(policy)
-    copy.set_weights(model.get_weights())
-    return copy
+
+
+def _kind_logits(crops: Any, name: str, dropout: float, fused: bool, kinds: int) -> Any:
+    """The branches of a network and the mean of their maps: crops -> kind logits (n, k)."""
+    if name == "fused":
+        maps = [_trunk(_front_end(crops, "residual"), dropout, fused, kinds, RESIDUAL_MAP)]
+        maps.append(_enlarge(_backbone(crops, dropout, fused, kinds), maps[0].shape[1], "backbone_cells"))
+        maps = BranchScales(dtype="float32", name=SCALES_LAYER)(maps) if fused else maps
+        cells = keras.layers.Average(dtype="float32", name=MAP_LAYER)(maps)
+    elif name == "efficientnet_lite0":
+        cells = _enlarge(_backbone(crops, dropout, fused, kinds), crops.shape[1] // cell_px(), MAP_LAYER)
+    else:
+        cells = _trunk(_front_end(crops, name), dropout, fused, kinds, MAP_LAYER)
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name=KINDS_LAYER)(cells)
+
+
+def _backbone(crops: Any, dropout: float, fused: bool, kinds: int) -> Any:
+    """EfficientNet-Lite0 and a 1x1 classifier: crops -> kind logits of cells of 32 px.
+
+    In float32 whatever the precision of the training: on two cores with AVX512-bf16, bfloat16 trained 43 crops/s and
+    float32 55, because depthwise convolutions have no bfloat16 kernel.
+    """
+    with dtype_policy("float32"):
+        x = feature_maps(crops, fused, LAST_STAGE)[LAST_STAGE]
+        # Whole channels: dropping single cells of a map whose mean is taken would only add noise.
+        x = keras.layers.SpatialDropout2D(dropout, name="backbone_dropout")(x)
+        return keras.layers.Conv2D(kinds, 1, name=BACKBONE_MAP)(x)
+
+
+def _enlarge(cells: Any, side: int, name: str) -> Any:
+    """Repeat each cell, so that the map has `side` cells along each side and the same mean."""
+    return keras.layers.UpSampling2D(side // cells.shape[1], dtype="float32", name=name)(cells)
 
 
 def _front_end(crops: Any, name: str) -> Any:
@@ -121,23 +197,22 @@ def _pad_reflect(crops: Any) -> Any:
     return keras.ops.pad(crops, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
 
 
-def _trunk(x: Any, dropout: float, fused: bool, kinds: int) -> Any:
-    """Convolutional trunk and 1x1 classifier: features -> kind logits per cell -> their mean (n, k)."""
+def _trunk(x: Any, dropout: float, fused: bool, kinds: int, name: str) -> Any:
+    """Convolutional trunk and 1x1 classifier: features -> kind logits per cell (n, h, w, k)."""
     for level, channels in enumerate(CHANNELS):
         if level:
             x = keras.layers.AveragePooling2D(2, name=f"pool{level}")(x)
         for i, width in enumerate(channels):
             x = _conv_block(x, width, f"conv{level}_{i}", fused)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    x = keras.layers.Conv2D(kinds, 1, dtype="float32", name=MAP_LAYER)(x)
-    return keras.layers.GlobalAveragePooling2D(dtype="float32", name=KINDS_LAYER)(x)
+    return keras.layers.Conv2D(kinds, 1, dtype="float32", name=name)(x)
 
 
 def _conv_block(x: Any, width: int, name: str, fused: bool) -> Any:
     # Full 3x3 convolutions: depthwise ones need 8.5 times fewer operations but are only twice as fast on a CPU.
     x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
     # Momentum 0.99 lags behind in trainings of a few hundred steps.
-    x = _normalisation_layer(fused)(momentum=0.9, name=f"{name}_norm")(x)
+    x = normalisation_layer(fused)(momentum=0.9, name=f"{name}_norm")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
@@ -146,7 +221,7 @@ def _original(crops: Any, fused: bool) -> Any:
     x = keras.layers.Rescaling(1 / 255, name="scale")(crops)
     for i, width in enumerate((32, 64, 128)):
         x = keras.layers.Conv2D(width, 3, activation="relu", name=f"conv{i}")(x)
-        x = _normalisation_layer(fused)(name=f"norm{i}")(x)
+        x = normalisation_layer(fused)(name=f"norm{i}")(x)
         x = keras.layers.MaxPooling2D(name=f"pool{i}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     x = keras.layers.Dense(256, activation="relu", name="dense")(x)
@@ -154,10 +229,6 @@ def _original(crops: Any, fused: bool) -> Any:
     x = keras.layers.Dense(1, dtype="float32", name="decision")(x)
     x = keras.layers.Reshape((1, 1, 1), dtype="float32", name=MAP_LAYER)(x)
     return keras.layers.Reshape((1,), dtype="float32", name=KINDS_LAYER)(x)
-
-
-def _normalisation_layer(fused: bool) -> Any:
-    return FusedBatchNormalization if fused else keras.layers.BatchNormalization
 
 
 def _high_pass_kernel() -> NDArray[np.float32]:
@@ -169,35 +240,3 @@ def _high_pass_kernel() -> NDArray[np.float32]:
             kernel[row, column, colour, 3 * i + colour] = 8
     # A power of two: exact in bfloat16, so that a uniform picture gives zero; 16 grey levels become about 1.
     return kernel / np.float32(128)
-
-
-class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalisation through TensorFlow's fused kernel; other backends fuse by themselves.
-
-    Keras 3 composes the same arithmetic from single operations, each a pass over memory: 75 images per second instead
-    of 301 for this network in bfloat16 on two cores.
-    """
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise `inputs` (n, height, width, channels) over all but the last axis."""
-        if keras.backend.backend() != "tensorflow":
-            return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
-        training_step = bool(training) and self.trainable
-        moving = (
-            {} if training_step else {"mean": _float32(self.moving_mean), "variance": _float32(self.moving_variance)}
-        )
-        out, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, _float32(self.gamma), _float32(self.beta), epsilon=self.epsilon, is_training=training_step, **moving
-        )
-        if training_step:
-            keep = self.momentum
-            self.moving_mean.assign(_float32(self.moving_mean) * keep + mean * (1 - keep))
-            self.moving_variance.assign(_float32(self.moving_variance) * keep + variance * (1 - keep))
-        return out
-
-
-def _float32(variable: Any) -> Any:
-    # `_value` skips the autocast of mixed precision: the kernel needs its statistics in float32.
-    return variable._value

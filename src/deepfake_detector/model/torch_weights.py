@@ -1,7 +1,10 @@
-"""Weight file in PyTorch's legacy format (before 1.6) -> {name: array of the tensor's shape}, read without PyTorch.
+"""Weight file of PyTorch -> {name: array of the tensor's shape}, read without PyTorch.
 
-The file is a sequence of pickles: magic number, protocol, system information, dictionary of tensors, keys of the
-storages. The storages follow in the order of the keys, each as an int64 number of elements and the elements, little
+Since version 1.6 the file is a zip: `data.pkl` holds a pickle of the dictionary of tensors, `data/KEY` the elements of
+each storage, `byteorder` their order. Source: `torch.serialization._save` of PyTorch 2.x.
+
+Before, the file is a sequence of pickles: magic number, protocol, system information, dictionary of tensors, keys of
+the storages. The storages follow in the order of the keys, each as an int64 number of elements and the elements, little
 endian. Source: `torch.serialization._legacy_save` and `_legacy_load` of PyTorch 1.x.
 """
 
@@ -11,6 +14,7 @@ import hashlib
 import io
 import pickle
 import struct
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.errors import ToolFailed
 
+ZIP_MAGIC = b"PK\x03\x04"
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
@@ -41,6 +46,8 @@ MALFORMED = (
     ImportError,
     OverflowError,
     MemoryError,  # a damaged length
+    NotImplementedError,  # an unknown compression
+    zipfile.BadZipFile,
     RecursionError,
 )
 
@@ -90,12 +97,37 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Array]:
     if digest != sha256:
         raise ToolFailed(f"{path} has SHA-256 {digest}, expected {sha256}", REINSTALL_HINT)
     try:
-        return _parse(content)
+        return _parse_zip(content) if content.startswith(ZIP_MAGIC) else _parse_legacy(content)
     except MALFORMED as error:
-        raise ToolFailed(f"{path} is not a weight file in PyTorch's legacy format: {error}", REINSTALL_HINT) from error
+        raise ToolFailed(f"{path} is not a weight file of PyTorch: {error}", REINSTALL_HINT) from error
 
 
-def _parse(content: bytes) -> dict[str, Array]:
+def _parse_zip(content: bytes) -> dict[str, Array]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        (pickled,) = (name for name in names if name.endswith("/data.pkl"))
+        folder = pickled.removesuffix("data.pkl")
+        if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+            raise ValueError("the file is not little endian")
+        unpickler = _StrictUnpickler(io.BytesIO(archive.read(pickled)))
+        views = _checked_views(unpickler.load())
+        buffers = {
+            key: np.frombuffer(archive.read(f"{folder}data/{key}"), storage.dtype)
+            for key, storage in unpickler.storages.items()
+        }
+    for key, storage in unpickler.storages.items():
+        if len(buffers[key]) != storage.elements:
+            raise ValueError(f"storage {key} has {len(buffers[key])} elements, its tensors expect {storage.elements}")
+    return {name: _copy_view(buffers[view.storage.key], view) for name, view in views.items()}
+
+
+def _checked_views(unpickled: object) -> dict[str, _TensorView]:
+    if not isinstance(unpickled, dict) or not all(isinstance(view, _TensorView) for view in unpickled.values()):
+        raise ValueError("it contains objects that are not tensors")
+    return {str(name): view for name, view in unpickled.items()}
+
+
+def _parse_legacy(content: bytes) -> dict[str, Array]:
     stream = io.BytesIO(content)
     magic, protocol, system = (_StrictUnpickler(stream).load() for _ in range(3))
     if (magic, protocol) != (MAGIC, PROTOCOL):
@@ -103,15 +135,13 @@ def _parse(content: bytes) -> dict[str, Array]:
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ValueError("the file is not little endian")
     unpickler = _StrictUnpickler(stream)
-    views, keys = unpickler.load(), _StrictUnpickler(stream).load()
-    if not isinstance(views, dict) or not all(isinstance(view, _TensorView) for view in views.values()):
-        raise ValueError("it contains objects that are not tensors")
+    views, keys = _checked_views(unpickler.load()), _StrictUnpickler(stream).load()
     if sorted(keys) != sorted(unpickler.storages):
         raise ValueError("the list of storages does not match the tensors")
     buffers = {key: _read_storage(stream, unpickler.storages[key]) for key in keys}
     if stream.tell() != len(content):
         raise ValueError(f"{len(content) - stream.tell()} bytes follow the last storage")
-    return {str(name): _copy_view(buffers[view.storage.key], view) for name, view in views.items()}
+    return {name: _copy_view(buffers[view.storage.key], view) for name, view in views.items()}
 
 
 def _read_storage(stream: io.BytesIO, storage: _Storage) -> Array:
@@ -165,9 +195,9 @@ class _StrictUnpickler(pickle.Unpickler):
         return allowed[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Register a storage: ("storage", type, key, device, number of elements, None)."""
-        tag, storage_type, key, _, elements, view_metadata = pid
-        if tag != "storage" or storage_type not in STORAGE_DTYPES or view_metadata is not None:
+        """Register a storage: ("storage", type, key, device, number of elements), and None in the legacy format."""
+        tag, storage_type, key, _, elements, *view_metadata = pid
+        if tag != "storage" or storage_type not in STORAGE_DTYPES or view_metadata not in ([], [None]):
             raise pickle.UnpicklingError(f"the persistent id {pid!r} is not allowed")
         storage = _Storage(STORAGE_DTYPES[storage_type], str(key), int(elements))
         if self.storages.setdefault(storage.key, storage) != storage:

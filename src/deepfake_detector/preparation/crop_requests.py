@@ -5,7 +5,7 @@ Worker processes import this module: it does not load pandas.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,11 +51,20 @@ class CropRequest:
     face: Face | None
 
 
-def shuffled_within_splits(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
+def shuffled_within_splits(manifest: pd.DataFrame, seed: int, left_out: Collection[str] = ()) -> pd.DataFrame:
     """Rows split by split, because shards are filled one at a time; within a split shuffled, because neighbours should
-    be of both classes."""
-    rows = manifest[["path", "split"]].reset_index(drop=True)  # all columns are copied only once, at the end
-    shuffled = rows.sort_values("path").sample(frac=1.0, random_state=seed)
+    be of both classes.
+
+    Args:
+        manifest: as `read_manifest` returns it.
+        seed: of the order.
+        left_out: sources with `use: test`; they come last, so that they do not change the order of the others.
+    """
+    # All columns are copied only once, at the end.
+    rows = manifest[["path", "split", "source"]].reset_index(drop=True).sort_values("path")
+    last = rows["source"].isin(left_out)
+    parts = (rows[~last].sample(frac=1.0, random_state=seed), rows[last].sample(frac=1.0, random_state=seed))
+    shuffled = rows.loc[[*parts[0].index, *parts[1].index]]
     ranks = {split: rank for rank, split in enumerate(SPLITS)}
     order = shuffled.sort_values("split", key=lambda split: split.map(ranks), kind="stable").index
     return manifest.iloc[order].reset_index(drop=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from deepfake_detector.errors import ArchiveRejected, InputTooLarge, UnreadableI
 from deepfake_detector.media.face_alignment import crop_face, landmarks_in_crop
 from deepfake_detector.media.face_detector import Face, FaceDetector
 from deepfake_detector.media.image import decode_image, encode_jpeg
+from deepfake_detector.media.matched_degradation import match_degradation, same_face
 from deepfake_detector.parallel import process_map
 from deepfake_detector.preparation.crop_requests import NO_FACE, CropRequest, Exclusion
 
@@ -35,12 +36,25 @@ class CropResult:
         pixels: uint8 (side, side, 3) RGB.
         landmarks_px: float32 (5, 2), positions of eyes, nose and mouth corners in the crop.
         exclusion: set if, and only if, pixels and landmarks are None.
+        copies: crops of copies 1, 2, ... of the same picture with matched degradation, without copies of their own.
     """
 
     entry: Entry
     pixels: NDArray[np.uint8] | None = None
     landmarks_px: NDArray[np.float32] | None = None
     exclusion: Exclusion | None = None
+    copies: tuple[CropResult, ...] = ()
+
+
+class CropOptions(NamedTuple):
+    """Arguments of `FaceCropper`."""
+
+    side_px: int
+    min_face_px: int
+    crop_scale: float
+    reencode: int
+    matched_copies: int
+    seed: int
 
 
 class FaceCropper:
@@ -51,11 +65,21 @@ class FaceCropper:
         min_face_px: a picture whose largest face is smaller gives no crop, nor does a face that serving rejects.
         crop_scale: side of the crop over that of FFHQ's square.
         reencode: JPEG quality at which every picture is saved before it is cropped; 0: not saved again.
+        matched_copies: of each training picture, see `match_degradation`.
+        seed: of the copies; each depends on it, the picture's path and the copy's number alone.
     """
 
-    def __init__(self, side_px: int, min_face_px: int, crop_scale: float = 1.0, reencode: int = 0) -> None:
+    def __init__(
+        self,
+        side_px: int,
+        min_face_px: int,
+        crop_scale: float = 1.0,
+        reencode: int = 0,
+        matched_copies: int = 0,
+        seed: int = 0,
+    ) -> None:
         self._side_px, self._min_face_px, self._crop_scale = side_px, min_face_px, crop_scale
-        self._reencode = reencode
+        self._reencode, self._matched_copies, self._seed = reencode, matched_copies, seed
         self._detector = FaceDetector()
 
     def __call__(self, entry: Entry, data: bytes, face: Face | None = None) -> CropResult:
@@ -75,10 +99,27 @@ class FaceCropper:
         largest = next(iter(self._detector.find(rgb)), None) if face is None else face
         if largest is None:
             return CropResult(entry, exclusion=NO_FACE)
-        crop = crop_face(rgb, largest, self._side_px, self._min_face_px, self._crop_scale)
+        result = self._crop(entry, rgb, largest, self._min_face_px)
+        if result.pixels is None or entry.split != "train":
+            return result
+        copies = (self._copy(entry, rgb, largest, number) for number in range(1, self._matched_copies + 1))
+        return replace(result, copies=tuple(copies))
+
+    def _crop(self, entry: Entry, rgb: NDArray[np.uint8], face: Face, min_face_px: int) -> CropResult:
+        crop = crop_face(rgb, face, self._side_px, min_face_px, self._crop_scale)
         if crop.pixels is None:
             return CropResult(entry, exclusion=Exclusion("unusable_face", crop.problem or ""))
-        return CropResult(entry, crop.pixels, landmarks_in_crop(largest, self._side_px, self._crop_scale))
+        return CropResult(entry, crop.pixels, landmarks_in_crop(face, self._side_px, self._crop_scale))
+
+    def _copy(self, entry: Entry, rgb: NDArray[np.uint8], face: Face, number: int) -> CropResult:
+        """Copy `number`; its face may be smaller than serving accepts: detail is what it lacks, as in a poor file."""
+        path_hash = int.from_bytes(hashlib.sha256(entry.path.encode()).digest()[:8])
+        rng = np.random.default_rng([self._seed, number, path_hash])
+        region, expected = match_degradation(rgb, face, rng)
+        # A search of the turned image, for faces less sure than usual, would take twice the time for most copies.
+        found = same_face(self._detector.find_upright(region), expected)
+        found = found or same_face(self._detector.find(region), expected)  # the picture may show its face turned
+        return CropResult(entry, exclusion=NO_FACE) if found is None else self._crop(entry, region, found, 0)
 
 
 def crop_images(
@@ -98,19 +139,26 @@ def crop_images(
     Raises:
         ArchiveRejected: the archive is damaged, or holds another picture than the manifest describes.
     """
-    options = (settings.side_px, settings.min_face_px, settings.crop_scale, settings.reencode)
+    options = CropOptions(
+        settings.side_px,
+        settings.min_face_px,
+        settings.crop_scale,
+        settings.reencode,
+        settings.matched_copies,
+        settings.seed,
+    )
     with Archive(archive, max_unpacked_bytes) as opened:
         work = ((request, opened.member(request.entry)) for request in requests)
         yield from process_map(partial(_crop_member, options), work)
 
 
 @cache
-def _cropper(options: tuple[int, int, float, int]) -> FaceCropper:
+def _cropper(options: CropOptions) -> FaceCropper:
     """One per worker process: YuNet is compiled once."""
     return FaceCropper(*options)
 
 
-def _crop_member(options: tuple[int, int, float, int], work: tuple[CropRequest, ZipMember]) -> CropResult:
+def _crop_member(options: CropOptions, work: tuple[CropRequest, ZipMember]) -> CropResult:
     request, member = work
     if request.exclusion is not None:
         return CropResult(request.entry, exclusion=request.exclusion)

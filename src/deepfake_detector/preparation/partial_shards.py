@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -22,11 +23,25 @@ from deepfake_detector.code_digest import PIXEL_LIBRARIES, code_digest, values_d
 from deepfake_detector.io import atomic_directory, atomic_write
 from deepfake_detector.validation.manifest import read_complete_table
 
-INDEX_COLUMNS = ("path", "source", "split", "label", "shard", "code", "reason")
-IndexRow = tuple[str, str, str, int, str, str, str]
 # Shards are resumed by equal code and libraries only. `shard_writer` imports everything else that shapes them.
 RESUME_MODULES = ("deepfake_detector.preparation.shard_writer",)
-RESUME_LIBRARIES = (*PIXEL_LIBRARIES, "tensorflow")
+RESUME_LIBRARIES = ("av", *PIXEL_LIBRARIES, "tensorflow")  # libav saves matched copies as H.264
+
+
+class IndexRow(NamedTuple):
+    """A row of the index: a picture, or a degraded copy of one."""
+
+    path: str
+    source: str
+    group: str
+    split: str
+    label: int  # 1 = fake
+    kind: str  # of fake; "" for a real picture
+    copy: int  # 0 = the picture as it is, 1.. = its copies with matched degradation
+    shard: str  # file name; "" without a crop
+    offset: int  # of the record in that file, bytes; -1 without a crop
+    code: str  # of the exclusion; "" with a crop
+    reason: str
 
 
 class PartialShards:
@@ -50,12 +65,12 @@ class PartialShards:
     @property
     def pictures(self) -> int:
         """Number of pictures, from the first, that are done."""
-        return sum(map(len, self._tables))
+        return sum(int((table["copy"] == 0).sum()) for table in self._tables)
 
     @property
     def index(self) -> pd.DataFrame:
         """Rows of all parts."""
-        return pd.concat(self._tables or [pd.DataFrame(columns=list(INDEX_COLUMNS))], ignore_index=True)
+        return pd.concat(self._tables or [pd.DataFrame(columns=list(IndexRow._fields))], ignore_index=True)
 
     def shard_count(self, split: str) -> int:
         """Number of complete files of a split."""
@@ -73,7 +88,7 @@ class PartialShards:
                 os.fsync(file.fileno())  # or a power cut could leave a part that names an empty file
             shard.replace(shard.with_suffix(""))
         if rows:
-            table = pd.DataFrame(list(rows), columns=list(INDEX_COLUMNS))
+            table = pd.DataFrame(list(rows), columns=list(IndexRow._fields))
             with atomic_write(self._part(len(self._tables))) as temporary:
                 table.to_parquet(temporary, index=False)
             self._tables.append(table)

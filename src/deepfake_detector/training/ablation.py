@@ -36,7 +36,10 @@ class AblationStep:
     mirrored: bool = False
 
 
-_BASELINE = {"network": "original", "augment": "shift", "self_blend": 0.0, "ema_momentum": 0.0, "cutmix": 0.0}
+_BASELINE = {
+    "network": "original", "augment": "shift", "self_blend": 0.0, "ema_momentum": 0.0, "cutmix": 0.0,
+    "sampling": "uniform", "start_from": "", "frozen_blocks": 0,
+}  # fmt: skip
 STEPS = (
     AblationStep("`original`, the CNN of the original README", _BASELINE),
     AblationStep("+ logit map instead of dense layers", {"network": "plain"}),
@@ -45,6 +48,8 @@ STEPS = (
     AblationStep("+ exponential moving average of the weights", {"ema_momentum": 0.998}),
     AblationStep("+ self-blended images", {"self_blend": 0.25}),
     AblationStep("+ CutMix patches, each cell with its own label", {"cutmix": 0.25}),
+    AblationStep("+ balanced sampling: half real, sources by weight, pairs together", {"sampling": "balanced"}),
+    AblationStep("+ EfficientNet-Lite0 beside the residual network", {"network": "fused", "frozen_blocks": 8}),
     AblationStep("+ average over the mirror image (not in the recipe)", {}, mirrored=True),
 )
 
@@ -118,7 +123,7 @@ def _train_step(workspace: Workspace, settings: Settings, shards: Shards, name: 
     path = workspace.ablation / f"{name}.keras"
     if path.is_file():
         return load_trained(path)
-    plan = plan_training(settings.train, shards)
+    plan = plan_training(workspace, settings, shards)
     with run_context(workspace, settings, shards, "ablate") as run:
         model = plan.fit(run).model
         run.checkpoint.clear()

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from deepfake_detector.config import Train
+from deepfake_detector.model.backbone import freeze_blocks
 from deepfake_detector.model.ema import Arrays, ExponentialMovingAverage
 from deepfake_detector.model.losses import build_metrics, build_optimizer, kinds_loss
 from deepfake_detector.model.network import build_network, per_cell, portable_copy
@@ -40,6 +41,7 @@ def train(
     valid: tf.data.Dataset,
     checkpoint: Checkpoint,
     on_epoch: Callable[[int, Mapping[str, float]], None],
+    set_starting_weights: Callable[[keras.Model], None] | None = None,
 ) -> TrainingResult:
     """Fit a network, resuming from its checkpoint if there is one, and return its best epoch.
 
@@ -53,11 +55,15 @@ def train(
         checkpoint: written after each epoch; the caller clears it once the result is written.
         on_epoch: called with (epoch, metrics) after each epoch; a resumed training calls it for its earlier epochs
             again.
+        set_starting_weights: called with the new network; not when the training is resumed. None: random weights.
     """
     keras.utils.set_random_seed(settings.seed)
     precision = settings.precision if settings.precision != "auto" else fastest_precision()
     keras.config.set_dtype_policy(precision)
     network = build_network(settings.network, side_px, settings.dropout, fused=True, kinds=kinds)
+    if set_starting_weights is not None and not checkpoint.path.is_file():
+        set_starting_weights(network)
+    freeze_blocks(network, settings.frozen_blocks)
     model = per_cell(network)
     model.compile(optimizer=build_optimizer(settings, steps), loss=kinds_loss, metrics=build_metrics())
     averages = ExponentialMovingAverage(settings.ema_momentum)

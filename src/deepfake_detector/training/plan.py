@@ -22,6 +22,13 @@ from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.shards import FAKE_KINDS, Shards
 from deepfake_detector.tracking.lineage import read_lineage
 from deepfake_detector.tracking.runs import start_run
+from deepfake_detector.training.balanced_batches import (
+    BalancedAugment,
+    balanced_steps,
+    balanced_training_batches,
+    balanced_valid_batches,
+)
+from deepfake_detector.training.balanced_sampling import BalancedSampler
 from deepfake_detector.training.batches import (
     HELD_OUT_BATCH_SIZE,
     CropTransform,
@@ -31,6 +38,7 @@ from deepfake_detector.training.batches import (
 )
 from deepfake_detector.training.checkpoint import Checkpoint
 from deepfake_detector.training.fit import TrainingResult, train
+from deepfake_detector.training.starting_weights import StartingWeights, starting_weights
 
 # Code that decides the result of a training: a checkpoint is resumed only with the same code and libraries.
 RESUME_MODULES = ("deepfake_detector.training.plan",)  # it imports the rest
@@ -44,7 +52,6 @@ class RunContext:
     run_id: str
     checkpoint: Checkpoint
     log_epoch: Callable[[int, Mapping[str, float]], None]
-    git_commit: str  # at the start: HEAD may move before the training ends
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class TrainingPlan:
     batches: Callable[[int], tf.data.Dataset]
     steps: int
     valid: tf.data.Dataset
+    start: StartingWeights
 
     def fit(
         self, run: RunContext, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None
@@ -64,26 +72,45 @@ class TrainingPlan:
         """Train, resuming an interrupted run; `on_epoch` gets each epoch's metrics, by default the run logs them."""
         return train(
             self.settings, self.side_px, len(self.kinds), self.batches, self.steps, self.valid, run.checkpoint,
-            on_epoch or run.log_epoch,
+            on_epoch or run.log_epoch, lambda model: self.start.apply(model, self.kinds, self.batches),
         )  # fmt: skip
 
 
-def plan_training(settings: Train, shards: Shards) -> TrainingPlan:
-    """Choose kinds, augmentation, batches and validation views.
+def plan_training(workspace: Workspace, settings: Settings, shards: Shards) -> TrainingPlan:
+    """Choose starting weights, kinds, augmentation, batches and validation views.
 
     Args:
-        settings: params.yaml's `train`.
+        workspace: holds what `train.start_from` names.
+        settings: params.yaml; the sections `train` and `download` count.
         shards: the crops.
 
     Raises:
-        DataRejected: there are fewer training crops than one batch.
+        DataRejected: there are fewer training crops than one batch, or no crop of a class.
+        SettingsError, ModelNotFound: `train.start_from` does not fit, see `starting_weights`.
     """
-    kinds, transform, views = plan_transforms(settings, shards.kinds)
-    steps = steps_per_epoch(shards, settings.batch_size)
-    mix = _batch_mix(settings, kinds)
-    batches = training_batches(shards, settings.batch_size, settings.seed, kinds, transform, mix)
+    options, start = settings.train, starting_weights(workspace, settings.train)
+    if options.sampling == "balanced":
+        return _plan_balanced(settings, shards, start)
+    kinds, transform, views = plan_transforms(options, shards.kinds)
+    steps = steps_per_epoch(shards, options.batch_size)
+    mix = _batch_mix(options, kinds)
+    batches = training_batches(shards, options.batch_size, options.seed, kinds, transform, mix)
     valid = held_out_batches(shards, "valid", HELD_OUT_BATCH_SIZE, kinds, views)
-    return TrainingPlan(settings, shards.side_px, kinds, batches, steps, valid)
+    return TrainingPlan(options, shards.side_px, kinds, batches, steps, valid, start)
+
+
+def _plan_balanced(settings: Settings, shards: Shards, start: StartingWeights) -> TrainingPlan:
+    options, index, weights = settings.train, shards.index(), settings.download.weights
+    trained = index[(index["split"] == "train") & (index["shard"] != "") & index["source"].isin(list(weights))]
+    kinds, _, views = plan_transforms(options, tuple(trained["kind"].unique()))
+    sampler = BalancedSampler(index, weights, options.batch_size, options.self_blend)
+    steps = balanced_steps(options, sampler)
+    augment = BalancedAugment(options.augment, 1 + kinds.index("swap") if options.self_blend else 0)
+    batches = balanced_training_batches(
+        shards, index, sampler, steps, options.seed, kinds, augment, _batch_mix(options, kinds)
+    )
+    valid = balanced_valid_batches(shards, index, weights, kinds, views)
+    return TrainingPlan(options, shards.side_px, kinds, batches, steps, valid, start)
 
 
 def _batch_mix(settings: Train, kinds: tuple[str, ...]) -> CutMixPatches | None:
@@ -133,21 +160,23 @@ def run_context(
     run_id_file = workspace.checkpoints / f"{key}.run"
     interrupted_run = run_id_file.read_text(encoding="utf-8").strip() if run_id_file.is_file() else None
     lineage = read_lineage(workspace.root)
-    commit = lineage["git_commit"]
     lineage |= {f"data_sha256:{source}": digest for source, digest in digests.items()}
     lineage |= {f"source_kind:{source}": kind for source, kind in source_kinds.items()} | dict(tags or {})
     name = f"{settings.train.network}-{settings.train.epochs}ep"
     with start_run(settings.register.experiment, name, asdict(settings.train), lineage, interrupted_run) as run:
         with atomic_write(run_id_file) as temporary:
             temporary.write_text(run.run_id, encoding="utf-8")
-        yield RunContext(run.run_id, Checkpoint(workspace.checkpoints / f"{key}.npz"), run.log_epoch, commit)
+        yield RunContext(run.run_id, Checkpoint(workspace.checkpoints / f"{key}.npz"), run.log_epoch)
         run_id_file.unlink(missing_ok=True)
 
 
 def write_training_outputs(
     workspace: Workspace, settings: Settings, result: TrainingResult, kinds: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Write models/trained/model.keras and reports/train/history.csv; return the content of reports/train.json."""
+    """Write models/trained/model.keras and reports/train/history.csv; return the content of reports/train.json.
+
+    The same training gives the same bytes: its times, commit and MLflow run are recorded in MLflow alone.
+    """
     history = workspace.figures("train") / "history.csv"
     save_trained(result.model, workspace.trained / "model.keras")
     with atomic_write(history) as temporary:
@@ -160,7 +189,7 @@ def write_training_outputs(
         "kinds": kinds if settings.train.network != "original" else kinds[:1],
         "parameters": result.parameters,
         "precision": result.precision,
-        "resumed_at_epoch": result.resumed_at_epoch,
+        "started_from_sha256": starting_weights(workspace, settings.train).sha256,  # "" without a model
         "weights_sha256": weights_sha256(result.model),
         "data_sha256": _download_report(workspace, "sha256"),
         "source_kinds": _download_report(workspace, "kind"),
@@ -169,9 +198,9 @@ def write_training_outputs(
 
 
 def _download_report(workspace: Workspace, key: str) -> dict[str, str]:
-    """Source name -> one value of its entry in reports/download.json."""
+    """Source name -> one value of its entry in reports/download.json; sources with `use: test` are left out."""
     report = json.loads(workspace.report("download").read_text(encoding="utf-8"))
-    return {source["name"]: source[key] for source in report["sources"]}
+    return {source["name"]: source[key] for source in report["sources"] if source.get("use", "train") == "train"}
 
 
 def training_key(workspace: Workspace, settings: Settings, shards: Shards, command: str, train_settings: object) -> str:
@@ -179,13 +208,15 @@ def training_key(workspace: Workspace, settings: Settings, shards: Shards, comma
 
     Args:
         workspace: holds the report of `download`.
-        settings: params.yaml; its section `train` is not read.
+        settings: params.yaml; of its section `train` only what `start_from` names is read.
         shards: the crops.
         command: stage or command; the name begins with it.
         train_settings: the settings that decide the training, as JSON can write them.
     """
     values = [train_settings, asdict(settings.prepare), _download_report(workspace, "sha256")]
+    values.append(settings.download.weights)
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update((shards.folder / "index.parquet").read_bytes())
+    digest.update(starting_weights(workspace, settings.train).sha256.encode())
     digest.update(code_digest(*RESUME_MODULES, libraries=RESUME_LIBRARIES).encode())
     return f"{command}-{digest.hexdigest()[:16]}"

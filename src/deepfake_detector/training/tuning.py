@@ -275,7 +275,7 @@ def _train_trial(
     params: dict[str, Any] = {**trial.params}
     settings = replace(settings, train=replace(settings.train, **params))
     print(f"\ntrial {trial.number}: {_describe(trial.params)}", flush=True)
-    plan, pruned = plan_training(settings.train, shards), False
+    plan, pruned = plan_training(workspace, settings, shards), False
     with run_context(workspace, settings, shards, "trial", trial_tags(parent_run_id, trial.number)) as run:
         trial.set_user_attr("run_id", run.run_id)
 
