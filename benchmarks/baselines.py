@@ -90,5 +90,6 @@ def gflop_per_crop(graph: Path) -> float:
         for each in onnx.shape_inference.infer_shapes(model).graph.value_info
     }
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    macs = sum(np.prod(weights[node.input[1]]) * np.prod(shapes[node.output[0]][2:]) for node in convolutions)
+    kernels = weights | shapes  # large kernels are stored as int16 and multiplied by their scales
+    macs = sum(np.prod(kernels[node.input[1]]) * np.prod(shapes[node.output[0]][2:]) for node in convolutions)
     return float(2 * macs / 1e9)

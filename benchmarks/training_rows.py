@@ -31,6 +31,7 @@ BATCH, STEPS, ROUNDS = 64, 8, 5
 PICTURES, CROPS = 48, 512  # each picture several times: how long a codec takes depends on what it is given
 BLEND = 0.3
 CACHED, FLOAT32 = 0.87, 2.0  # goals of issue 7
+FROZEN_BLOCKS = 8  # of the backbone, as in the recipe of docs/training.md
 
 
 def training_rows(material: Material) -> Iterator[Comparison]:
@@ -49,6 +50,7 @@ def training_rows(material: Material) -> Iterator[Comparison]:
     yield from _input(material, how, shards, fast, _as_files(crops, material.scratch / "crops"))
     if fast != "float32":
         yield from _precision(material, how, shards, fast)
+    yield from _networks(material, how, shards, fast)
 
 
 def _input(material: Material, how: Train, shards: Any, precision: str, files: Path) -> list[Comparison]:
@@ -79,6 +81,22 @@ def _precision(material: Material, how: Train, shards: Any, fast: str) -> list[C
         return compare("training step, cached tensors", ways[0], ways[1:], "crop", material.some(ROUNDS), (FLOAT32,))
 
 
+def _networks(material: Material, how: Train, shards: Any, fast: str) -> list[Comparison]:
+    """What a backbone costs, and what is saved when its stem and first half are frozen; random weights take as long."""
+    batches = list(_batches(how, shards)(0).take(4))
+    settings = [
+        replace(how, network="fused", frozen_blocks=FROZEN_BLOCKS),
+        replace(how, network="residual"),
+        replace(how, network="efficientnet_lite0", frozen_blocks=FROZEN_BLOCKS),
+        replace(how, network="fused", frozen_blocks=0),
+    ]
+    names = ("fused", "residual", "efficientnet_lite0", "fused, nothing frozen")
+    steps, fed = [_step(material, each, fast) for each in settings], [cycle(batches) for _ in names]
+    with _processor_time(names) as timed:
+        ways = [Variant(name, timed(i, partial(_timed, steps[i], fed[i]))) for i, name in enumerate(names)]
+        return compare("training step, networks", ways[0], ways[1:], "crop", material.some(ROUNDS))
+
+
 def _image_generator(files: Path, side_px: int) -> Iterator[Any]:
     """What most tutorials do: JPEG files, SciPy's turns and shifts, float32; in the training thread."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
@@ -103,12 +121,15 @@ def _step(material: Material, how: Train, precision: str) -> Callable[[Any, Any]
     """A network as `model.training` builds it, and one step of it."""
     import keras
 
+    from deepfake_detector.model.backbone import freeze_blocks
     from deepfake_detector.model.losses import build_metrics, build_optimizer, kinds_loss
     from deepfake_detector.model.network import build_network, per_cell
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
-    model = per_cell(build_network(how.network, _side_px(material), how.dropout, fused=True, kinds=2))
+    network = build_network(how.network, _side_px(material), how.dropout, fused=True, kinds=2)
+    freeze_blocks(network, how.frozen_blocks)
+    model = per_cell(network)
     keras.config.set_dtype_policy(before)
     model.compile(optimizer=build_optimizer(how, 100), loss=kinds_loss, metrics=build_metrics())
     return lambda crops, classes: model.train_on_batch(crops, classes)

@@ -19,7 +19,7 @@ def main() -> None:
     """Evaluate the trained model on the test split with the engine that serves it, and seal the bundle."""
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with suppress_native_stderr():
-        from deepfake_detector.evaluation.evaluate import evaluate, evaluation_settings, score_pictures
+        from deepfake_detector.evaluation.evaluate import evaluate, evaluation_settings, score_pictures, score_videos
         from deepfake_detector.evaluation.predictions import predict_splits, seal_bundle
         from deepfake_detector.evaluation.report import write_report
         from deepfake_detector.evaluation.result_tables import key_metrics
@@ -30,7 +30,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         predictions = predict_splits(workspace, settings, shards, Path(scratch))
         grid_scores = score_pictures(workspace, settings, predictions)
-        results = evaluate(settings, predictions, grid_scores)
+        videos = score_videos(workspace, settings, predictions, Path(scratch))
+        results = evaluate(settings, predictions, grid_scores, videos)
         bundle = seal_bundle(workspace, predictions, results, Path(scratch))
     bins = settings.evaluate.calibration_bins
     write_report(workspace.figures("evaluate"), predictions, results, grid_scores, bundle, bins)

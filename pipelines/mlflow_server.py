@@ -7,8 +7,9 @@ import os
 import sys
 
 from deepfake_detector.paths import Workspace
+from deepfake_detector.port import valid_port
 from deepfake_detector.tracking.store import schema_version
-from pipelines.port import require_free_port, valid_port
+from pipelines.port import require_free_port
 from pipelines.stage import run_stage
 
 HOST = "127.0.0.1"

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import socket
 import sys
 
-from deepfake_detector.errors import BadInput
+from deepfake_detector import port as ports
 from pipelines.stage import run_stage
-
-
-def valid_port(text: str) -> int:
-    """Read a port number; raise BadInput unless it is one from 1 to 65535."""
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
-        raise BadInput(f"{text!r} is not a port", "give a number from 1 to 65535")
-    return int(text)
 
 
 def require_free_port(port: int, target: str) -> None:
@@ -24,18 +15,13 @@ def require_free_port(port: int, target: str) -> None:
     Raises:
         BadInput: another process uses the port, or this one may not.
     """
-    try:
-        with socket.create_server(("127.0.0.1", port)):
-            return
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-    raise BadInput(f"port {port} of 127.0.0.1 cannot be used: {reason}", f"make {target} PORT={port % 65535 + 1}")
+    ports.require_free_port("127.0.0.1", port, f"make {target} PORT=")
 
 
 def main() -> None:
     """Check the port that is given on the command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.port", description="Check that a port is free.")
-    parser.add_argument("port", type=valid_port)
+    parser.add_argument("port", type=ports.valid_port)
     require_free_port(parser.parse_args().port, "serve")
 
 

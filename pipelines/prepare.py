@@ -25,19 +25,20 @@ def main() -> None:
     settings = read_settings(workspace.params)
     prepare, fake_kinds = settings.prepare, settings.download.fake_kinds
     with suppress_native_stderr():  # TensorFlow
+        from deepfake_detector.preparation.crop_probes import probe_training_crops
         from deepfake_detector.preparation.shard_writer import summarize_index, write_shards
-    manifest = shuffled_within_splits(read_manifest(workspace.manifest), prepare.seed)
+    manifest = shuffled_within_splits(read_manifest(workspace.manifest), prepare.seed, settings.download.left_out)
     drop_list = read_drop_list(workspace.root / prepare.drop)
     exclusions = find_exclusions(manifest, drop_list, workspace.raw, settings)
-    inputs = (sha256_of_file(workspace.manifest), prepare, fake_kinds, sorted(exclusions.items()))
-    partial = resume_partial_shards(workspace.partial_shards, *inputs)
+    key = (prepare, fake_kinds, sorted(exclusions.items()), sorted(settings.download.left_out))
+    partial = resume_partial_shards(workspace.partial_shards, sha256_of_file(workspace.manifest), *key)
     requests = crop_requests(manifest.iloc[partial.pictures :], exclusions, reuse_faces=prepare.reencode == 0)
     crops = crop_images(workspace.raw, requests, prepare, settings.download.max_unpacked_bytes)
     progress = tqdm(crops, "prepare", len(manifest), initial=partial.pictures, unit="picture", mininterval=1)
     index = write_shards(progress, workspace.shards, prepare.side_px, prepare.shard_mib * 2**20, fake_kinds, partial)
-    unknown = sorted(drop_list - set(manifest["path"]))
-    summary = {"reencode": prepare.reencode, "unknown_in_drop_list": unknown}
-    write_json(workspace.report("prepare"), summarize_index(index) | summary)
+    probes = probe_training_crops(workspace.shards, settings.validate)
+    summary = {"reencode": prepare.reencode, "unknown_in_drop_list": sorted(drop_list - set(manifest["path"]))}
+    write_json(workspace.report("prepare"), summarize_index(index) | summary | {"probes": probes})
 
 
 if __name__ == "__main__":

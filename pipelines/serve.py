@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 
 from deepfake_detector.errors import BadInput, ModelNotFound
+from deepfake_detector.io import read_json
 from deepfake_detector.paths import Workspace
-from pipelines.port import require_free_port, valid_port
+from deepfake_detector.port import valid_port
+from pipelines.port import require_free_port
 from pipelines.stage import run_stage
 
 HOST = "127.0.0.1"  # BentoML's own default is every interface
@@ -24,7 +25,7 @@ def main() -> None:
     workspace = Workspace().enter()
     if not workspace.report("package").is_file():
         raise ModelNotFound("nothing is packaged", "run `python -m pipelines.package` first, or `make serve`")
-    report = json.loads(workspace.report("package").read_text(encoding="utf-8"))
+    report = read_json(workspace.report("package"), "run `python -m pipelines.package`")
     name = arguments.model or report["serves"]["name"]
     bentos = {"champion": report["bento"], "pretrained": (report["pretrained"] or {}).get("bento")}
     if name not in bentos:

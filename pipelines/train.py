@@ -16,18 +16,19 @@ def main() -> None:
     workspace = Workspace().enter()  # before TensorFlow reads its environment
     with suppress_native_stderr():
         from deepfake_detector.preparation.shards import Shards
+        from deepfake_detector.tracking.runs import log_training_result
         from deepfake_detector.training.plan import plan_training, run_context, write_training_outputs
 
     settings = read_settings(workspace.params)
     shards = Shards.open(workspace.shards)
-    plan = plan_training(settings.train, shards)
+    plan = plan_training(workspace, settings, shards)
     started_s = time.monotonic()
     with run_context(workspace, settings, shards) as run:
-        report = write_training_outputs(workspace, settings, plan.fit(run), plan.kinds)
+        result = plan.fit(run)
+        report = write_training_outputs(workspace, settings, result, plan.kinds)
         seconds = round(time.monotonic() - started_s, 1)
-        write_json(
-            workspace.report("train"), report | {"run_id": run.run_id, "git_commit": run.git_commit, "seconds": seconds}
-        )
+        log_training_result(run.run_id, report["weights_sha256"], seconds, result.resumed_at_epoch)
+        write_json(workspace.report("train"), report)
         run.checkpoint.clear()
 
 

@@ -25,14 +25,14 @@ def main() -> None:
     from deepfake_detector.validation.results import print_summary, raise_if_stopped
 
     settings = read_settings(workspace.params)
-    raw, limit, rules = workspace.raw, settings.download.max_unpacked_bytes, settings.validate
+    raw, data, rules, limit = workspace.raw, settings.download, settings.validate, settings.download.max_unpacked_bytes
     delete_earlier_run(workspace)
     with marking_older_reports(workspace):
-        manifest = build_manifest(raw, settings.download.fake_kinds, limit, workspace.partial_manifest)
+        manifest = build_manifest(raw, data.fake_kinds, limit, workspace.partial_manifest, data.left_out)
         near_duplicates = find_near_duplicates(manifest, raw, rules.near_duplicate_bits, limit)
         csv_labels = labels_from_csv(manifest, raw, limit)
-        probes = probe_leaks(manifest, raw, rules, limit)
-        checks = check_manifest(manifest, rules, workspace, near_duplicates, csv_labels, probes)
+        probes = probe_leaks(manifest[~manifest["source"].isin(data.left_out)], raw, rules, limit)
+        checks = check_manifest(manifest, rules, workspace, near_duplicates, csv_labels, probes, data.left_out)
         draw_leak_probes(workspace.figures("validate"), probes)
         results = {"checks": [asdict(check) for check in checks], "probes": [asdict(probe) for probe in probes]}
         write_json(workspace.report("validate"), {"pictures": len(manifest), **results})

@@ -72,7 +72,7 @@ def _killed(process: psutil.Process) -> str | None:
 def tiny_contract(**changed: object) -> Contract:
     """The contract of the tiny bundle, with some values changed."""
     values = {
-        "format_version": 2,
+        "format_version": 3,
         "network": "tiny",
         "side_px": SIDE_PX,
         "alignment": "ffhq",
@@ -81,6 +81,11 @@ def tiny_contract(**changed: object) -> Contract:
         "min_face_px": 48,
         "temperature": 1.5,
         "thresholds": Thresholds(clear=0.3, flag=0.7, strict=0.9),
+        "video": {
+            "thresholds": {"clear": 0.3, "flag": 0.7, "strict": 0.9},
+            "flag_false_positive_rate": 0.01,
+            "strict_false_positive_rate": 0.001,
+        },
         "trained_on": "photographs",
         "data_sha256": {"nothing": "0" * 64},
         "train_images": 1,

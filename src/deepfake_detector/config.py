@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,17 +10,33 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.tokens import AnchorToken
+from ruamel.yaml.tokens import (
+    AnchorToken,
+    BlockEndToken,
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+)
 
 from deepfake_detector.errors import SettingsError
+from deepfake_detector.renamed_settings import refuse_renamed, setting_leaves
 
-CONFIG = ConfigDict(extra="forbid", strict=True)
+CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+YAML_STARTS = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
+YAML_ENDS = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
+MAX_YAML_DEPTH = 30  # params.yaml has 5 levels; parsing takes time that grows with the square of the depth
+MAX_NUMBER = 2**32  # of any setting: seeds are the largest
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenShare = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Grey = Annotated[float, Field(ge=0, le=255)]
 Auc = Annotated[float, Field(ge=0.5, le=1.0)]
 Positive = Annotated[float, Field(gt=0)]
+# Part of paths and addresses.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Severity = Literal["stop", "warn"]
 # Checks and probes whose severity is a setting; the others always stop, or always warn.
 SelectableCheck = Literal[
@@ -37,25 +52,10 @@ SelectableCheck = Literal[
     "thumbnail",
     "border",
 ]
-# Names of version 0.1 and what they are called since 0.2; a list index is written as `*`.
-RENAMED_KEYS = {
-    "download.sources.*.place": "download.sources.*.location",
-    "evaluate.clear_false_negatives": "evaluate.clear_false_negative_rate",
-    "evaluate.flag_false_positives": "evaluate.flag_false_positive_rate",
-    "evaluate.max_false_alarms": "evaluate.max_false_positive_rate",
-    "evaluate.max_resaving_gain": "evaluate.max_recompression_gain",
-    "evaluate.strict_false_positives": "evaluate.strict_false_positive_rate",
-    "train.blend": "train.self_blend",
-    "train.patchwork": "train.cutmix",
-    "tune.blend": "tune.self_blend",
-    "validate.severity.copies_across_splits": "validate.severity.duplicates_across_splits",
-    "validate.severity.copies_within_split": "validate.severity.duplicates_within_split",
-    "validate.severity.near_copies_across_splits": "validate.severity.near_duplicates_across_splits",
-}
-RENAMED_VALUES = {
-    ("evaluate.calibrate_on", "traffic"): "corruptions",
-    ("train.augment", "traffic"): "corruptions",
-}
+# Of sections and metrics beside the sources in reports/metrics.json and in the corruption grid.
+RESERVED_NAMES = frozenset(
+    {"accuracy", "all", "auc", "coverage", "ece", "false_positive_rate", "left_out", "robust_accuracy", "videos"}
+)
 
 
 def _all_checks_named(severity: dict[SelectableCheck, Severity]) -> dict[SelectableCheck, Severity]:
@@ -90,11 +90,21 @@ class Source:
     """One data set."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]  # of its archive, data/raw/NAME.zip
-    kind: Literal["sample", "archive", "kaggle", "labelled"]
+    kind: Literal["sample", "archive", "kaggle", "labelled", "videos"]
     fake_kind: Literal["synthetic", "swap"]
     location: str = ""  # a path, or a Kaggle handle; empty for the sample
     sha256: str = ""
     terms: str = ""  # of use, one sentence: what is trained on these pictures is bound by it too, so the card tells it
+    use: Literal["train", "test"] = (
+        "train"  # test: validated, prepared and scored, never trained, calibrated or tuned on
+    )
+    family: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]*)?$", max_length=40)] = ""  # empty: its own
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0  # share of the batches under `train.sampling: balanced`
+
+    @property
+    def family_name(self) -> str:
+        """Sources of one family are left out together."""
+        return self.family or self.name
 
 
 def _distinct_names(sources: tuple[Source, ...]) -> tuple[Source, ...]:
@@ -106,6 +116,12 @@ def _distinct_names(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     for source in sources:
         if (source.location == "") != (source.kind == "sample"):
             raise ValueError(f"source {source.name}: `location` is needed by every kind but the sample, which has none")
+        if source.name in RESERVED_NAMES:
+            raise ValueError(f"source {source.name}: reports use this name for something else")
+        if source.kind == "videos" and source.use != "test":
+            raise ValueError(f"source {source.name}: videos are tested, not trained on: set `use: test`")
+    if all(source.use == "test" for source in sources):
+        raise ValueError("every source has `use: test`: one at least must be trained on (`use: train`)")
     return sources
 
 
@@ -128,8 +144,28 @@ class Download:
 
     @property
     def fake_kinds(self) -> dict[str, str]:
-        """Source -> kind of its fakes."""
-        return {source.name: source.fake_kind for source in self.sources}
+        """Source of pictures -> kind of its fakes."""
+        return {source.name: source.fake_kind for source in self.sources if source.kind != "videos"}
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Sources of pictures that are never trained on, calibrated on or used for thresholds."""
+        return frozenset(source.name for source in self.sources if source.use == "test" and source.kind != "videos")
+
+    @property
+    def videos(self) -> tuple[Source, ...]:
+        """Sources of videos."""
+        return tuple(source for source in self.sources if source.kind == "videos")
+
+    @property
+    def families(self) -> dict[str, str]:
+        """Source of training pictures -> its family."""
+        return {source.name: source.family_name for source in self.sources if source.use == "train"}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Source of training pictures -> its weight."""
+        return {source.name: source.weight for source in self.sources if source.use == "train"}
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -148,6 +184,7 @@ class Validate:
     max_metadata_auc: Auc
     max_thumbnail_auc: Auc
     max_border_gap: Annotated[float, Field(ge=-0.5, le=0.5)]  # AUC of the border alone minus that of the centre alone
+    max_sharpness_auc: Auc
     probe_images: Annotated[int, Field(ge=100)]
     severity: Severities
 
@@ -164,13 +201,14 @@ class Prepare:
     reencode: Annotated[int, Field(ge=0, le=95)]  # JPEG quality; 0: as they are
     drop: Annotated[str, Field(min_length=1)]  # a text file
     drop_duplicates: bool
+    matched_copies: Annotated[int, Field(ge=0, le=8)]  # of each training picture
 
 
 @dataclass(frozen=True, config=CONFIG)
 class Train:
     """How the network learns."""
 
-    network: Literal["residual", "plain", "original"]
+    network: Literal["residual", "plain", "original", "efficientnet_lite0", "fused"]
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0)]
@@ -184,6 +222,11 @@ class Train:
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
     patience: Annotated[int, Field(ge=0)]  # epochs; 0: never stop early
     seed: int
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    steps_per_epoch: Annotated[int, Field(ge=0)] = 0  # of balanced sampling; 0: as many crops as there are
+    start_from: str = ""  # shipped, champion, imagenet, or a path of a bundle or a .keras file; empty: random weights
+    frozen_blocks: Annotated[int, Field(ge=0, le=16)] = 0  # of the backbone, from the first; with its stem
+    backbone_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1.0  # times learning_rate
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -193,6 +236,9 @@ class Evaluate:
     flag_false_positive_rate: Share
     strict_false_positive_rate: Share
     clear_false_negative_rate: Share
+    video_flag_false_positive_rate: Share
+    video_clear_false_negative_rate: Share
+    simulated_videos: Annotated[int, Field(ge=0, le=100_000)]  # in all; 0: videos get the thresholds of pictures
     calibrate_on: Literal["as_trained", "clean", "corruptions"]
     mirrored: bool
     bootstrap: Annotated[int, Field(ge=100)]
@@ -211,8 +257,8 @@ class Evaluate:
 class Register:
     """When a candidate may become champion."""
 
-    experiment: str
-    model_name: str
+    experiment: Name
+    model_name: Name
     min_accuracy: Share
     max_ece: Share
     min_robust_accuracy: Share
@@ -222,6 +268,9 @@ class Register:
     max_auc_loss: Share
     max_accuracy_loss: Share
     max_slice_loss: Share
+    min_left_out_auc: Share
+    max_left_out_auc_loss: Share
+    max_coverage_loss: Share
     min_slice_images: Count
 
 
@@ -229,7 +278,7 @@ class Register:
 class Package:
     """What the served package is called."""
 
-    bento_name: str
+    bento_name: Name
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -278,9 +327,10 @@ def read_settings(path: Path) -> Settings:
         raise SettingsError(
             f"no settings at {path}", "run from the repository's root, where params.yaml lies"
         ) from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:  # among them bad UTF-8, and numbers of thousands of digits
         raise SettingsError(f"{path} is not readable YAML: {error}", "correct the line it names") from error
-    _refuse_renamed(content, path)
+    refuse_renamed(content, path)
+    _refuse_absurd_numbers(content, path)
     try:
         # As JSON: strict types, but mappings still become sections.
         return TypeAdapter(Settings).validate_json(json.dumps(content))
@@ -295,13 +345,18 @@ def read_yaml(path: Path) -> Any:
     """Read a YAML 1.2 document without anchors: `1e-05`, as `dvc exp run -S` writes it, is a number.
 
     Raises:
-        ruamel.yaml.error.YAMLError: the file is no YAML, or has an anchor: a few of them expand to gigabytes.
+        ruamel.yaml.error.YAMLError: the file is no YAML, is nested too deeply, or has an anchor: a few of them
+            expand to gigabytes.
         OSError, UnicodeDecodeError: it cannot be read.
     """
-    text = path.read_text(encoding="utf-8")
+    text, depth = path.read_text(encoding="utf-8"), 0
     for token in YAML(typ="safe", pure=True).scan(text):
+        depth += isinstance(token, YAML_STARTS) - isinstance(token, YAML_ENDS)
+        line = token.start_mark.line + 1
         if isinstance(token, AnchorToken):
-            raise YAMLError(f"anchor &{token.value} in line {token.start_mark.line + 1}: write the value out")
+            raise YAMLError(f"anchor &{token.value} in line {line}: write the value out")
+        if depth > MAX_YAML_DEPTH:
+            raise YAMLError(f"line {line} is nested deeper than {MAX_YAML_DEPTH} levels")
     return YAML(typ="safe", pure=True).load(text)
 
 
@@ -311,26 +366,15 @@ def _problems(error: ValidationError | TypeError) -> list[str]:
     return [f"{'.'.join(str(part) for part in e['loc']) or '(whole file)'}: {e['msg']}" for e in error.errors()]
 
 
-def _refuse_renamed(content: Any, path: Path) -> None:
-    """Name each key and value that version 0.2 renamed, with what replaces it."""
-    found = list[str]()
-    for key, value in _leaves(content):
-        parts = key.split(".")
-        pattern = ".".join("*" if part.isdigit() else part for part in parts)
-        if pattern in RENAMED_KEYS:
-            index = next((part for part in parts if part.isdigit()), "")
-            found.append(f"{key} is now called {RENAMED_KEYS[pattern].replace('*', index)}")
-        elif isinstance(value, str) and (pattern, value) in RENAMED_VALUES:
-            found.append(f"{key}: {value} is now called {RENAMED_VALUES[pattern, value]}")
+def _refuse_absurd_numbers(content: Any, path: Path) -> None:
+    """Name the numbers that no setting can have; JSON and the checks of single settings let some of them through."""
+    found = [
+        f"{key} = {str(value)[:40]}"
+        for key, value in setting_leaves(content)
+        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER
+    ]
     if found:
         raise SettingsError(
-            f"{path.name} has settings of version 0.1:\n  " + "\n  ".join(found), "docs/upgrading.md lists all of them"
+            f"{path.name} has numbers that are infinite, undefined or above {MAX_NUMBER:,}: " + ", ".join(found),
+            "params.yaml explains every key in place",
         )
-
-
-def _leaves(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of nested mappings and lists as a dotted path, with its value."""
-    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in items:
-        yield f"{prefix}{key}", value
-        yield from _leaves(value, f"{prefix}{key}.")

@@ -14,11 +14,15 @@ DetectorError
 |   `-- ConcurrentChange     the champion changed between a decision and its execution
 `-- ToolFailed           exit 2, HTTP 500: the input is not the cause
     |-- CheckCrashed         an expectation raised an exception
+    |-- MissingExtra         a package that only this function needs is not installed
     `-- BundleCorrupt        a bundle whose files do not match their digests
         `-- BundleOutdated       an intact bundle of a format that this version does not read
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class DetectorError(Exception):
@@ -118,6 +122,30 @@ class CheckCrashed(ToolFailed):
     """An expectation raised an exception, so the data were not checked."""
 
     code = "check_crashed"
+
+
+class MissingExtra(ToolFailed):
+    """A package that only the requested function needs is not installed; the hint names the extra that brings it."""
+
+    code = "missing_extra"
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Import optional packages in the `with` block.
+
+    Args:
+        extra: of pyproject.toml.
+        what: needs them, in the plural: "videos".
+
+    Raises:
+        MissingExtra: a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        hint = f"pip install 'deepfake-detector[{extra}]', or `pip install '.[{extra}]'` in a checkout"
+        raise MissingExtra(f"{what} need the package {error.name}, which is not installed", hint) from error
 
 
 class BundleCorrupt(ToolFailed):

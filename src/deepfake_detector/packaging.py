@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepfake_detector.config import read_yaml
-from deepfake_detector.errors import ModelNotFound
-from deepfake_detector.inference.model_selection import ModelName, preferred_model, verify_digest
+from deepfake_detector.errors import ModelNotFound, ToolFailed, needs_extra
+from deepfake_detector.inference.model_selection import preferred_model, verify_digest
+from deepfake_detector.io import read_json
 from deepfake_detector.model.bundle import Bundle, read_bundle
 
 # As in serving/service.py; importing it would start BentoML's service here.
 BENTO_MODEL = "deepfake-detector"
 BUNDLE_FOLDER = "bundle"
 BENTOFILE = "bentofile.yaml"
+REGISTER_FIRST = "run `python -m pipelines.register` first"
+REGISTER_AGAIN = "run `python -m pipelines.register`, which writes it again"
 PRETRAINED_SUFFIX = "-pretrained"  # of the bento and the BentoML model of pretrained/
 
 
@@ -48,7 +50,7 @@ class PackagedModel:
 class _PackageRequest:
     """One model to package: what the service reports of it, and its names in the store."""
 
-    name: ModelName
+    name: str
     version: str
     reason: str
     run_id: str
@@ -63,14 +65,60 @@ def read_champion(report: Path, root: Path) -> RegisteredChampion | None:
     Raises:
         ModelNotFound: the report is missing, or the bundle of the champion that it names.
         BundleCorrupt: the bundle is not the registered one.
+        ToolFailed: the report is damaged.
     """
     if not report.is_file():
-        raise ModelNotFound(f"no {report.name} in {report.parent}", "run `python -m pipelines.register` first")
-    champion = json.loads(report.read_text(encoding="utf-8")).get("champion")
+        raise ModelNotFound(f"no {report.name} in {report.parent}", REGISTER_FIRST)
+    champion = read_json(report, REGISTER_AGAIN).get("champion")
     if not champion:
         return None
-    bundle = verify_digest(read_bundle(root / champion["bundle"]), champion["bundle_sha256"])
+    if not isinstance(champion, dict) or not champion.keys() >= {"bundle", "bundle_sha256", "version", "run_id"}:
+        raise ToolFailed(f"{report} names a champion without its bundle, digest, version and run", REGISTER_AGAIN)
+    path = root / str(champion["bundle"])
+    if not path.is_dir():
+        message = f"the champion, version {champion['version']}, has no bundle at {path}"
+        raise ModelNotFound(message, "run `dvc checkout`, or `python -m pipelines.register`, which exports it again")
+    bundle = verify_digest(read_bundle(path), champion["bundle_sha256"])
     return RegisteredChampion(str(champion["version"]), champion["run_id"], bundle)
+
+
+def find_champion(report: Path, root: Path, has_shipped: bool) -> RegisteredChampion | None:
+    """Do the same where a model ships with the code: nothing need be registered then, and `make serve` works.
+
+    Raises:
+        ModelNotFound, BundleCorrupt, ToolFailed: see `read_champion`; or a champion was packaged before.
+    """
+    if report.is_file() or not has_shipped:
+        return read_champion(report, root)
+    _require_no_champion(report.with_name("package.json"))
+    return None
+
+
+def _require_no_champion(packaged: Path) -> None:
+    """Refuse to package another model in the place of a champion that was packaged before."""
+    if packaged.is_file() and (named := read_json(packaged, REGISTER_AGAIN).get("bundle")):
+        raise ModelNotFound(
+            f"{packaged} names a champion ({named}), but there is no register.json",
+            f"{REGISTER_FIRST}, or delete {packaged.name} to package the model that ships with the code",
+        )
+
+
+def model_change(path: Path, report: Mapping[str, Any]) -> str:
+    """What changes for those who are served, in words, if `report` replaces an older one at `path`; "" for nothing.
+
+    Raises:
+        ToolFailed: the older one is damaged.
+    """
+    before = _served_model(read_json(path, "delete it, and run the same command again")) if path.is_file() else ""
+    after = _served_model(report)
+    return f"the served model changes: {before} -> {after}" if before not in ("", after) else ""
+
+
+def _served_model(report: Mapping[str, Any]) -> str:
+    """Name and start of the digest of the model that a content of reports/package.json serves by default."""
+    name = (report.get("serves") or {}).get("name")
+    sha256 = (report if name == "champion" else report.get("pretrained") or {}).get("bundle_sha256")
+    return f"{name} {str(sha256)[:12]}" if name else "nothing"
 
 
 def package_champion(champion: RegisteredChampion, root: Path, bento_name: str) -> PackagedModel:
@@ -94,6 +142,23 @@ def package_pretrained(bundle: Bundle, root: Path, bento_name: str) -> PackagedM
     bento, model = (name + PRETRAINED_SUFFIX for name in names)
     request = _PackageRequest("pretrained", bundle.sha256[:12], reason, bundle.contract.run_id, bundle, bento, model)
     return _package(request, root)
+
+
+def store_bundle(selected: Bundle, name: str, version: str, reason: str) -> str:
+    """Store a bundle in the BentoML store of BENTOML_HOME, and return the tag by which the service loads it.
+
+    Args:
+        selected: the model.
+        name: champion, pretrained or named, as the answers of /about say.
+        version: of it.
+        reason: why it is served, one clause.
+
+    Raises:
+        MissingExtra: the extra `serve` is not installed.
+    """
+    run_id = selected.contract.run_id
+    request = _PackageRequest(name, version, reason, run_id, selected, bento="", model=BENTO_MODEL)
+    return str(_store_model(request).tag)
 
 
 def package_report(
@@ -188,7 +253,8 @@ def _package(request: _PackageRequest, root: Path) -> PackagedModel:
 
 def _store_model(request: _PackageRequest) -> Any:
     """Store a bundle as the latest BentoML model of its name; the service reads name, version and reason from it."""
-    import bentoml
+    with needs_extra("serve", "services"):
+        import bentoml
 
     contract = request.bundle.contract
     labels = {"name": request.name, "version": request.version, "run_id": request.run_id}

@@ -105,6 +105,11 @@ class Workspace:
         return self.root / ".cache" / "ablate"
 
     @property
+    def generalization(self) -> Path:
+        """Scores of the trainings of `generalize`; likewise."""
+        return self.root / ".cache" / "generalize"
+
+    @property
     def partial_manifest(self) -> Path:
         """Cached chunks of the manifest; outside DVC's outputs for the same reason."""
         return self.root / ".cache" / "manifest"

@@ -6,6 +6,7 @@ that there is nothing to register.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Labels = NDArray[np.int64]  # 1 = fake, the positive class
 QUANTILES = (0.025, 0.975)
-AUC_RESAMPLES, PROPORTION_RESAMPLES = 1000, 10_000
+AUC_RESAMPLES, MEAN_AUC_RESAMPLES, PROPORTION_RESAMPLES = 1000, 300, 10_000
 SEED = 20261122
 _Z = 1.959964
 
@@ -151,6 +152,51 @@ def auc_difference(ours: Floats, theirs: Floats, labels: Labels) -> Difference:
     return Difference(auc(ours, labels) - auc(theirs, labels), float(low), float(high))
 
 
+def compared_rows(labels: Labels, own: NDArray[np.bool_]) -> Integers:
+    """Rows of some pictures and, if they are of one class, of the other class among all other pictures.
+
+    Args:
+        labels: (n,).
+        own: (n,), the pictures whose AUC is to be measured.
+    """
+    missing = [label for label in (0, 1) if not (labels[own] == label).any()]
+    return np.flatnonzero(own | np.isin(labels, missing))
+
+
+def mean_auc(scores: Floats, labels: Labels, subsets: Sequence[Integers]) -> float:
+    """Mean AUC of some subsets of the pictures; each subset has the same weight.
+
+    Args:
+        scores: (n,), higher for fakes.
+        labels: (n,).
+        subsets: row numbers of each; both classes must occur in it.
+    """
+    return float(np.mean([auc(scores[rows], labels[rows]) for rows in subsets]))
+
+
+def estimate_mean_auc(scores: Floats, labels: Labels, subsets: Sequence[Integers], strata: Integers) -> Estimate:
+    """`mean_auc` with the interval of a bootstrap that draws pictures within each stratum.
+
+    Args:
+        scores, labels, subsets: see `mean_auc`; subsets may share pictures.
+        strata: (n,), for example a number per source and class.
+    """
+    replicates = [_mean_auc_replicates(scores, labels, subsets, counts) for counts in _resampled_counts(strata)]
+    return percentile_interval(np.array(replicates), mean_auc(scores, labels, subsets))
+
+
+def mean_auc_difference(
+    ours: Floats, theirs: Floats, labels: Labels, subsets: Sequence[Integers], strata: Integers
+) -> Difference:
+    """Difference of two models' `mean_auc` on the same pictures, by a paired bootstrap within each stratum."""
+    replicates = [
+        _mean_auc_replicates(ours, labels, subsets, counts) - _mean_auc_replicates(theirs, labels, subsets, counts)
+        for counts in _resampled_counts(strata)
+    ]
+    low, high = np.quantile(replicates, QUANTILES)
+    return Difference(mean_auc(ours, labels, subsets) - mean_auc(theirs, labels, subsets), float(low), float(high))
+
+
 def proportion_difference(ours: NDArray[np.bool_], theirs: NDArray[np.bool_], confidence: float = 0.95) -> Difference:
     """Difference of two shares of correct answers to the same pictures, by a paired bootstrap.
 
@@ -202,6 +248,20 @@ def _count_per_rank(ranks: Integers, counts: Floats) -> Floats:
 def _count_below(counts: Floats) -> Floats:
     """(k,), how many of the pictures counted per rank (k,) lie below each rank; those at the rank count half."""
     return np.asarray(np.cumsum(counts) - counts / 2)
+
+
+def _resampled_counts(strata: Integers) -> Iterator[Floats]:
+    """How often each picture (n,) was drawn, in each of the resamples; strata keep their sizes."""
+    rng = np.random.default_rng(SEED)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    for _ in range(MEAN_AUC_RESAMPLES):
+        rows = np.concatenate([rng.choice(each, len(each)) for each in members])
+        yield np.bincount(rows, minlength=len(strata)).astype(np.float64)
+
+
+def _mean_auc_replicates(scores: Floats, labels: Labels, subsets: Sequence[Integers], counts: Floats) -> float:
+    """Mean AUC of pictures that occur `counts` (n,) times."""
+    return float(np.mean([_weighted_auc(_dense_ranks(scores[rows]), labels[rows], counts[rows]) for rows in subsets]))
 
 
 def _weighted_auc(ranks: Integers, labels: Labels, counts: Floats) -> float:

@@ -29,6 +29,13 @@ def test_kaggles_csv_files_are_read_and_a_moved_image_keeps_its_label(tmp_path: 
         assert labels(tmp_path, {"train.csv": KAGGLE}, *names, folder=folder) == [1.0, 0.0, 1.0, None, None]
 
 
+def test_the_folder_counts_where_the_manifest_has_another_split(tmp_path: Path) -> None:
+    """All pictures of a source with `use: test` are test pictures; its CSV file knows the archive's splits."""
+    write_zip(tmp_path / "faces.zip", [("train.csv", KAGGLE)])
+    row = {"path": f"{KAGGLE_ROOT}/train/real/a.jpg", "split": "test", "source": ""}
+    assert list(labels_from_csv(pd.DataFrame([row]), tmp_path / "faces.zip", 2**20)) == [1.0]
+
+
 def test_an_image_with_two_labels_has_none(tmp_path: Path) -> None:
     both = KAGGLE + b"2,/x,a,1,real,train/real/a.jpg\n"
     assert labels(tmp_path, {"lists/train.csv": both}, "train/fake/a.jpg", "train/real/b.jpg") == [None, 0.0]

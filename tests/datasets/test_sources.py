@@ -162,6 +162,23 @@ def test_every_source_becomes_an_archive_and_old_ones_are_deleted(tmp_path: Path
         assert {entry.source for entry in both.entries} == {"faces", "other"}
 
 
+def test_all_pictures_of_a_test_source_are_counted_as_test(tmp_path: Path) -> None:
+    source = replace(archive_source(write_kaggle_zip(tmp_path / "in.zip")), use="test")
+    fetched = fetch(source, SETTINGS, tmp_path / "faces.zip")
+    none = {"real": 0, "fake": 0}
+    assert fetched.counts == {"train": none, "valid": none, "test": {"real": 6, "fake": 6}}
+    assert fetched.use == "test"
+
+
+def test_a_labelled_zip_with_one_split_and_one_class_is_accepted(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as file:
+        file.writestr("labels.csv", "path,label_str,split\ntest/fake/1.jpg,fake,test\n")
+        file.writestr("test/fake/1.jpg", b"1")
+    source = replace(archive_source(tmp_path / "in.zip"), kind="labelled", use="test")
+    fetched = fetch(source, SETTINGS, tmp_path / "faces.zip")
+    assert fetched.counts["test"] == {"real": 0, "fake": 1}
+
+
 def test_a_folder_without_splits_is_rejected_with_its_content(tmp_path: Path) -> None:
     (tmp_path / "in" / "cats").mkdir(parents=True)
     with pytest.raises(ArchiveRejected, match="cats"):

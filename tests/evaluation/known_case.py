@@ -18,6 +18,7 @@ from deepfake_detector.evaluation.shortcut_probes import (
     probe_score_drift,
 )
 from deepfake_detector.evaluation.slices import measure_slices
+from deepfake_detector.evaluation.source_metrics import measure_sources
 from deepfake_detector.model.bundle import Contract, Thresholds
 
 THRESHOLDS = Thresholds(clear=0.3, flag=0.7, strict=0.9)
@@ -83,6 +84,7 @@ def build_case(contract: Contract) -> Case:
         "compression": ["JPEG 90 and more"] * 120,
     }
     slices = measure_slices(p_fake, labels, facets, THRESHOLDS.flag)
+    sources = measure_sources(p_fake, labels, facets["source"], (), THRESHOLDS)
     results = EvaluationResults(
         parameters=1234,
         test=classification_metrics(p_fake, labels, 100, 10),
@@ -95,15 +97,18 @@ def build_case(contract: Contract) -> Case:
         at_thresholds=threshold_metrics(p_fake, labels, THRESHOLDS),
         at_thresholds_corrupted=threshold_metrics(p_corrupted, labels, THRESHOLDS),
         slices=tuple(slices),
+        sources=tuple(sources),
+        left_out=None,
+        videos=None,
         end_to_end=measure_conditions(grid_scores[grid_scores["condition"] == "clean"], THRESHOLDS.flag),
         grid=grid,
         probes=(
             probe_recompression(p_fake, 1 - p_fake, labels, 0.005),
             probe_score_drift("horizontal flip", p_fake, p_fake + 0.001, 0.05),
-            *probe_false_positive_rates(slices, 0.05),
+            *probe_false_positive_rates(sources, 0.05),
         ),
         faithfulness=faithful_maps(),
-        targets=tuple(compare_with_targets(slices, grid, {"swaps": "swap", "faces": "synthetic"}, 1234)),
+        targets=tuple(compare_with_targets(sources, grid, {"swaps": "swap", "faces": "synthetic"}, 1234)),
         terms={"swaps": "for research only"},
         reencode=0,
         reproduction="dvc exp run -S 'train.epochs=40'",

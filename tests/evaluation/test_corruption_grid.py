@@ -24,7 +24,7 @@ def test_the_grid_has_the_documented_conditions() -> None:
     for family, levels in FAMILIES.items():
         assert tuple(c.level for c in GRID if c.family == family) == levels
     assert [c.margin for c in GRID if c.family == "crop margin"] == [0.9, 1.1]
-    assert len(GRID) == len({c.name for c in GRID}) == 25
+    assert len(GRID) == len({c.name for c in GRID}) == 27
     assert GRID[0] is CLEAN
     assert RECOMPRESSED not in GRID
     assert CONDITIONS["JPEG 90"] is RECOMPRESSED
@@ -51,3 +51,12 @@ def test_noise_depends_on_seed_and_path_alone(portrait: Pixels) -> None:
     assert not np.array_equal(first, noise(portrait, "b.jpg", 1))
     assert not np.array_equal(first, noise(portrait, "a.jpg", 2))
     assert np.array_equal(CLEAN(portrait, "a.jpg", 1), portrait)
+
+
+def test_sharpened_and_dithered_pictures_are_what_they_are_called(portrait: Pixels) -> None:
+    sharpened, dithered = (CONDITIONS[name](portrait, "a.jpg", 1) for name in ("sharpen 200 %", "dither 1 bit"))
+    assert set(np.unique(dithered)) == {0, 255}
+    assert (
+        np.abs(np.diff(sharpened.astype(int), axis=1)).mean()
+        > 1.5 * np.abs(np.diff(portrait.astype(int), axis=1)).mean()
+    )

@@ -26,7 +26,8 @@ def test_a_quick_evaluation_changes_the_sizes_of_samples_only(settings: Settings
     assert replace(quick, evaluate=settings.evaluate) == settings
     before, after = asdict(settings.evaluate), asdict(quick.evaluate)
     changed = {name: after[name] for name in after if after[name] != before[name]}
-    assert changed == {"quick": True, "bootstrap": 100, "grid_images": 10, "explain_images": 4}
+    sizes = {"bootstrap": 100, "grid_images": 10, "explain_images": 4, "simulated_videos": 100}
+    assert changed == {"quick": True, **sizes}
 
 
 @pytest.mark.parametrize(("grid_images", "expected"), [(0, 10), (6, 6), (200, 10)])  # 0: all pictures

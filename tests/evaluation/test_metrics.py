@@ -124,7 +124,8 @@ def test_threshold_metrics_counted_by_hand() -> None:
 
 
 def test_flag_is_compared_before_clear() -> None:
-    found = threshold_metrics(np.array([0.6, 0.4]), np.array([1, 0]), Thresholds(clear=0.7, flag=0.5, strict=0.5))
+    """A score that reaches both thresholds, which may be equal, is a fake."""
+    found = threshold_metrics(np.array([0.5, 0.4]), np.array([1, 0]), Thresholds(clear=0.5, flag=0.5, strict=0.5))
     assert found.coverage.value == found.selective_accuracy.value == found.true_positive_rate.value == 1.0
 
 

@@ -31,7 +31,7 @@ def test_whole_pictures_are_reported_end_to_end(case: Case) -> None:
 
 def test_slices_make_a_table_unless_all_pictures_are_in_one(case: Case) -> None:
     card = model_card(case.contract, case.results)
-    assert "| source | `faces` | 60 |" in card
+    assert "| `faces` | 30, 30 |" in card
     assert "| face size | `small, under 96 px` (small sample) | 40 |" in card
     assert "| compression |" not in card  # all are alike
 
@@ -60,7 +60,7 @@ def test_failed_probes_are_failures_and_passed_ones_are_not(case: Case) -> None:
 
 def test_targets_are_met_or_missed(case: Case) -> None:
     card = model_card(case.contract, case.results)
-    assert "| parameters | under 1,500,000 | 1,234 | met |" in card
+    assert "| parameters | under 4,500,000 | 1,234 | met |" in card
     assert "**missed**" in card
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +55,21 @@ def test_some_of_the_pictures_can_be_selected(tmp_path: Path) -> None:
     assert np.array_equal(selected.p_fake, [0.1, 0.5])
     assert selected.slices["source: a"].tolist() == [True, True]
     assert selected.test_digest == "digest"
+
+
+def test_left_out_sources_are_those_of_the_column_use(tmp_path: Path) -> None:
+    table = read(tmp_path, "path,label,p_fake,use", "b/2.jpg,1,0.9,test", "a/1.jpg,0,0.2,train", "a/3.jpg,1,0.5,train")
+    assert table.left_out == {"b"}
+    assert set(table.slices) == {"source: a", "source: b"}
+    assert table.trained.paths == ("a/1.jpg", "a/3.jpg")
+    assert table.decided is None
+    decided = replace(table, clear=0.3).decided
+    assert decided is not None
+    assert decided.tolist() == [True, True, True]
+
+
+def test_every_source_is_a_slice_however_many_there_are(tmp_path: Path) -> None:
+    rows = [f"{n:02d}/x.jpg,1,0.9,{n}" for n in range(MAX_VALUES + 3)]
+    table = read(tmp_path, "path,label,p_fake,camera", *rows)
+    assert len([name for name in table.slices if name.startswith("source: ")]) == MAX_VALUES + 3
+    assert not [name for name in table.slices if name.startswith("camera: ")]

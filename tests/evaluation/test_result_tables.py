@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfake_detector.evaluation.result_tables import write_prediction_tables, write_result_tables
+from deepfake_detector.evaluation.result_tables import write_curves, write_predictions, write_result_tables
 from tests.evaluation.known_case import Case
 
 
 def test_prediction_tables_hold_scores_and_facets(case: Case, tmp_path: Path) -> None:
     paths = [f"faces/{i}.jpg" for i in range(120)]
-    facets = {"source": ["faces"] * 120, "face size": [""] * 120}
-    write_prediction_tables(tmp_path, paths, case.labels, case.p_fake, 10, facets)
+    columns = {"source": ["faces"] * 120, "face size": [""] * 120}
+    write_predictions(tmp_path, paths, case.labels, case.p_fake, columns)
+    write_curves(tmp_path, case.labels, case.p_fake, 10)
     predictions = pd.read_csv(tmp_path / "predictions.csv")
     assert list(predictions.columns) == ["path", "label", "p_fake", "source", "face size"]
     assert list(pd.read_csv(tmp_path / "confusion.csv").columns) == ["actual", "predicted"]

@@ -54,6 +54,17 @@ def test_the_mean_excludes_the_clean_condition(case: Case) -> None:
     assert mean.accuracy.low < mean.accuracy.value < mean.accuracy.high
 
 
+def test_a_condition_without_a_score_has_no_part_in_the_mean_accuracy(case: Case) -> None:
+    scores = case.grid_scores
+    refused = scores.assign(p_fake=scores["p_fake"].where(scores["condition"] != "JPEG 30"))
+    mean = measure_grid(refused, 0.7, 100).means[ALL_SOURCES]
+    assert mean.accuracy.value == pytest.approx(36 / 40)
+    assert mean.overall_accuracy.value == pytest.approx(36 / 40 / 2)
+    assert mean.coverage == pytest.approx(1 / 2)
+    nothing = measure_grid(scores.assign(p_fake=np.nan), 0.7, 100).means[ALL_SOURCES]
+    assert nothing.accuracy.value == nothing.coverage == 0
+
+
 def test_conditions_of_one_picture_are_not_independent() -> None:
     rows = [(f"{i}", "s", i % 2, c, "f", 0.0, 0.9 if (i % 4 < 2) == bool(i % 2) else 0.1)
             for c in ("clean", *"abcdefgh") for i in range(60)]  # fmt: skip

@@ -18,9 +18,10 @@ from deepfake_detector.evaluation.shortcut_probes import (
     probe_recompression,
     probe_score_drift,
 )
-from deepfake_detector.evaluation.slices import measure_slices
+from deepfake_detector.evaluation.source_metrics import measure_sources
 from deepfake_detector.media.face_alignment import align_face, landmarks_in_crop
 from deepfake_detector.media.face_detector import FaceDetector
+from deepfake_detector.model.bundle import Thresholds
 from deepfake_detector.preparation.shards import HeldOutSplit
 
 Pixels = NDArray[np.uint8]
@@ -29,6 +30,7 @@ LABELS = np.tile([0, 1], 200)
 CORRECT = np.where(LABELS == 1, 0.9, 0.1)
 SETTINGS = read_settings(Path(__file__).parents[2] / "params.yaml").evaluate
 SIDE_PX = 64
+THRESHOLDS = Thresholds(clear=0.3, flag=0.7, strict=0.9)
 
 
 def test_a_model_that_relies_on_the_encoding_fails_recompression() -> None:
@@ -73,8 +75,8 @@ def test_a_background_as_good_as_the_whole_crop_fails() -> None:
 def test_false_positive_rates_of_every_source_and_their_mean() -> None:
     p = CORRECT.copy()
     p[:40:2] = 0.95  # twenty of a hundred real ones of the first source
-    slices = measure_slices(p, LABELS, {"source": ["a"] * 200 + ["b"] * 200, "size": ["s"] * 400}, 0.7)
-    a, b, mean = probe_false_positive_rates(slices, 0.05)
+    sources = measure_sources(p, LABELS, ["a"] * 200 + ["b"] * 200, {"b"}, THRESHOLDS)
+    a, b, mean = probe_false_positive_rates(sources, 0.05)
     assert (a.value.value, b.value.value, mean.value.value) == (0.2, 0.0, 0.1)
     assert (a.passed, a.certain) == (False, True)
     assert b.passed
@@ -83,8 +85,8 @@ def test_false_positive_rates_of_every_source_and_their_mean() -> None:
 
 
 def test_one_source_needs_no_mean() -> None:
-    slices = measure_slices(CORRECT, LABELS, {"source": ["a"] * 400}, 0.7)
-    assert [probe.code for probe in probe_false_positive_rates(slices, 0.05)] == ["false positives: a"]
+    sources = measure_sources(CORRECT, LABELS, ["a"] * 400, (), THRESHOLDS)
+    assert [probe.code for probe in probe_false_positive_rates(sources, 0.05)] == ["false positives: a"]
 
 
 @pytest.fixture(scope="module")

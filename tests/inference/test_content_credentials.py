@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.inference.content_credentials import _is_made_by_ai, read_credentials
+from deepfake_detector.inference.content_credentials import _credentials_of, _is_made_by_ai, read_credentials
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.media.image import encode_jpeg, encode_png
 from deepfake_detector.model.bundle import Bundle
@@ -41,6 +43,13 @@ def test_an_unknown_signer_is_untrusted_and_its_claims_are_reported(ai_made: byt
     assert (found.state, found.generator, found.made_by_ai) == ("untrusted", "Test Painter 1.0", True)
     assert found.signer == "Test Camera Ltd"
     assert "no list of trusted signers names Test Camera Ltd; it says itself that AI made it" in found.note
+
+
+def test_without_the_library_the_note_names_the_extra(ai_made: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)  # as if it were not installed
+    found = read_credentials(ai_made)
+    assert (found.state, found.made_by_ai) == ("unread", None)
+    assert "deepfake-detector[credentials]" in found.note
 
 
 def test_a_signer_of_a_trusted_authority_is_valid(ai_made: bytes, trusting: None) -> None:
@@ -111,3 +120,53 @@ def test_the_library_is_loaded_only_for_files_with_a_manifest(ai_made: bytes, tm
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == ["absent", "False", "untrusted", "True"]
+
+
+def remote_manifest(jpeg: bytes, address: str = "http://127.0.0.1:1/m.c2pa") -> bytes:
+    """A JPEG image whose XMP names an address of its manifest."""
+    xmp = (
+        b"http://ns.adobe.com/xap/1.0/\0"
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="'
+        + address.encode()
+        + b'"></rdf:Description></rdf:RDF></x:xmpmeta>'
+    )
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + jpeg[2:]
+
+
+def test_a_manifest_at_an_address_was_not_looked_at(red_portrait: NDArray[np.uint8]) -> None:
+    found = read_credentials(remote_manifest(encode_jpeg(red_portrait)))
+    assert (found.state, found.made_by_ai, found.signer) == ("unread", None, None)
+    assert "not looked at" in found.note
+    assert "127.0.0.1" not in found.note
+
+
+def test_texts_of_a_manifest_are_short_and_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "a\nb\x1b[31m" * 100_000
+    active = {"signature_info": {"issuer": long}, "claim_generator_info": [{"name": long, "version": long}]}
+    store = {"validation_state": "Valid", "active_manifest": "m", "manifests": {"m": active}}
+    found = _credentials_of(store)
+    broken = _credentials_of({"validation_state": "Invalid", "validation_status": [{"explanation": long}]})
+    for text in (found.generator, found.signer, found.note, broken.note):
+        assert text is not None
+        assert len(text) < 500
+        assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        [],
+        {"validation_state": "Valid"},
+        {"validation_state": "Valid", "active_manifest": "m", "manifests": {"m": []}},
+        {"validation_state": "Valid", "active_manifest": "m", "manifests": {"m": {"claim_generator_info": [7]}}},
+        {"validation_state": "Invalid", "validation_status": 7},
+    ],
+)
+def test_a_manifest_of_another_shape_is_an_answer(
+    ai_made: bytes, store: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import c2pa
+
+    monkeypatch.setattr(c2pa.Reader, "json", lambda _: json.dumps(store))
+    assert read_credentials(ai_made).state == "unread"

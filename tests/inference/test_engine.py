@@ -158,3 +158,29 @@ def test_where_bf16_is_too_far_from_the_sealed_outputs_float32_is_used(
     assert engine.precision == "f32"
     assert engine.score(crops).logits == pytest.approx(expected_logits(crops), abs=1e-4)
     assert "computing in float32" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read"),
+        (b"PK\x03\x04 broken", "cannot be read"),
+        ({"logits": np.zeros(1, np.float32)}, "has no crops"),
+        ({"crops": np.zeros((0, SIDE_PX, SIDE_PX, 3), np.uint8)}, "has no crops"),  # nothing would be compared
+        ({"crops": np.zeros((1, 8, 8, 3), np.uint8)}, "has no crops"),
+        ({"crops": np.zeros((1, SIDE_PX, SIDE_PX, 3), np.float32)}, "has no crops"),
+        ({"crops": np.array([{}], object)}, "cannot be read"),
+        ({"crops": np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8), "logits": np.array(["a"])}, "no numbers"),
+    ],
+)
+def test_a_sealed_reference_that_is_none_is_refused(
+    tiny_bundle: Bundle, tmp_path: Path, content: bytes | dict[str, Any], message: str
+) -> None:
+    reference = tmp_path / "reference.npz"
+    if isinstance(content, bytes):
+        reference.write_bytes(content)
+    else:
+        np.savez(reference, allow_pickle=True, **content)
+    bundle = write_bundle(tmp_path / "bundle", tiny_bundle.graph, tiny_bundle.contract, reference, "")
+    with pytest.raises(BundleCorrupt, match=message):
+        Engine(bundle)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_detector.inference.detector import Detector
-from deepfake_detector.inference.heatmap import LABEL_COLOURS, explain_face, render_heatmap
+from deepfake_detector.inference.heatmap import LABEL_COLOURS, explain_face, render_heatmap, render_relative_heatmap
 from deepfake_detector.inference.scored_face import ScoredFace
 from deepfake_detector.media.face_alignment import align_face
 from deepfake_detector.media.face_detector import Face
@@ -26,6 +26,23 @@ def test_a_heatmap_is_vermilion_for_fake_green_for_real_and_transparent_without_
     assert tuple(heatmap[-1, -1, :3]) == LABEL_COLOURS["real"]
     assert heatmap[0, 0, 3] == heatmap[-1, -1, 3] > 150
     assert heatmap[0, -1, 3] == heatmap[-1, 0, 3] == 0
+
+
+def test_the_relative_heatmap_of_a_sure_face_shows_where_the_evidence_is_strongest() -> None:
+    logits = np.full((4, 4), 8.0, np.float32)
+    logits[0, 0] = 12.0
+    absolute, relative = render_heatmap(logits, 64), render_relative_heatmap(logits, 64)
+    assert len(np.unique(absolute[..., 3])) == 1  # one flat colour
+    assert relative is not None
+    assert relative[0, 0, 3] > 150
+    assert relative[-1, -1, 3] == 0
+    assert tuple(relative[0, 0, :3]) == LABEL_COLOURS["fake"]
+
+
+def test_without_differences_there_is_no_relative_heatmap() -> None:
+    assert render_relative_heatmap(np.full((4, 4), 9.0, np.float32), 64) is None
+    nearly_even = np.linspace(5.0, 5.9, 16, dtype=np.float32).reshape(4, 4)
+    assert render_relative_heatmap(nearly_even, 64) is None
 
 
 def test_an_explanation_has_the_crop_its_heatmap_and_its_corners(

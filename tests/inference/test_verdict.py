@@ -15,7 +15,7 @@ def test_verdicts_are_versioned_frozen_and_equal_after_json(
     tiny_bundle: Bundle, red_portrait: NDArray[np.uint8]
 ) -> None:
     answer = Detector(tiny_bundle).predict_image(encode_png(red_portrait), explain=True, prior=0.001)
-    assert answer.schema_version == 3
+    assert answer.schema_version == 4
     assert ImageVerdict.model_validate_json(answer.model_dump_json()) == answer
     with pytest.raises(ValidationError):
         answer.verdict = "real"  # type: ignore[misc]

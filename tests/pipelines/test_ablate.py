@@ -56,11 +56,18 @@ def test_the_steps_add_up_to_the_recipe() -> None:
     assert all(set(step.adds) <= known for step in ablation.STEPS)
     reached = {key: value for step in ablation.STEPS for key, value in step.adds.items()}
     assert reached == {
-        "network": "residual",
+        "network": "fused",
         "augment": "corruptions",
         "ema_momentum": 0.998,
         "self_blend": 0.25,
         "cutmix": 0.25,
+        "sampling": "balanced",
+        "start_from": "",
+        "frozen_blocks": 8,
     }
+    baseline = set(ablation.STEPS[0].adds)
+    assert all(
+        set(step.adds) <= baseline for step in ablation.STEPS
+    )  # no step keeps a value of params.yaml by accident
     assert ablation.STEPS[-2].mirrored == read_settings(PARAMS).evaluate.mirrored
     assert ablation.STEPS[-1] == ablation.AblationStep(ablation.STEPS[-1].name, {}, mirrored=True)

@@ -19,7 +19,7 @@ import yaml
 from deepfake_detector.config import read_settings
 from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
-from deepfake_detector.evaluation import corruption_grid_crops, predictions, random_corruption_crops
+from deepfake_detector.evaluation import corruption_grid_crops, predictions, random_corruption_crops, simulated_videos
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.io import write_json
@@ -34,6 +34,7 @@ from deepfake_detector.validation import manifest as manifests
 from deepfake_detector.validation.manifest import build_manifest, write_manifest
 from pipelines.evaluate import main
 from pipelines.stage import run_stage
+from tests.pipeline_checkout import area_under_roc
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +81,7 @@ def write_training(workspace: Workspace) -> None:
     model.get_layer(MAP_LAYER).set_weights([kernel, bias + 1])
     model.save(workspace.trained / "model.keras")
     kinds = {"faces": "sample", "mine": "labelled"}
-    trained = {"data_sha256": dict.fromkeys(kinds, "ab" * 32), "source_kinds": kinds, "run_id": "r1",
+    trained = {"data_sha256": dict.fromkeys(kinds, "ab" * 32), "source_kinds": kinds,
                "kinds": ["synthetic", "swap"], "params": {"augment": "shift"}}  # fmt: skip
     write_json(workspace.report("train"), trained)
     workspace.figures("train").mkdir(parents=True)
@@ -97,6 +98,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         patch.setattr(Workspace, "enter", lambda self: self)
         patch.setattr(corruption_grid_crops, "process_map", map)  # worker processes take seconds to start
         patch.setattr(random_corruption_crops, "process_map", map)
+        patch.setattr(simulated_videos, "process_map", map)
         workspace = Workspace()
         params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
         params["evaluate"] |= {"bootstrap": 100, "grid_images": 6, "explain_images": 4}
@@ -157,13 +159,25 @@ def test_the_graph_holds_the_offset_and_the_trained_weights(workspace: Workspace
 def test_the_contract_agrees_with_the_report(workspace: Workspace, report: dict[str, Any]) -> None:
     contract = read_bundle(workspace.bundle).contract
     assert contract.trained_on == "photographs"  # "mine" is not the sample
-    assert contract.run_id == "r1"
     assert contract.kinds == ("synthetic", "swap")
     assert contract.crop_scale == read_settings(PARAMS).prepare.crop_scale
     assert (contract.train_images, contract.test_images) == (8, 20)
     assert contract.test_metrics["auc"] == report["test"]["auc"]["value"]
     assert contract.temperature == report["calibration"]["temperature"]
     assert contract.thresholds.clear <= 0.5 <= contract.thresholds.flag <= contract.thresholds.strict
+
+
+def test_the_contract_has_the_measured_coverage(workspace: Workspace, report: dict[str, Any]) -> None:
+    contract = read_bundle(workspace.bundle).contract
+    pictures, videos = contract.coverage["image"], contract.coverage["video"]
+    assert {name: each.files for name, each in pictures.sources.items()} == {"faces": 16, "mine": 4}
+    for name, each in pictures.sources.items():
+        assert each.decided == pytest.approx(report["per_source"][name]["coverage"]["value"], abs=1e-4)
+    assert pictures.all.files == 20
+    assert pictures.all.decided == pytest.approx(report["at_thresholds"]["coverage"]["value"], abs=1e-4)
+    assert videos.all.files == report["simulated_videos"]["videos"] == 16  # every validation picture
+    assert contract.video.thresholds == contract.thresholds  # too few videos to fit on
+    assert contract.video.videos == 0
 
 
 def test_each_source_has_its_own_metrics(workspace: Workspace, report: dict[str, Any]) -> None:
@@ -173,8 +187,11 @@ def test_each_source_has_its_own_metrics(workspace: Workspace, report: dict[str,
     correct = (table["p_fake"] >= 0.5) == table["label"]
     for name, metrics in per_source.items():
         assert metrics["accuracy"]["value"] == correct[table["source"] == name].mean()
-    assert "auc" in per_source["faces"]
-    assert "auc" not in per_source["mine"]
+    assert per_source["faces"]["auc_against"] == ""
+    assert per_source["mine"]["auc_against"] == "reals of faces"
+    fakes_of_mine = (table["source"] == "mine") | (table["label"] == 0)
+    area = area_under_roc(*(table.loc[fakes_of_mine, name].to_numpy() for name in ("label", "p_fake")))
+    assert per_source["mine"]["auc"]["value"] == pytest.approx(area)
     assert set(report["grid"]) == {"all", "faces", "mine"}
     assert report["grid"]["all"]["images"] == 6 + 3  # half of each class, and mine has one class
 
@@ -186,16 +203,23 @@ def test_dvc_shows_the_key_metrics(workspace: Workspace, report: dict[str, Any])
         "robust_accuracy": report["grid"]["all"]["accuracy"]["value"],
         "coverage": report["at_thresholds"]["coverage"]["value"],
         "false_positive_rate": report["at_thresholds"]["false_positive_rate"]["value"],
-        "faces": {name: report["per_source"]["faces"][name]["value"] for name in ("accuracy", "auc")},
-        "mine": {"accuracy": report["per_source"]["mine"]["accuracy"]["value"]},
+        **{
+            source: {
+                name: report["per_source"][source][name]["value"] for name in ("accuracy", "auc", "coverage", *rates)
+            }
+            for source, rates in (
+                ("faces", ("false_positive_rate", "true_positive_rate", "false_negative_rate_at_clear")),
+                ("mine", ("true_positive_rate", "false_negative_rate_at_clear")),
+            )
+        },
     }
 
 
 def test_the_report_stays_short(workspace: Workspace, report: dict[str, Any]) -> None:
     assert set(report) == {
         "at_thresholds", "at_thresholds_corrupted", "bundle_sha256", "calibration", "corrupted", "end_to_end",
-        "faithfulness", "grid", "per_source", "probes", "quick", "targets", "test", "test_digest", "valid",
-        "weights_sha256",
+        "faithfulness", "grid", "kinds_of_flagged_fakes", "per_source", "probes", "quick", "simulated_videos",
+        "targets", "test", "test_digest", "valid", "weights_sha256",
     }  # fmt: skip
     assert workspace.report("evaluate").stat().st_size < 16_000
     assert report["calibration"]["on"] == "clean"  # as it was trained
@@ -206,8 +230,9 @@ def test_the_report_stays_short(workspace: Workspace, report: dict[str, Any]) ->
 def test_the_card_holds_metrics_and_terms(workspace: Workspace, report: dict[str, Any]) -> None:
     card = (workspace.bundle / "card.md").read_text(encoding="utf-8")
     assert f"{report['test']['auc']['value']:.4f}" in card
-    assert "| source | `mine` (small sample) | 4 |" in card
-    assert "one class only" in card
+    assert "| `mine` (small sample) | 0, 4 |" in card
+    assert "`mine`: against reals of faces" in card
+    assert "No source was left out" in card
     assert "`faces`: drawn by ourselves" in card
 
 
@@ -215,7 +240,7 @@ def test_figures_tables_and_the_page_are_written_and_old_files_removed(
     workspace: Workspace, report: dict[str, Any]
 ) -> None:
     folder = workspace.figures("evaluate")
-    figures = {"confusion_matrix", "roc", "calibration", "scores", "history", "robustness", "faithfulness",
+    figures = {"confusion_matrix", "roc", "calibration", "scores", "coverage", "history", "robustness", "faithfulness",
                "confident_correct", "confident_wrong"}  # fmt: skip
     assert {file.stem for file in folder.glob("*.png")} == figures
     assert all((folder / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in figures)
@@ -227,7 +252,7 @@ def test_figures_tables_and_the_page_are_written_and_old_files_removed(
     assert false_positives.sum() == report["test"]["confusion"]["false_positives"]
     grid = pd.read_csv(folder / "robustness.csv")
     assert "JPEG 90" not in set(grid["condition"])  # used by a probe, not part of the grid
-    assert len(grid[grid["source"] == "all"]) == 25
+    assert len(grid[grid["source"] == "all"]) == 27
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from deepfake_detector.code_digest import import_closure, imported_names
-from deepfake_detector.errors import BundleCorrupt
+from deepfake_detector.errors import BundleCorrupt, ModelNotFound, ToolFailed
 from deepfake_detector.inference.model_selection import select_model
 from deepfake_detector.model.bundle import Bundle
-from deepfake_detector.packaging import bento_files, code_digest, read_champion
+from deepfake_detector.packaging import bento_files, code_digest, find_champion, model_change, read_champion
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # A line of a lock: name==version ; marker, then the hashes of its files.
@@ -204,6 +204,50 @@ def test_a_report_that_names_no_champion_gives_none(tmp_path: Path) -> None:
     assert read_champion(report, tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    "champion", [{"version": "1"}, {"bundle": "models/champion"}, ["models/champion"], "models/champion", 7]
+)
+def test_a_report_that_names_half_a_champion_is_an_error(tmp_path: Path, champion: object) -> None:
+    report = tmp_path / "register.json"
+    report.write_text(json.dumps({"champion": champion}))
+    with pytest.raises(ToolFailed, match="without its bundle, digest, version and run"):
+        read_champion(report, tmp_path)
+
+
+def test_a_cut_report_is_an_error(tmp_path: Path) -> None:
+    report = tmp_path / "register.json"
+    report.write_text('{"champion": {"bundle": "models/cham')
+    with pytest.raises(ToolFailed, match=r"register\.json is no complete JSON file"):
+        read_champion(report, tmp_path)
+
+
+def test_the_shipped_model_takes_no_place_of_a_champion_that_was_packaged_before(tmp_path: Path) -> None:
+    registration = tmp_path / "register.json"
+    assert find_champion(registration, tmp_path, has_shipped=True) is None
+    packaged = tmp_path / "package.json"
+    packaged.write_text('{"bundle": null}')
+    assert find_champion(registration, tmp_path, has_shipped=True) is None
+    packaged.write_text('{"bundle": "models/champion"}')
+    with pytest.raises(ModelNotFound, match=r"package\.json names a champion \(models/champion\)"):
+        find_champion(registration, tmp_path, has_shipped=True)
+    registration.write_text('{"champion": null}')
+    assert find_champion(registration, tmp_path, has_shipped=True) is None
+
+
+def test_a_change_of_the_served_model_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "package.json"
+    champion = {"serves": {"name": "champion"}, "bundle_sha256": "a" * 64}
+    shipped = {"serves": {"name": "pretrained"}, "bundle_sha256": "a" * 64, "pretrained": {"bundle_sha256": "b" * 64}}
+    assert model_change(path, champion) == ""
+    path.write_text(json.dumps(champion))
+    assert model_change(path, champion) == ""
+    assert model_change(path, champion | {"bundle_sha256": "c" * 64}).endswith(
+        "champion aaaaaaaaaaaa -> champion cccccccccccc"
+    )
+    assert model_change(path, shipped).endswith("champion aaaaaaaaaaaa -> pretrained bbbbbbbbbbbb")
+    assert model_change(path, {"serves": {"name": None}}).endswith("-> nothing")
+
+
 def test_a_bundle_other_than_the_registered_one_is_rejected(tmp_path: Path, tiny: Any) -> None:
     bundle = tiny.write_bundle(tmp_path / "champion")
     register(tmp_path, bundle, bundle_sha256="0" * 64)
@@ -259,8 +303,9 @@ def needed_packages(names: set[str]) -> set[str]:
     return needed
 
 
-def test_the_packages_of_the_image_are_those_of_the_repository() -> None:
-    image, repository = pins("requirements-image.lock"), pins("requirements.lock")
+@pytest.mark.parametrize("lock", ["requirements-image.lock", "deploy/mlflow/requirements.lock"])
+def test_the_packages_of_an_image_are_those_of_the_repository(lock: str) -> None:
+    image, repository = pins(lock), pins("requirements.lock")
     assert {pin: hashes for pin, (_, hashes) in image.items()} == {pin: repository[pin][1] for pin in image}
 
 

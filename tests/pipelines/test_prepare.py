@@ -25,7 +25,7 @@ from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.media.image import decode_image, encode_jpeg, encode_png
 from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.crops import CropResult
-from deepfake_detector.preparation.shards import Shards
+from deepfake_detector.preparation.shards import RecordReader, Shards
 from deepfake_detector.validation import manifest
 from deepfake_detector.validation.manifest import build_manifest, write_manifest
 from pipelines.prepare import main
@@ -95,6 +95,25 @@ def test_every_picture_gives_a_crop_or_has_a_reason(workspace: Workspace, pictur
     ]
     assert report["crops_per_source"] == {"faces": {"train": 6, "valid": 6, "test": 6}}
     assert set(shards.arrays("test").sources) == {"faces"}
+
+
+def test_training_pictures_get_matched_copies(workspace: Workspace, pictures: dict[str, bytes]) -> None:
+    report, _ = prepare(workspace, pictures, matched_copies=2)
+    shards = Shards.open(workspace.shards)
+    assert shards.crops == report["crops"] == {"train": 6, "valid": 6, "test": 6}
+    assert len(shards.arrays("train").paths) == 6
+    index = shards.index()
+    copies = index[index["copy"] > 0]
+    assert len(copies) == 12
+    assert set(copies["split"]) == {"train"}
+    lost = sum(row["count"] for row in report["lost_copies"])
+    assert shards.copies == report["copies"] == 12 - lost
+    assert lost <= 2
+    kept = index[(index["shard"] != "") & (index["split"] == "train")]
+    with RecordReader(workspace.shards) as reader:
+        records = [reader.read(shard, offset) for shard, offset in zip(kept["shard"], kept["offset"], strict=True)]
+    assert [record.label for record in records] == kept["label"].tolist()
+    assert len({record.pixels.tobytes() for record in records}) == len(records)
 
 
 def test_the_same_archive_gives_the_same_crops(workspace: Workspace, pictures: dict[str, bytes]) -> None:

@@ -122,7 +122,8 @@ def test_a_lost_store_is_filled_again(checkout: PipelineCheckout) -> None:
     version = read_registry("tiny").version_of("champion")
     assert version is not None
     assert version.tags["bundle_sha256"] == candidate.bundle.sha256
-    assert read_report(root)["champion"]["run_id"] == version.run_id != candidate.run_id
+    assert read_report(root)["champion"]["run_id"] == version.run_id
+    assert version.tags["restored"] == "true"
 
 
 def test_a_changed_bundle_stops_the_pipeline(checkout: PipelineCheckout, capsys: pytest.CaptureFixture[str]) -> None:

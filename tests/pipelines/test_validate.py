@@ -87,6 +87,8 @@ def test_good_data_gives_a_manifest_pages_and_a_stable_report(workspace: Workspa
         "thumbnail",
         "border",
         "centre",
+        "sharpness",
+        "compression",
     ]
 
 

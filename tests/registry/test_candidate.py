@@ -115,3 +115,28 @@ def test_mlflow_accepts_every_name_of_a_metric(libraries: None) -> None:
 def test_flat_metrics_keep_intervals_and_drop_text() -> None:
     nested = {"auc": {"value": 0.9, "low": 0.8}, "confusion": {"a": 3}, "images": 7, "text": "x", "flag": True}
     assert flatten_metrics(nested) == {"auc": 0.9, "auc_low": 0.8, "confusion_a": 3.0, "images": 7.0}
+
+
+def test_metrics_of_sources_left_out_and_videos_are_grouped_for_mlflow() -> None:
+    """In-domain and left-out metrics stand side by side in MLflow's comparison of runs."""
+    estimate = {"value": 0.8, "low": 0.7, "high": 0.9}
+    source = {"images": 40, "left_out": True, "auc": estimate, "auc_against": "reals of faces", "coverage": estimate}
+    report = {
+        "test": {"auc": estimate},
+        "per_source": {"portraits": source},
+        "left_out": {"images": 40, "auc": estimate},
+        "videos": {"reals": 3, "auc": estimate, "per_source": {"clips": {"coverage": estimate}}},
+    }
+    assert flatten_report(report) == {
+        "test_auc": 0.8,
+        "test_auc_low": 0.7,
+        "test_auc_high": 0.9,
+        "source/portraits/images": 40.0,
+        "source/portraits/auc": 0.8,
+        "source/portraits/coverage": 0.8,
+        "left_out/images": 40.0,
+        "left_out/auc": 0.8,
+        "videos/reals": 3.0,
+        "videos/auc": 0.8,
+        "videos/per_source/clips/coverage": 0.8,
+    }

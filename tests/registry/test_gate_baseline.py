@@ -22,6 +22,7 @@ RULES = {
     "experiment": "e", "model_name": "m", "min_accuracy": 0.6, "max_ece": 0.1, "min_robust_accuracy": 0.5,
     "max_size_mib": 10.0, "max_latency_ms": 50.0, "same_contract": True, "max_auc_loss": 0.01,
     "max_accuracy_loss": 0.02, "max_slice_loss": 0.05, "min_slice_images": 20,
+    "min_left_out_auc": 0.0, "max_left_out_auc_loss": 0.02, "max_coverage_loss": 0.1,
 }  # fmt: skip
 FACTS: dict[str, Any] = {
     "trained_on": "photographs", "contract": {"format_version": 2, "side_px": 128, "kinds": ["synthetic"]},

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deepfake_detector.registry.candidate import Candidate
 from deepfake_detector.registry.record import record_candidate
-from deepfake_detector.tracking.runs import start_run
+from deepfake_detector.tracking.runs import log_training_result, start_run
 from deepfake_detector.tracking.store import fetch_artifact, open_client
-from tests.pipeline_checkout import EXPERIMENT, PipelineCheckout, load_keras
+from tests.pipeline_checkout import EXPERIMENT, PipelineCheckout, load_keras, weights_of_seed
 
 LINEAGE = {"git_commit": "c" * 40}
 
@@ -25,14 +27,20 @@ def logged_run(epochs: int = 2) -> str:
     with start_run(EXPERIMENT, "tiny-2ep", {"epochs": 2}, LINEAGE | {"git_branch": "then"}) as run:
         for epoch in range(1, epochs + 1):
             run.log_epoch(epoch, {"loss": 0.9 - 0.2 * epoch, "val_auc": 0.3 * epoch + 0.3})
+        log_training_result(run.run_id, weights_of_seed(0), 1.5, 0)
     return run.run_id
+
+
+def trained_candidate(checkout: PipelineCheckout) -> Candidate:
+    logged_run()
+    return checkout.candidate()
 
 
 @pytest.mark.parametrize("epochs", [2, 1])  # 1: the store stopped answering during the training
 def test_the_run_of_a_logged_training_is_completed(checkout: PipelineCheckout, epochs: int) -> None:
     run_id = logged_run(epochs)
     ended = open_client().get_run(run_id).info.end_time
-    candidate = checkout.candidate(run_id=run_id)
+    candidate = checkout.candidate()
     recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     assert recorded.run_id == run_id
     client = open_client()
@@ -50,7 +58,7 @@ def test_the_run_of_a_logged_training_is_completed(checkout: PipelineCheckout, e
 
 def test_files_are_stored_at_the_recorded_addresses(checkout: PipelineCheckout) -> None:
     checkout.write_params()
-    candidate = checkout.candidate(run_id=logged_run())
+    candidate = trained_candidate(checkout)
     recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     with fetch_artifact(recorded.bundle_uri) as bundle:
         assert {p.name: p.read_bytes() for p in bundle.iterdir()} == {
@@ -65,7 +73,7 @@ def test_files_are_stored_at_the_recorded_addresses(checkout: PipelineCheckout) 
 
 
 def test_metrics_are_tied_to_model_and_data(checkout: PipelineCheckout) -> None:
-    candidate = checkout.candidate(run_id=logged_run())
+    candidate = trained_candidate(checkout)
     recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     client = open_client()
     inputs = client.get_run(recorded.run_id).inputs
@@ -84,7 +92,7 @@ def test_metrics_are_tied_to_model_and_data(checkout: PipelineCheckout) -> None:
 def test_data_sets_have_a_schema_and_a_source_that_opens(checkout: PipelineCheckout) -> None:
     import mlflow.data
 
-    candidate = checkout.candidate(run_id=logged_run())
+    candidate = trained_candidate(checkout)
     recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     checkout.workspace.raw.mkdir(parents=True)
     archive = checkout.workspace.raw / "sample.zip"
@@ -105,7 +113,7 @@ def test_data_sets_have_a_schema_and_a_source_that_opens(checkout: PipelineCheck
 
 
 def test_recording_again_adds_nothing(checkout: PipelineCheckout) -> None:
-    candidate = checkout.candidate(run_id=logged_run())
+    candidate = trained_candidate(checkout)
     first = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     before = (checkout.workspace.root / "mlflow.db").read_bytes()
     assert record_candidate(candidate, EXPERIMENT, LINEAGE, load_nothing) == first
@@ -113,10 +121,9 @@ def test_recording_again_adds_nothing(checkout: PipelineCheckout) -> None:
 
 
 def test_a_second_evaluation_of_the_same_training_keeps_both_bundles(checkout: PipelineCheckout) -> None:
-    run_id = logged_run()
-    first = record_candidate(checkout.candidate(run_id=run_id), EXPERIMENT, LINEAGE, load_keras)
+    first = record_candidate(trained_candidate(checkout), EXPERIMENT, LINEAGE, load_keras)
     second = record_candidate(
-        checkout.candidate(run_id=run_id, test_digest="u" * 64, trained_on="photographs"),
+        checkout.candidate(test_digest="u" * 64, trained_on="photographs"),
         EXPERIMENT,
         LINEAGE,
         load_nothing,
@@ -134,7 +141,7 @@ def test_a_training_without_a_run_is_restored_once_with_its_history(checkout: Pi
     recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     client = open_client()
     run = client.get_run(recorded.run_id)
-    assert (run.data.tags["restored"], run.data.tags["restored_from"]) == ("true", candidate.run_id)
+    assert (run.data.tags["restored"], recorded.restored) == ("true", True)
     assert run.data.tags["git_commit"] == LINEAGE["git_commit"]
     history = [(m.step, m.value) for m in client.get_metric_history(recorded.run_id, "val_auc")]
     assert history == [(1, 0.6), (2, 0.9)]
@@ -142,8 +149,18 @@ def test_a_training_without_a_run_is_restored_once_with_its_history(checkout: Pi
     assert record_candidate(candidate, EXPERIMENT, LINEAGE, load_nothing) == recorded
 
 
+def test_of_several_runs_the_newest_training_is_completed(checkout: PipelineCheckout) -> None:
+    restored = record_candidate(checkout.candidate(), EXPERIMENT, LINEAGE, load_keras)
+    logged_run()
+    time.sleep(0.01)  # MLflow sorts by milliseconds
+    newest = logged_run()
+    recorded = record_candidate(checkout.candidate(test_digest="u" * 64), EXPERIMENT, LINEAGE, load_keras)
+    assert (recorded.run_id, recorded.restored, restored.restored) == (newest, False, True)
+    assert open_client().get_run(newest).data.metrics["train_seconds"] == 1.5
+
+
 def test_lost_files_are_stored_again(checkout: PipelineCheckout) -> None:
-    candidate = checkout.candidate(run_id=logged_run())
+    candidate = trained_candidate(checkout)
     recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)
     shutil.rmtree(checkout.workspace.root / "mlartifacts")
     assert record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras) == recorded

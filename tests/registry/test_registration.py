@@ -19,9 +19,9 @@ from deepfake_detector.registry.decisions import StoredDecision, find_version, i
 from deepfake_detector.registry.gate import Finding
 from deepfake_detector.registry.lock import HeldLock
 from deepfake_detector.registry.model_registry import RegistrySnapshot, read_registry
-from deepfake_detector.tracking.runs import start_run
+from deepfake_detector.tracking.runs import log_training_result, start_run
 from deepfake_detector.tracking.store import local_folder, open_client, tracking_uri
-from tests.pipeline_checkout import EXPERIMENT, PipelineCheckout, StubRescorer
+from tests.pipeline_checkout import EXPERIMENT, PipelineCheckout, StubRescorer, weights_of_seed
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def test_the_first_version_becomes_champion_and_carries_its_lineage(checkout: Pi
     version = snapshot.versions[0]
     assert version.tags["git_commit"] == "c" * 40
     assert version.tags["bundle_sha256"] == candidate.bundle.sha256
-    assert (version.tags["trained_by_run"], version.tags["data_sha256:sample"]) == (candidate.run_id, "d" * 64)
+    assert (version.tags["restored"], version.tags["data_sha256:sample"]) == ("true", "d" * 64)
     description = open_client().get_model_version("tiny", "1").description or ""
     assert "- git_commit: `cccc" in description
     assert "# tiny" in description
@@ -69,11 +69,12 @@ def test_the_first_version_becomes_champion_and_carries_its_lineage(checkout: Pi
 def test_the_version_names_the_code_of_its_training(checkout: PipelineCheckout) -> None:
     at_training = {"git_commit": "a" * 40, "git_dirty": "true", "version:keras": "1"}
     with start_run(EXPERIMENT, "tiny", {}, at_training) as run:
-        pass
-    candidate = checkout.candidate(run_id=run.run_id)
+        log_training_result(run.run_id, weights_of_seed(0), 1.5, 0)
+    candidate = checkout.candidate()
     present = {"git_commit": "not a git checkout", "git_branch": "work", "dvc:data/raw/faces.zip": "abc"}
     tags = checkout.register(candidate, lineage=present).versions[0].tags
     assert {key: tags[key] for key in at_training} == at_training
+    assert (tags["trained_by_run"], "restored" in tags) == (run.run_id, False)
     assert "git_branch" not in tags
     assert tags["dvc:data/raw/faces.zip"] == "abc"
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deepfake_detector.errors import BadInput
+from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
 from deepfake_detector.scanning import rows
 from deepfake_detector.scanning.rows import ScanRow, choose_writer, printable_name, write_table
 
@@ -51,7 +53,7 @@ def test_an_old_table_stays_until_the_new_one_is_complete(tmp_path: Path) -> Non
         yield ROWS[0]
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(BadInput, match="No space left"):
+    with pytest.raises(ToolFailed, match="No space left"):
         write_table(out, failing_rows(), choose_writer(out), False)
     assert out.read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
@@ -75,3 +77,51 @@ def test_csv_needs_no_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_names_that_are_not_utf8_are_escaped() -> None:
     assert printable_name("a/\udcff.jpg") == "a/\\xff.jpg"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\n", "\uff1d", " =", "  @"])
+def test_a_name_that_is_a_formula_is_text_in_csv_and_itself_in_parquet(tmp_path: Path, start: str) -> None:
+    import pyarrow.parquet as pq
+
+    name = f"{start}cmd|' /C calc'!A0.jpg"
+    row = [ScanRow(name, error=f"{start}SUM(1)", bytes=1)]
+    for file in ("out.csv", "out.parquet"):
+        write_table(tmp_path / file, row, choose_writer(tmp_path / file), False)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        (found,) = csv.DictReader(stream)
+    assert (found["path"], found["error"], found["bytes"]) == (f"'{name}", f"'{start}SUM(1)", "1")
+    assert pq.read_table(tmp_path / "out.parquet").to_pylist()[0]["path"] == name
+
+
+def test_a_carriage_return_in_a_name_ends_no_row(tmp_path: Path) -> None:
+    write_table(tmp_path / "out.csv", [ScanRow("\r=a\rb.jpg")] * 2, choose_writer(tmp_path / "out.csv"), False)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        assert [row["path"] for row in csv.DictReader(stream)] == ["\\r=a\\rb.jpg"] * 2
+
+
+def test_the_output_replaces_no_picture_pipe_or_device(tmp_path: Path) -> None:
+    picture, table, pipe = (tmp_path / name for name in ("picture.csv", "table.csv", "pipe.csv"))
+    picture.write_bytes(b"\xff\xd8\xff\xe0 a JPEG image that is called so")
+    table.write_text("path,kind\n")
+    os.mkfifo(pipe)
+    device = tmp_path / "device.csv"
+    device.symlink_to("/dev/null")
+    for path in (picture, pipe, device, tmp_path):
+        with pytest.raises(BadInput):
+            choose_writer(path)
+    choose_writer(table)
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 2), (errno.EIO, 2), (errno.EDQUOT, 2), (errno.EACCES, 1)])
+def test_a_full_or_broken_disk_is_the_tools_failure_and_the_old_output_stays(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+    with pytest.raises(DetectorError) as caught:
+        write_table(out, ROWS, failing, False)
+    assert caught.value.exit_code == code
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

@@ -69,6 +69,7 @@ ALLOWED_BESIDE_DEPENDENCIES = {
     "io.py": "how files are written, not what is in them",
     "parallel.py": "in which process a result is computed; results come in the order of the items",
     "paths.py": "where outputs lie; dvc.yaml names the same places",
+    "renamed_settings.py": "what is said about settings of an older version",
     "tracking/lineage.py": "tags of the MLflow run",
     "tracking/runs.py": "the MLflow run, which is no output of the stage",
     "tracking/store.py": "the address of the MLflow store",
@@ -126,7 +127,12 @@ def test_every_number_in_params_has_its_reason() -> None:
             assert "#" in line or "sample" in line or "seed" in line, f"no reason beside: {line}"
 
 
-LOCKS = ("requirements.lock", "requirements-image.lock", "requirements-uv.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-image.lock",
+    "requirements-uv.lock",
+    "deploy/mlflow/requirements.lock",
+)
 
 
 def test_lock_and_project_name_no_registry() -> None:

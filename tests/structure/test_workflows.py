@@ -15,6 +15,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -30,8 +31,18 @@ def scripts(path: Path) -> str:
     return "\n".join(step.get("run", "") for step in steps(path))
 
 
-def test_there_are_three() -> None:
-    assert [path.name for path in WORKFLOWS] == ["checks.yml", "image.yml", "retrain.yml"]
+def test_there_are_five() -> None:
+    names = [path.name for path in WORKFLOWS]
+    assert names == ["checks.yml", "image.yml", "nightly.yml", "release.yml", "retrain.yml"]
+
+
+def test_the_wheel_is_tried_on_every_supported_python() -> None:
+    workflow = read(ROOT / ".github" / "workflows" / "release.yml")
+    tried = set(workflow["jobs"]["try"]["strategy"]["matrix"]["python"])
+    classifiers = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', PYPROJECT)
+    assert tried == set(classifiers)
+    oldest, beyond = re.findall(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', PYPROJECT)[0]
+    assert tried == {f"3.{minor}" for minor in range(int(oldest), int(beyond))}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

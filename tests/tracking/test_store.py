@@ -188,6 +188,27 @@ def test_a_broken_store_is_a_clear_error_within_seconds(store_folder: Path, kind
     assert time.monotonic() - started_s < 5
 
 
+KILLED_WRITER = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 1")  # pages, so that the change is written before it is committed
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("CREATE TABLE killed (content BLOB)")
+connection.executemany("INSERT INTO killed VALUES (randomblob(4000))", [()] * 200)
+os._exit(9)
+"""
+
+
+def test_the_transaction_of_a_killed_writer_is_rolled_back(store_folder: Path) -> None:
+    """Reading alone cannot: SQLite refuses a store that a killed training left with a journal."""
+    path = store_folder / "mlflow.db"
+    before = path.read_bytes()
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path)], check=False)
+    assert (store_folder / "mlflow.db-journal").stat().st_size > 0
+    assert schema_version(path) in READABLE_SCHEMAS
+    assert path.read_bytes() == before
+
+
 def test_a_store_that_cannot_be_created_leaves_nothing_and_no_traceback_of_sqlalchemy(
     store_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,23 @@ def test_classes_are_counts_among_readable_pictures() -> None:
     assert counts.loc["test/real", "imbalance"] == 1
 
 
+def test_a_source_of_one_class_is_named_once_and_may_be_unbalanced() -> None:
+    counts = class_table(rows(
+        {}, {"label": 1}, {"source": "celeba", "split": "valid"}, {"source": "celeba", "split": "test"},
+    )).set_index("path")  # fmt: skip
+    assert counts.loc["valid/real of celeba", "only_class"] == "real"
+    assert (counts["only_class"] != "").sum() == 1
+    assert counts.loc["valid/real of celeba", "imbalance"] == 0
+    assert counts.loc["valid/real", "imbalance"] == 1  # of all sources together
+
+
+def test_a_left_out_source_counts_neither_for_balance_nor_for_encoding() -> None:
+    manifest = rows({}, {"label": 1}, {"label": 1, "source": "new", "split": "test"})
+    assert list(class_table(manifest, {"new"})["images"]) == [1, 1, 0, 0, 0, 0]
+    table = file_table(manifest, NO_PAIRS, pd.Series(np.nan, index=manifest.index), {"new"})
+    assert list(table["class_name"].fillna("none")) == ["real", "fake", "none"]
+
+
 def test_several_sources_are_counts_separately() -> None:
     counts = class_table(
         rows({}, {"label": 1}, {"source": "swaps"}, {"label": 1, "source": "swaps"}, {"source": "swaps"})

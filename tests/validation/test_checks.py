@@ -82,7 +82,7 @@ def test_good_data_passes_and_files_are_written_to_their_folders_only(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     checks = check(good(), tmp_path)
     assert failed(checks) == []
-    assert len(checks) == 26
+    assert len(checks) == 27
     raise_if_stopped(list(checks.values()))
     front_page = page(tmp_path, "index")
     assert all(result.name in front_page and result.reason in front_page for result in checks.values())
@@ -212,14 +212,15 @@ def test_what_was_not_measured_is_grey(tmp_path: Path) -> None:
     checks = check(good(), tmp_path, probes=[probe])
     unmeasured = [name for name, result in checks.items() if not result.measured]
     assert unmeasured == [
-        "labels agree with CSV", "balanced classes in each source", "consistent labels across splits",
+        "labels agree with CSV", "balanced classes in each source", "both classes in each source",
+        "consistent labels across splits",
     ]  # fmt: skip
     assert all(checks[name].observed == "nothing to compare" for name in unmeasured)
     front = page(tmp_path, "index")
-    assert "0 stopped, 0 warned, 23 passed, 4 not measured" in front
+    assert "0 stopped, 0 warned, 23 passed, 5 not measured" in front
     for name in (*unmeasured, "probe thumbnail"):
         assert re.search(rf'<td class="not-measured">not measured</td><td>{name} <span', front), name
-    for suite, name in (("files", unmeasured[0]), ("classes", unmeasured[1]), ("splits", unmeasured[2])):
+    for suite, name in (("files", unmeasured[0]), ("classes", unmeasured[1]), ("splits", unmeasured[3])):
         (row,) = [row for row in re.findall(r"<tr>.*?</tr>", page(tmp_path, f"validations/{suite}"), re.DOTALL)
                   if f"{name} [" in row]  # fmt: skip
         assert "text-success" not in row, name
@@ -333,7 +334,7 @@ def test_pages_show_severity_reason_and_match(tmp_path: Path) -> None:
     assert "df.filter" not in text
     assert all(text.count(path) >= 2 for path in result.files)  # once as the failing file, once as its match
     front = page(tmp_path, "index")
-    assert "2 stopped, 0 warned, 22 passed, 3 not measured" in front
+    assert "2 stopped, 0 warned, 22 passed, 4 not measured" in front
     assert "probe metadata" in front
     assert "AUC 0.930 on 72 pictures" in front
     with pytest.raises(DataRejected, match="probe metadata: size alone separates"):
@@ -353,6 +354,22 @@ def test_an_unbalanced_split_is_found(tmp_path: Path) -> None:
     checks = check(good().drop(index=[0, 1, 2]), tmp_path, settings)
     assert failed(checks) == ["balanced classes"]
     assert checks["balanced classes"].files == ("train/fake", "train/real")
+
+
+def test_one_class_sources_are_named_and_a_left_out_one_counts_nowhere(tmp_path: Path) -> None:
+    """Fakes alone, all of the test split and encoded in a way of their own: nothing can be learnt from it."""
+    sources = {"celeba": ("train", 0, 6), "studio": ("train", 1, 6), "portraits": ("test", 1, 40)}
+    extra = [
+        asdict(replace(GOOD, path=f"{name}/{n}", group=f"{name}/{n}", split=split, label=label, sha256=f"{name}{n}",
+                       source=name, quantization="another" if name == "portraits" else "q"))
+        for name, (split, label, count) in sources.items() for n in range(count)
+    ]  # fmt: skip
+    manifest = pd.concat([good(), pd.DataFrame(extra)], ignore_index=True)
+    checks = check(manifest, tmp_path, left_out={"portraits"})
+    assert failed(checks) == ["both classes in each source"]
+    assert checks["both classes in each source"].files == ("train/fake of studio", "train/real of celeba")
+    trained = check(manifest, tmp_path)
+    assert {"balanced classes", "same quantization tables"} <= set(failed(trained))
 
 
 def test_an_allowed_share_of_bad_files_passes_and_is_named(tmp_path: Path) -> None:

@@ -13,11 +13,19 @@ import pytest
 
 from deepfake_detector.config import read_settings
 from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
+from deepfake_detector.media import corruptions
 from deepfake_detector.media.image import encode_png
-from deepfake_detector.validation.leak_probes import LeakProbe, metadata_features, probe_leaks, sample_images
+from deepfake_detector.validation.leak_probes import (
+    LeakProbe,
+    metadata_features,
+    probe_leaks,
+    probe_textures,
+    sample_images,
+)
 
 SETTINGS = read_settings(Path(__file__).parents[2] / "params.yaml").validate
 LIMIT = 2**30
+KINDS = ("metadata", "thumbnail", "border", "centre")
 Paint = Callable[[np.ndarray, int, np.random.Generator], None]
 
 
@@ -74,7 +82,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]
 
 def test_pictures_without_a_shortcut_pass(clean: tuple[pd.DataFrame, Path]) -> None:
     found = probes(*clean)
-    assert list(found) == ["metadata", "thumbnail", "border", "centre"]
+    assert list(found) == [*KINDS, "sharpness", "compression"]
     assert failed(found) == []
     for probe in found.values():
         assert probe.low is not None
@@ -113,13 +121,46 @@ def test_a_class_saved_in_another_way_stops(clean: tuple[pd.DataFrame, Path], co
 )
 def test_a_shortcut_in_the_pixels_is_found_where_it_is(tmp_path: Path, paint: Paint, expected: list[str]) -> None:
     found = probes(make(tmp_path, paint), tmp_path / "faces.zip")
-    assert failed(found) == expected
+    assert [name for name in failed(found) if name in KINDS] == expected  # an edge that is planted is sharp, too
     assert found["border"].threshold is not None
     centre_high = found["centre"].high or 0
     assert found["border"].threshold == min(1, max(0.6, centre_high + SETTINGS.max_border_gap))
     if paint is face:
         assert (found["centre"].auc or 0) > 0.95
         assert (found["border"].auc or 1) < 0.65
+
+
+def blur(rgb: np.ndarray, label: int, rng: np.random.Generator) -> None:
+    rgb[:] = corruptions.blur(rgb, 0.8) if label else rgb
+
+
+def recompress(rgb: np.ndarray, label: int, rng: np.random.Generator) -> None:
+    rgb[:] = corruptions.jpeg(rgb, 70 if label else 95)
+
+
+@pytest.mark.parametrize(("paint", "expected"), [(blur, ["sharpness", "compression"]), (recompress, ["compression"])])
+def test_sharpness_and_compression_alone_are_found(tmp_path: Path, paint: Paint, expected: list[str]) -> None:
+    found = probes(make(tmp_path, paint), tmp_path / "faces.zip")
+    assert set(failed(found)) >= set(expected)
+    for name in expected:
+        assert (found[name].auc or 0) > 0.8
+        assert (found[name].threshold, found[name].severity) == (SETTINGS.max_sharpness_auc, "warn")
+
+
+@pytest.mark.parametrize(
+    ("feature", "expected"), [(0, {"sharpness", "compression"}), (4, {"compression"}), (None, set())]
+)
+def test_textures_of_crops_are_probed(feature: int | None, expected: set[str]) -> None:
+    rows = pd.DataFrame({"label": np.tile([0, 1], 60), "group": np.arange(120).astype(str)})
+    textures = np.random.default_rng(0).normal(size=(120, 6))
+    if feature is not None:
+        textures[rows["label"] == 1, feature] += 3
+    found = {probe.name: probe for probe in probe_textures(rows, textures, 0.6, "matched ", " (a)")}
+    assert list(found) == ["matched sharpness (a)", "matched compression (a)"]
+    assert set(failed(found)) == {f"matched {name} (a)" for name in expected}
+    assert all(probe.images == 120 for probe in found.values())
+    few = probe_textures(rows[:20], textures[:20], 0.6)
+    assert [(probe.auc, probe.passed) for probe in few] == [(None, True)] * 2
 
 
 def test_threshold_and_severity_are_settings(clean: tuple[pd.DataFrame, Path]) -> None:
@@ -148,7 +189,7 @@ def test_too_few_pictures_are_not_measured(clean: tuple[pd.DataFrame, Path]) -> 
     manifest = clean[0].iloc[:98].copy()
     manifest.loc[manifest["label"] == 1, "format"] = "PNG"
     found = probes(manifest, Path("nowhere.zip"))  # not even read
-    assert list(found) == ["metadata", "thumbnail", "border", "centre"]
+    assert list(found) == [*KINDS, "sharpness", "compression"]
     for probe in found.values():
         assert probe.passed
         assert (probe.auc, probe.low, probe.high) == (None, None, None)
@@ -192,7 +233,7 @@ def test_sources_are_probed_alone_and_together(tmp_path: Path) -> None:
     both["group"] = both["path"]
     found = probes(both, tmp_path)
     names = [f"{kind} ({scope})" for scope in ("all sources", "new", "old") for kind in
-             ("metadata", "thumbnail", "border", "centre")]  # fmt: skip
+             (*KINDS, "sharpness", "compression")]  # fmt: skip
     assert list(found) == names
     assert failed(found) == []
     # Without its real pictures, the format of `old` alone reveals fakes; within `new` nothing is wrong.

@@ -51,6 +51,23 @@ def test_archives_give_a_table_that_is_read_back_from_disk(tmp_path: Path, files
     assert read_manifest(tmp_path / "data" / "manifest.parquet").equals(table)
 
 
+def test_all_pictures_of_a_left_out_source_are_test_pictures(
+    tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "process_map", map)
+    (tmp_path / "raw").mkdir()
+    for source in ("a", "b"):
+        write_zip(tmp_path / "raw" / f"{source}.zip", files.items())
+    whole = build_manifest(tmp_path / "raw", {}, cache=tmp_path / "cache")
+    table = build_manifest(tmp_path / "raw", {}, cache=tmp_path / "cache", left_out={"b"})
+    of_b = table["source"] == "b"
+    assert set(table.loc[of_b, "split"]) == {"test"}
+    assert table[~of_b].equals(whole[~of_b])
+    assert table.drop(columns="split").equals(whole.drop(columns="split"))
+    # Rows in the cache keep the archive's own split: the setting may change back.
+    assert build_manifest(tmp_path / "raw", {}, cache=tmp_path / "cache").equals(whole)
+
+
 class InProcess:
     """Stands in for `process_map`: records the pictures, and may interrupt the run before one of them."""
 

@@ -32,6 +32,9 @@ MAX_COMPRESSION_RATIO = 200  # images are near 1, deflate itself cannot exceed 1
 MAX_MEMBERS = 2_000_000
 _LOCAL_HEADER = struct.Struct("<4s22sHH")  # signature, fields of the central directory, lengths of name and extra
 _FILE_TYPES = (0, stat.S_IFREG, stat.S_IFDIR)
+# What zipfile raises for broken files, among them a name that is not the UTF-8 it claims to be (ValueError), a version
+# from the future (NotImplementedError) and cut extra fields (struct.error).
+UNREADABLE_ZIP = (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error, OverflowError)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)  # the zip format's zero
 
 
@@ -125,13 +128,16 @@ class Archive:
 class SafeZip:
     """A zip file whose table of contents passed the checks."""
 
-    def __init__(self, path: Path, max_unpacked_bytes: int, name: str = "") -> None:
+    def __init__(
+        self, path: Path, max_unpacked_bytes: int, name: str = "", max_member_bytes: int = MAX_MEMBER_BYTES
+    ) -> None:
         """Read and check the table of contents.
 
         Args:
             path: a zip file.
             max_unpacked_bytes: of all members together.
             name: of the zip in messages; its file name if empty.
+            max_member_bytes: of one member.
 
         Raises:
             ArchiveRejected: not a zip, an unsafe member, or too large.
@@ -140,12 +146,12 @@ class SafeZip:
         try:
             with zipfile.ZipFile(path) as file:
                 infos = file.infolist()
-        except (OSError, zipfile.BadZipFile) as error:
+        except UNREADABLE_ZIP as error:
             raise ArchiveRejected(
                 f"{self.name} is not a complete zip file: {error}",
                 "copy or download it again; the last download may have been interrupted",
             ) from error
-        self._members = _checked_members(infos, path, self.name, max_unpacked_bytes)
+        self._members = _checked_members(infos, path, self.name, max_unpacked_bytes, max_member_bytes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -331,13 +337,13 @@ def _with_source(entry: Entry, source: str) -> Entry:
 
 
 def _checked_members(
-    infos: list[zipfile.ZipInfo], path: Path, name: str, max_unpacked_bytes: int
+    infos: list[zipfile.ZipInfo], path: Path, name: str, max_unpacked_bytes: int, max_member_bytes: int
 ) -> dict[str, ZipMember]:
     if len(infos) > MAX_MEMBERS:
         raise ArchiveRejected(f"{name} has {len(infos)} entries, at most {MAX_MEMBERS} are read", "split the archive")
     unpacked_bytes, members = 0, dict[str, ZipMember]()
     for info in infos:
-        problem = _problem(info) or ("appears twice" if info.filename in members else "")
+        problem = _problem(info, max_member_bytes) or ("appears twice" if info.filename in members else "")
         if problem:
             raise ArchiveRejected(
                 f"entry {info.filename!r} of {name} {problem}", "do not use this archive; create it again"
@@ -355,7 +361,7 @@ def _checked_members(
     return members
 
 
-def _problem(info: zipfile.ZipInfo) -> str:
+def _problem(info: zipfile.ZipInfo, max_member_bytes: int) -> str:
     """Why a member is rejected, or an empty string."""
     # zipfile changes names on reading ("\\" on Windows, a NUL byte ends them): check what the file really says.
     path = info.orig_filename
@@ -367,8 +373,8 @@ def _problem(info: zipfile.ZipInfo) -> str:
         return "is encrypted"
     if info.compress_type not in COMPRESSION_METHODS:
         return "has an unsupported compression (only stored and deflated are read)"
-    if info.file_size > MAX_MEMBER_BYTES:
-        return f"unpacks to {info.file_size} bytes, at most {MAX_MEMBER_BYTES} are read"
+    if info.file_size > max_member_bytes:
+        return f"unpacks to {info.file_size} bytes, at most {max_member_bytes} are read"
     if info.file_size > MAX_COMPRESSION_RATIO * max(info.compress_size, 1):
         return (
             f"unpacks to {info.file_size} bytes from {info.compress_size}, "

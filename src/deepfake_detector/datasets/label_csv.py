@@ -58,9 +58,14 @@ def labels_from_csv(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: i
         csv_labels = _csv_labels(SafeZip(file, max_unpacked_bytes))
         of_source = (manifest["source"] == source).to_numpy()
         rows = manifest[of_source]
-        keys = zip(rows["split"], rows["path"].str.rpartition("/")[2], strict=True)
-        labels[of_source] = [csv_labels.get(key, np.nan) for key in keys]
+        labels[of_source] = [csv_labels.get(_split_and_name(path), np.nan) for path in rows["path"]]
     return pd.Series(labels, index=manifest.index)
+
+
+def _split_and_name(path: str) -> tuple[str, str]:
+    """Of a path that ends with split/label/name; the manifest's split may be another one (`use: test`)."""
+    split, _, name = ("", "", *path.split("/"))[-3:]
+    return split, name
 
 
 def _csv_labels(opened: SafeZip) -> dict[tuple[str, str], float]:

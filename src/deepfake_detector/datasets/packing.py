@@ -53,7 +53,7 @@ def pack_folder(folder: Path, to: Path, max_bytes: int) -> None:
         p for split in SPLITS for p in (root / split).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
     )
     label_csvs = sorted(p for p in folder.rglob("*") if p.is_file() and is_label_csv(p.name, _csv_header(p)))
-    _check_file_sizes(folder, [*label_csvs, *images], max_bytes)
+    _check_file_sizes(folder, [*label_csvs, *images], max_bytes, MAX_MEMBER_BYTES)
     csv_files = ((p.relative_to(folder).as_posix(), p.read_bytes()) for p in label_csvs)
     image_files = ((f"{KAGGLE_ROOT}/{p.relative_to(root).as_posix()}", p.read_bytes()) for p in images)
     write_zip(to, chain(csv_files, tqdm(image_files, total=len(images), desc="packing", unit="img")))
@@ -86,15 +86,20 @@ def pack_labelled(source: Path, to: Path, held_out_share: float, max_unpacked_by
 class Folder:
     """The files of a folder, with the interface and the limits of `SafeZip`."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, max_member_bytes: int = MAX_MEMBER_BYTES) -> None:
         """List the files.
+
+        Args:
+            path: the folder.
+            max_bytes: of all files together.
+            max_member_bytes: of one file.
 
         Raises:
             ArchiveRejected: a file, or all together, are too large.
         """
         self.name, self._path = path.name, path
         files = sorted(file for file in path.rglob("*") if file.is_file())
-        _check_file_sizes(path, files, max_bytes)
+        _check_file_sizes(path, files, max_bytes, max_member_bytes)
         self.names = tuple(file.relative_to(path).as_posix() for file in files)
 
     def read(self, name: str) -> bytes:
@@ -102,18 +107,16 @@ class Folder:
         return (self._path / name).read_bytes()
 
 
-def _check_file_sizes(folder: Path, files: list[Path], max_bytes: int) -> None:
+def _check_file_sizes(folder: Path, files: list[Path], max_bytes: int, max_member_bytes: int) -> None:
     size = sum(file.stat().st_size for file in files)
     if size > max_bytes:
         raise ArchiveRejected(
             f"{folder} holds {size / 2**30:.2f} GiB, the limit is {max_bytes / 2**30:.2f} GiB",
             "raise download.max_unpacked_gib in params.yaml",
         )
-    large = [file for file in files if file.stat().st_size > MAX_MEMBER_BYTES]
+    large = [file for file in files if file.stat().st_size > max_member_bytes]
     if large:
-        raise ArchiveRejected(
-            f"{large[0]} has more than {MAX_MEMBER_BYTES} bytes", "remove it; no portrait and no CSV is that large"
-        )
+        raise ArchiveRejected(f"{large[0]} has more than {max_member_bytes} bytes", "remove it, or make it smaller")
 
 
 def _csv_header(file: Path) -> bytes:

@@ -11,10 +11,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deepfake_detector.config import Download, Source
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, SafeZip, find_entries, write_zip
+from deepfake_detector.datasets.archive import (
+    KAGGLE_ROOT,
+    LABELS,
+    SPLITS,
+    Archive,
+    SafeZip,
+    find_entries,
+    write_zip,
+)
 from deepfake_detector.datasets.label_csv import is_label_csv
 from deepfake_detector.datasets.packing import pack_folder, pack_labelled
 from deepfake_detector.datasets.synthetic_faces.sample import write_sample
+from deepfake_detector.datasets.videos import FOLDER, count_videos, pack_videos, read_videos, videos_zip
 from deepfake_detector.errors import ArchiveRejected, CredentialsMissing, ToolFailed
 from deepfake_detector.io import atomic_write, sha256_of_file
 
@@ -31,13 +40,16 @@ class FetchedSource:
     """The archive of one source.
 
     Attributes:
-        counts: images, `counts[split][label]`.
-        unlabelled: images of a labelled source that its CSV does not name; they are left out.
+        use: train | test.
+        counts: images or videos, `counts[split][label]`; all of a source with `use: test` are test ones.
+        unlabelled: images of a labelled source that its CSV does not name, or other files between videos; they are
+            left out.
     """
 
     name: str
     kind: str
     fake_kind: str
+    use: str
     sha256: str
     bytes: int
     counts: dict[str, dict[str, int]]
@@ -54,10 +66,15 @@ def fetch_all(settings: Download, to: Path) -> tuple[FetchedSource, ...]:
     Raises:
         ArchiveRejected, CredentialsMissing, ToolFailed: see `fetch`.
     """
-    fetched = tuple(fetch(source, settings, to / f"{source.name}.zip") for source in settings.sources)
-    for old in set(to.glob("*.zip")) - {to / f"{source.name}.zip" for source in settings.sources}:
+    files = {source.name: _zip_of(source, to) for source in settings.sources}
+    fetched = tuple(fetch(source, settings, files[source.name]) for source in settings.sources)
+    for old in {*to.glob("*.zip"), *to.glob(f"{FOLDER}/*.zip")} - set(files.values()):
         old.unlink()
     return fetched
+
+
+def _zip_of(source: Source, folder: Path) -> Path:
+    return videos_zip(folder, source.name) if source.kind == "videos" else folder / f"{source.name}.zip"
 
 
 def fetch(source: Source, settings: Download, to: Path) -> FetchedSource:
@@ -78,13 +95,25 @@ def fetch(source: Source, settings: Download, to: Path) -> FetchedSource:
         "archive": _copy_archive,
         "kaggle": _download_from_kaggle,
         "labelled": _pack_labelled,
+        "videos": _pack_videos,
     }
     with atomic_write(to) as temporary:
         unlabelled = writers[source.kind](source, settings, temporary)
-        with Archive(temporary, settings.max_unpacked_bytes, f"source {source.name}") as archive:
-            counts = archive.counts()
+        counts = _counts(source, temporary, settings.max_unpacked_bytes)
         digest, size = sha256_of_file(temporary), temporary.stat().st_size
-        return FetchedSource(source.name, source.kind, source.fake_kind, digest, size, counts, unlabelled)
+        return FetchedSource(source.name, source.kind, source.fake_kind, source.use, digest, size, counts, unlabelled)
+
+
+def _counts(source: Source, file: Path, max_unpacked_bytes: int) -> dict[str, dict[str, int]]:
+    """Images or videos per split and label, as the later stages will see them."""
+    if source.kind == "videos":
+        return count_videos(read_videos(file, source.name, max_unpacked_bytes))
+    with Archive(file, max_unpacked_bytes, f"source {source.name}") as archive:
+        counts = archive.counts()
+    if source.use == "train":
+        return counts
+    total = {label: sum(of_split[label] for of_split in counts.values()) for label in LABELS}
+    return {split: total if split == "test" else dict.fromkeys(LABELS, 0) for split in SPLITS}
 
 
 def _draw_sample(_: Source, settings: Download, to: Path) -> int:
@@ -112,6 +141,16 @@ def _pack_labelled(source: Source, settings: Download, to: Path) -> int:
     if source.sha256:
         _check_digest(source, location, sha256_of_file(location), to)
     return unlabelled
+
+
+def _pack_videos(source: Source, settings: Download, to: Path) -> int:
+    location = _existing_location(source)
+    if location.is_dir():
+        _reject_checksum(source, "a folder has no checksum")
+    left_out = pack_videos(location, to, settings.max_unpacked_bytes)
+    if source.sha256:
+        _check_digest(source, location, sha256_of_file(location), to)
+    return left_out
 
 
 def _download_from_kaggle(source: Source, settings: Download, to: Path) -> int:

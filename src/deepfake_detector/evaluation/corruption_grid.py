@@ -14,6 +14,7 @@ from deepfake_detector.media import corruptions
 Pixels = NDArray[np.uint8]
 Corruption = Callable[[Pixels, np.random.Generator], Pixels]
 SECOND_GRID_PX = 4  # half a JPEG block: the worst offset of a second block grid
+SHARPEN_RADIUS_PX = 2.0  # Pillow's default
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ def _h264(crf: int) -> Corruption:
     return lambda rgb, _: corruptions.h264(rgb, crf)
 
 
+def _sharpen(percent: float) -> Corruption:
+    return lambda rgb, _: corruptions.sharpen(rgb, SHARPEN_RADIUS_PX, percent)
+
+
+def _dither(rgb: Pixels, _: np.random.Generator) -> Pixels:
+    return corruptions.dither(rgb, "diffusion")
+
+
 def _identity(rgb: Pixels, _: np.random.Generator) -> Pixels:
     return rgb
 
@@ -80,6 +89,8 @@ GRID = (
     Condition("JPEG 75 then 90", "double JPEG", 75, _double_jpeg),
     *(Condition(f"margin {m:g}", "crop margin", m, _identity, m) for m in (0.9, 1.1)),
     *(Condition(f"H.264 crf {c}", "H.264 crf", c, _h264(c)) for c in (18, 28, 40)),
+    Condition("sharpen 200 %", "unsharp mask, percent", 200, _sharpen(200)),
+    Condition("dither 1 bit", "dithering", 1, _dither),
 )
 RECOMPRESSED = Condition("JPEG 90", "probe", 90, _jpeg(90))  # for the recompression probe; not part of the grid
 CONDITIONS = {condition.name: condition for condition in (*GRID, RECOMPRESSED)}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from deepfake_detector.evaluation.results import EvaluationResults
 from deepfake_detector.evaluation.robustness_metrics import CLEAN, ConditionMetrics, worst_conditions
 from deepfake_detector.evaluation.slices import SliceMetrics
+from deepfake_detector.evaluation.source_tables import left_out_table, source_table, video_table, weak_sources
 from deepfake_detector.model.bundle import Contract
 from deepfake_detector.stats import Estimate
 
@@ -30,7 +31,7 @@ UNKNOWN_TERMS = (
 def known_failures(results: EvaluationResults) -> list[str]:
     """The worst conditions, the weak slices and the failed probes, one sentence each."""
     probes = [f"probe `{probe.code}` failed: {probe.text}" for probe in results.failed_probes]
-    return [*_weak_conditions(results), *_weak_slices(results), *probes]
+    return [*_weak_conditions(results), *_weak_slices(results), *weak_sources(results.sources), *probes]
 
 
 def _weak_conditions(results: EvaluationResults) -> list[str]:
@@ -137,6 +138,16 @@ At the thresholds, on the test pictures as they are and after random corruption 
 
 {_threshold_table(results)}
 
+By source, at the thresholds; accuracy is at p_fake >= 0.5, "right" the accuracy of the answered ones:
+
+{source_table(results.sources)}
+
+{left_out_table(results.left_out)}
+
+Videos, each answered as `deepfake scan` does:
+
+{video_table(results.videos)}
+
 By slice:
 
 {_slice_table(results)}
@@ -189,10 +200,11 @@ identify anybody, and not to certify a picture: "real" means that no known trace
 ## Training
 - network `{contract.network}`, {results.parameters:,} weights, {contract.train_images} training pictures\
 {_reencoded(results.reencode)}
-- MLflow run `{contract.run_id}`, weights SHA-256 `{contract.weights_sha256}`
+- weights SHA-256 `{contract.weights_sha256}`: the tag `weights_sha256` of the MLflow run that trained them
 {_bullets(archives)}
 
-To train the same model again, with the archives in the repository's root:
+To train the same model again, in a checkout of the commit that `deepfake about` names for it (the tag `git_commit` of
+its MLflow run), with the archives in the repository's root:
 
 ```sh
 {results.reproduction}
@@ -230,9 +242,9 @@ def _slice_table(results: EvaluationResults) -> str:
 
 
 def _informative_slices(results: EvaluationResults) -> list[SliceMetrics]:
-    """Slices of properties in which the pictures differ; where all share one value, the slice is the whole split."""
+    """Slices of properties in which the pictures differ, but for the source, which has a table of its own."""
     facets = dict.fromkeys(each.facet for each in results.slices)
-    return [each for facet in facets if len(results.of_facet(facet)) > 1 or facet == "source"
+    return [each for facet in facets if len(results.of_facet(facet)) > 1 and facet != "source"
             for each in results.of_facet(facet)]  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-NOT_FACETS = ("path", "label", "p_fake")  # every other column is a property that defines slices
+NOT_FACETS = ("path", "label", "p_fake", "use")  # every other column is a property that defines slices
+TRAINED, LEFT_OUT = "train", "test"  # values of the column `use`, as in `download.sources`
+SOURCE = "source"
 MAX_VALUES = 12  # a column with more values identifies pictures, not slices
 
 
@@ -25,6 +27,8 @@ class PredictionTable:
         flag: the model's own threshold; at or above it the answer is "fake".
         test_digest: of the test pictures.
         slices: name -> (n,) bool, for example `source: faces`.
+        clear: the model's own threshold; at or below it the answer is "real". None: unknown.
+        left_out: sources that no model was trained on (`use: test`).
     """
 
     paths: tuple[str, ...]
@@ -33,6 +37,27 @@ class PredictionTable:
     flag: float
     test_digest: str
     slices: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    clear: float | None = None
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def sources(self) -> list[str]:
+        """(n,): the source that each path begins with."""
+        return sources_from_paths(self.paths)
+
+    @property
+    def trained(self) -> PredictionTable:
+        """Without the pictures of left-out sources."""
+        if not self.left_out:
+            return self
+        return self.select([p for p, s in zip(self.paths, self.sources, strict=True) if s not in self.left_out])
+
+    @property
+    def decided(self) -> NDArray[np.bool_] | None:
+        """(n,): whether the answer is "real" or "fake"; None if `clear` is unknown."""
+        if self.clear is None:
+            return None
+        return np.asarray((self.p_fake >= self.flag) | (self.p_fake <= self.clear))
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -52,13 +77,13 @@ class PredictionTable:
         )
 
 
-def read_predictions(path: Path, test_digest: str, flag: float) -> PredictionTable:
-    """Read a table with the columns path, label (1 = fake), p_fake, and one per property of the pictures.
+def read_predictions(path: Path, test_digest: str, flag: float, clear: float | None = None) -> PredictionTable:
+    """Read a table with the columns path, label (1 = fake), p_fake, use, and one per property of the pictures.
 
     Args:
         path: of the CSV; without a column `source` the source is the first part of a picture's path.
         test_digest: of the test pictures.
-        flag: threshold of the model that gave the scores.
+        flag, clear: thresholds of the model that gave the scores.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
@@ -71,7 +96,13 @@ def read_predictions(path: Path, test_digest: str, flag: float) -> PredictionTab
         p_fake=np.array([float(row["p_fake"]) for row in rows], dtype=np.float64),
         flag=flag,
         test_digest=test_digest,
-        slices=slice_masks({"source": sources_from_paths(paths)} | facets),
+        slices=slice_masks({SOURCE: sources_from_paths(paths)} | facets),
+        clear=clear,
+        left_out=frozenset(
+            source
+            for source, row in zip(sources_from_paths(paths), rows, strict=True)
+            if row.get("use", TRAINED) == LEFT_OUT
+        ),
     )
 
 
@@ -85,6 +116,6 @@ def slice_masks(facets: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.boo
     return {
         f"{facet}: {value}": np.array([other == value for other in values], dtype=bool)
         for facet, values in facets.items()
-        if len(set(values) - {""}) <= MAX_VALUES
+        if facet == SOURCE or len(set(values) - {""}) <= MAX_VALUES
         for value in sorted(set(values) - {""})
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,19 +17,22 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from deepfake_detector.config import Evaluate, Settings
+from deepfake_detector.evaluation.kind_metrics import measure_kinds
 from deepfake_detector.evaluation.metrics import CalibrationComparison, classification_metrics, compare_calibration
 from deepfake_detector.evaluation.model_card import model_card
 from deepfake_detector.evaluation.random_corruption_crops import corrupt_split
 from deepfake_detector.evaluation.results import EvaluationResults
+from deepfake_detector.evaluation.video_scores import VideoScores, calibrate_videos, measured_coverage, video_coverage
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.model.bundle import FORMAT_VERSION, Bundle, Contract, Thresholds, probabilities, write_bundle
+from deepfake_detector.model.bundle_contract import VideoCalibration
 from deepfake_detector.model.calibration import (
     VectorScaling,
     fit_platt_scaling,
-    fit_thresholds,
     fit_vector_scaling,
 )
 from deepfake_detector.model.export import export_onnx, load_trained, weights_sha256, with_vector_scaling
+from deepfake_detector.model.operating_points import ErrorRates, fit_thresholds
 from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.shards import HeldOutSplit, Shards
 
@@ -37,6 +41,7 @@ REFERENCE_CROPS = 8
 # a single draw most of the calibration crops would be clean.
 CALIBRATION_DRAWS = 3
 _UNCALIBRATED = Thresholds(clear=0.5, flag=0.5, strict=0.5)
+_NO_VIDEOS = VideoCalibration(thresholds=_UNCALIBRATED, flag_false_positive_rate=0.01, strict_false_positive_rate=0.001)
 Floats = NDArray[np.float64]
 CalibratedOn = Literal["clean", "corruptions"]
 
@@ -49,6 +54,13 @@ class SplitScores:
     kinds: Floats  # (n, k), a logit per kind of fake
     corrupted_kinds: Floats  # (n, k)
     maps: NDArray[np.float32]  # (n, h, w) of the clean crops
+
+    def of_sources(self, names: Collection[str], inside: bool) -> SplitScores:
+        """The crops inside, or outside, these sources."""
+        rows = np.flatnonzero([(source in names) is inside for source in self.crops.sources])
+        return SplitScores(
+            self.crops.select(rows), self.kinds[rows], self.corrupted_kinds[rows], self.maps[rows]
+        )  # fmt: skip
 
     @property
     def logits(self) -> Floats:
@@ -68,14 +80,16 @@ class Predictions:
     contract: Contract
     engine: Engine = field(repr=False)
     valid: SplitScores
-    test: SplitScores
+    test: SplitScores  # of the sources that were trained on
+    videos: VideoScores  # simulated from validation pictures
+    left_out: SplitScores  # test pictures of the other sources (`use: test`); empty without any
+    test_digest: str  # of both
     vector_scaling: VectorScaling  # per kind, with the offset of Platt scaling: part of the graph
     temperature: float  # part of the contract
     calibrated_on: CalibratedOn
     fake_share: float  # of the crops it was calibrated on
     history: pd.DataFrame
     parameters: int
-    git_commit: str  # of the training's code; "" if the training did not record it
 
     def p_fake(self, logits: Floats) -> Floats:
         """Calibrated probabilities (n,) of logits (n,)."""
@@ -87,7 +101,7 @@ class Predictions:
 
     def score(self, crops: NDArray[np.uint8]) -> Floats:
         """Calibrated probabilities (n,) of crops (n, side, side, 3)."""
-        return self.p_fake(self.engine.score(crops).logits.astype(np.float64))
+        return _p_fake(self.engine, self.contract.temperature, crops)
 
     def compare_calibration(self, bins: int, resamples: int) -> tuple[CalibrationComparison, ...]:
         """Errors of the probabilities before and after calibration, for both splits, clean and corrupted."""
@@ -112,9 +126,15 @@ class Predictions:
             for kind, value in zip(self.contract.kinds, values, strict=True)
         }
         calibration = {"temperature": self.temperature, "fake_share": self.fake_share, "on": self.calibrated_on}
+        kinds = measure_kinds(
+            self.test.kinds, self.p_fake(self.test.logits), self.test.crops.labels, self.test.crops.kinds,
+            self.contract.kinds, self.contract.thresholds.flag,
+        )  # fmt: skip
         return {
-            "test_digest": self.test.crops.sha256,
+            "test_digest": self.test_digest,
             "calibration": calibration | scaling | self.contract.thresholds.model_dump(),
+            "simulated_videos": self.videos.report(),
+            **({"kinds_of_flagged_fakes": kinds.as_dict()} if kinds else {}),
             "weights_sha256": self.contract.weights_sha256,
         }
 
@@ -143,35 +163,41 @@ def predict_splits(workspace: Workspace, settings: Settings, shards: Shards, scr
     scaled = with_vector_scaling(model, scaling.weights, scaling.offsets)
     engine = _export_engine(scaled, valid_crops, draft, scratch, options.mirrored)
     test_crops = shards.arrays("test")
-    test = _score_split(engine, test_crops, corrupt_split(workspace, settings, test_crops)[0])
+    scored = _score_split(engine, test_crops, corrupt_split(workspace, settings, test_crops)[0])
+    test, left_out = (scored.of_sources(settings.download.left_out, inside) for inside in (False, True))
     p_test = probabilities(test.logits, temperature)
-    metrics = classification_metrics(p_test, test_crops.labels, options.bootstrap, options.calibration_bins)
+    metrics = classification_metrics(p_test, test.crops.labels, options.bootstrap, options.calibration_bins)
     measured = {"temperature": temperature, "thresholds": thresholds, "test_images": metrics.images,
                 "test_metrics": metrics.flat()}  # fmt: skip
+    contract = draft.model_copy(update=measured)
+    videos = calibrate_videos(workspace, settings, contract, valid_crops, partial(_p_fake, engine, temperature))
     return Predictions(
-        contract=draft.model_copy(update=measured),
+        contract=contract.model_copy(update={"video": videos.calibration}),
         engine=engine,
+        videos=videos,
         valid=replace(
             valid, kinds=scaling.apply(valid.kinds), corrupted_kinds=scaling.apply(valid.corrupted_kinds)
         ),
         test=test,
+        left_out=left_out,
+        test_digest=test_crops.sha256,
         vector_scaling=scaling,
         temperature=temperature,
         calibrated_on=on,
         fake_share=fake_share,
         history=pd.read_csv(workspace.figures("train") / "history.csv"),
         parameters=model.count_params(),
-        git_commit=trained.get("git_commit", ""),
     )  # fmt: skip
 
 
 def seal_bundle(workspace: Workspace, predictions: Predictions, results: EvaluationResults, scratch: Path) -> Bundle:
     """Write graph, contract, reference outputs and card into models/bundle."""
     shutil.rmtree(scratch / "draft")
-    card = model_card(predictions.contract, results)
-    return write_bundle(
-        workspace.bundle, scratch / "detector.onnx", predictions.contract, scratch / "reference.npz", card
-    )
+    videos = video_coverage(predictions.videos.measure(), results.videos)
+    coverage = {"image": measured_coverage(results.sources), "video": videos}
+    contract = predictions.contract.model_copy(update={"coverage": coverage})
+    card = model_card(contract, results)
+    return write_bundle(workspace.bundle, scratch / "detector.onnx", contract, scratch / "reference.npz", card)
 
 
 def _calibrate(
@@ -184,7 +210,21 @@ def _calibrate(
     platt = fit_platt_scaling(_fake_logits(scaling.apply(kinds)), labels)
     scaling = VectorScaling(scaling.weights, tuple(offset + platt.offset for offset in scaling.offsets))
     p_fake = probabilities(_fake_logits(scaling.apply(kinds)), platt.temperature)
-    return scaling, platt.temperature, fit_thresholds(p_fake, labels, options), float(labels.mean())
+    groups = np.resize(np.array(split_groups(valid)), len(kinds)).tolist()
+    thresholds = fit_thresholds(p_fake, labels, groups, picture_rates(options), len(kinds) // len(valid.labels))
+    return scaling, platt.temperature, thresholds, float(labels.mean())
+
+
+def picture_rates(options: Evaluate) -> ErrorRates:
+    """Error rates that the thresholds of pictures aim at."""
+    return ErrorRates(
+        options.flag_false_positive_rate, options.strict_false_positive_rate, options.clear_false_negative_rate
+    )
+
+
+def split_groups(split: HeldOutSplit) -> list[str]:
+    """(n,): the source of each picture, of fakes with their kind; each sets thresholds by itself if it is large."""
+    return [f"{source} {kind}".strip() for source, kind in zip(split.sources, split.kinds, strict=True)]
 
 
 def _export_engine(model: keras.Model, valid: HeldOutSplit, draft: Contract, scratch: Path, mirrored: bool) -> Engine:
@@ -197,6 +237,10 @@ def _export_engine(model: keras.Model, valid: HeldOutSplit, draft: Contract, scr
 def _score_split(engine: Engine, split: HeldOutSplit, corrupted: NDArray[np.uint8]) -> SplitScores:
     clean = engine.score(split.crops)
     return SplitScores(split, clean.kinds.astype(np.float64), _kinds(engine, corrupted), clean.logit_map)
+
+
+def _p_fake(engine: Engine, temperature: float, crops: NDArray[np.uint8]) -> Floats:
+    return probabilities(engine.score(crops).logits.astype(np.float64), temperature)
 
 
 def _kinds(engine: Engine, crops: NDArray[np.uint8]) -> Floats:
@@ -232,12 +276,12 @@ def _draft_contract(settings: Settings, shards: Shards, model: keras.Model, trai
         min_face_px=settings.prepare.min_face_px,
         temperature=1.0,
         thresholds=_UNCALIBRATED,
+        video=_NO_VIDEOS,
         trained_on=_trained_on(trained["source_kinds"]),
         data_sha256=trained["data_sha256"],
         train_images=shards.crops["train"],
         test_images=0,
         test_metrics={},
-        run_id=trained["run_id"],
         weights_sha256=weights_sha256(model),
     )
 

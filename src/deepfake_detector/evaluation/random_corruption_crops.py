@@ -8,7 +8,7 @@ processes import this module: it must load no TensorFlow and no pandas.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ def corrupt_split(workspace: Workspace, settings: Settings, split: HeldOutSplit,
     spec = RandomCorruptionSpec(split.crops.shape[1], settings.prepare.crop_scale, settings.evaluate.seed, draws)
     crops = np.repeat(split.crops[None], draws, axis=0)
     with Archive(workspace.raw, settings.download.max_unpacked_bytes) as opened:
-        results = process_map(partial(corrupt_picture, spec), _pictures(workspace, split, opened))
+        results = process_map(partial(corrupt_picture, spec), split_pictures(workspace, split, opened))
         for i, corrupted in tqdm(results, "corrupt", len(split.paths), unit="picture", mininterval=1):
             crops[:, i] = corrupted
     return crops
@@ -74,12 +74,22 @@ def corrupt_picture(spec: RandomCorruptionSpec, picture: tuple[int, ZipMember, F
     return row, np.stack([align_face(each, face, spec.side_px, spec.crop_scale) for each in corrupted])
 
 
-def _pictures(workspace: Workspace, split: HeldOutSplit, opened: Archive) -> Iterator[tuple[int, ZipMember, Face]]:
+def split_pictures(
+    workspace: Workspace, split: HeldOutSplit, opened: Archive, rows: Sequence[int] | None = None
+) -> Iterator[tuple[int, ZipMember, Face]]:
+    """Each picture of a split whose face the manifest knows: its row, its file and its largest face.
+
+    Args:
+        workspace: holds the manifest.
+        split: whose pictures are wanted.
+        opened: the archives, open.
+        rows: of the split; None for all.
+    """
     from deepfake_detector.preparation.crop_requests import crop_requests
     from deepfake_detector.validation.manifest import read_manifest
 
-    rows = {path: row for row, path in enumerate(split.paths)}
+    wanted = {split.paths[row]: row for row in (range(len(split.paths)) if rows is None else rows)}
     manifest = read_manifest(workspace.manifest)
-    for picture in crop_requests(manifest[manifest["path"].isin(rows)], {}, reuse_faces=True):
+    for picture in crop_requests(manifest[manifest["path"].isin(wanted)], {}, reuse_faces=True):
         if picture.face is not None:
-            yield rows[picture.entry.path], opened.member(picture.entry), picture.face
+            yield wanted[picture.entry.path], opened.member(picture.entry), picture.face

@@ -12,12 +12,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from deepfake_detector.evaluation.corruption_grid_scores import GridScores
-from deepfake_detector.evaluation.evaluate import picture_facets
+from deepfake_detector.evaluation.coverage_figure import draw_coverage
+from deepfake_detector.evaluation.evaluate import all_test_scores, picture_facets
 from deepfake_detector.evaluation.faithfulness import draw_faithfulness
 from deepfake_detector.evaluation.figures import ExampleCrops, draw_examples, draw_figures, most_confident
 from deepfake_detector.evaluation.model_card import known_failures, scope, terms_of_use
+from deepfake_detector.evaluation.prediction_table import LEFT_OUT, TRAINED
 from deepfake_detector.evaluation.predictions import Predictions
-from deepfake_detector.evaluation.result_tables import write_prediction_tables, write_result_tables
+from deepfake_detector.evaluation.result_tables import write_curves, write_predictions, write_result_tables
 from deepfake_detector.evaluation.results import EvaluationResults
 from deepfake_detector.evaluation.robustness_metrics import ALL_SOURCES, draw_robustness, worst_conditions
 from deepfake_detector.io import atomic_write
@@ -63,11 +65,12 @@ def write_report(
     uncalibrated = predictions.uncalibrated(test.kinds)
     draw_figures(folder, p_fake, uncalibrated, labels, predictions.history, results.test, thresholds, bins)
     draw_robustness(folder / "robustness.png", results.grid)
+    draw_coverage(folder / "coverage.png", results)
     if results.faithfulness:
         draw_faithfulness(folder / "faithfulness.png", results.faithfulness)
     _draw_confident_examples(folder, predictions, p_fake)
-    facets = picture_facets(test.crops, grid_scores)
-    write_prediction_tables(folder, test.crops.paths, labels, p_fake, bins, facets)
+    _write_predictions(folder, predictions, grid_scores)
+    write_curves(folder, labels, p_fake, bins)
     write_result_tables(folder, results, grid_scores.scores)
     write_html_report(folder, bundle, results)
 
@@ -103,15 +106,16 @@ def write_html_report(folder: Path, bundle: Bundle, results: EvaluationResults) 
 
 
 def summary_sentences(results: EvaluationResults) -> list[str]:
-    """The results in six sentences, each from a number."""
-    parts = (_separation, _thresholds, _robustness, _calibration, _probes, _targets)
-    return [sentence(results) for sentence in parts]
+    """The results in six to eight sentences, each from a number."""
+    parts = (_separation, _thresholds, _left_out, _videos, _robustness, _calibration, _probes, _targets)
+    return [sentence for part in parts if (sentence := part(results))]
 
 
 def _separation(results: EvaluationResults) -> str:
     test, auc = results.test, results.test.auc
     grade = next(word for least, word in GRADES if auc.low >= least)
-    sources = [f"{each.name} {each.auc.value:.3f}" for each in results.of_facet("source") if each.auc]
+    trained = [each for each in results.sources if not each.left_out]
+    sources = [f"{each.name} {each.auc.value:.3f}" for each in trained if each.auc and not each.auc_against]
     by_source = f" AUC by source: {', '.join(sources)}." if len(sources) > 1 else ""
     return (
         f"It separates fake from real faces {grade} on pictures like the training data: AUC {auc}, accuracy "
@@ -126,6 +130,28 @@ def _thresholds(results: EvaluationResults) -> str:
         f"are correct; the rest is inconclusive. At the threshold `flag` the true positive rate is "
         f"{at.true_positive_rate.value:.1%} and the false positive rate {at.false_positive_rate.value:.1%}."
     )
+
+
+def _left_out(results: EvaluationResults) -> str:
+    if results.left_out is None:
+        return ""
+    names = ", ".join(each.name for each in results.sources if each.left_out)
+    parts = [f"{results.left_out.coverage.value:.1%} are answered"]
+    if results.left_out.auc:
+        parts.insert(0, f"mean AUC {results.left_out.auc}")
+    if results.left_out.false_negative_rate_at_clear:
+        parts.append(f"{results.left_out.false_negative_rate_at_clear.value:.1%} of the fakes are called real")
+    return f"On sources that it never saw in training ({names}): {', '.join(parts)}."
+
+
+def _videos(results: EvaluationResults) -> str:
+    if results.videos is None:
+        return ""
+    total = results.videos.total
+    auc = f"AUC {total.auc}, " if total.auc else ""
+    right = f"; {total.selective_accuracy} of these answers are right" if total.selective_accuracy else ""
+    videos = total.reals + total.fakes
+    return f"Of {videos} labelled videos ({auc}{total.fakes} fakes), {total.coverage} are answered{right}."
 
 
 def _robustness(results: EvaluationResults) -> str:
@@ -175,6 +201,16 @@ def _images(folder: Path) -> Callable[[str], str]:
         return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
     return image
+
+
+def _write_predictions(folder: Path, predictions: Predictions, grid_scores: GridScores) -> None:
+    """The table of all test pictures, those of left-out sources too."""
+    p_fake, labels, _ = all_test_scores(predictions)
+    test, left_out = predictions.test.crops, predictions.left_out.crops
+    facets = [picture_facets(split, grid_scores) for split in (test, left_out)]
+    columns = {name: [*facets[0][name], *facets[1][name]] for name in facets[0]}
+    columns["use"] = [TRAINED] * len(test.paths) + [LEFT_OUT] * len(left_out.paths)
+    write_predictions(folder, [*test.paths, *left_out.paths], labels, p_fake, columns)
 
 
 def _draw_confident_examples(folder: Path, predictions: Predictions, p_fake: Floats) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.config import Settings
 from deepfake_detector.errors import BadInput, ModelNotFound
-from deepfake_detector.evaluation.prediction_table import PredictionTable, slice_masks
+from deepfake_detector.evaluation.prediction_table import SOURCE, PredictionTable, slice_masks
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.paths import Workspace
 
@@ -84,7 +84,9 @@ class EngineRescorer:
             p_fake=p_fake[order],
             flag=contract.thresholds.flag,
             test_digest=split.sha256,
-            slices=slice_masks({"source": [known[name][1] for name in names]}),
+            slices=slice_masks({SOURCE: [known[name][1] for name in names]}),
+            clear=contract.thresholds.clear,
+            left_out=self._settings.download.left_out,
         )
 
     def _test_split(self) -> tuple[HeldOutSplit, Shards]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -91,7 +91,9 @@ class GridMetrics:
         return [name for name in self.means if name != ALL_SOURCES]
 
 
-def measure_grid(scores: pd.DataFrame, flag: float, resamples: int, seed: int = 0) -> GridMetrics:
+def measure_grid(
+    scores: pd.DataFrame, flag: float, resamples: int, seed: int = 0, left_out: Collection[str] = ()
+) -> GridMetrics:
     """Metrics of a grid.
 
     Args:
@@ -100,21 +102,26 @@ def measure_grid(scores: pd.DataFrame, flag: float, resamples: int, seed: int = 
         flag: threshold of the true and false positive rate.
         resamples: of the bootstrap behind the means' intervals; it draws pictures, each with all its conditions.
         seed: of the bootstrap.
+        left_out: sources that were never trained on; they are measured apart and do not count among all.
     """
-    means = {source: _mean_metrics(rows, resamples, seed) for source, rows in _by_source(scores).items()}
-    return GridMetrics(measure_conditions(scores, flag), means)
+    parts = _by_source(scores, left_out)
+    means = {source: _mean_metrics(rows, resamples, seed) for source, rows in parts.items()}
+    return GridMetrics(measure_conditions(scores, flag, left_out), means)
 
 
-def measure_conditions(scores: pd.DataFrame, flag: float) -> tuple[ConditionMetrics, ...]:
+def measure_conditions(
+    scores: pd.DataFrame, flag: float, left_out: Collection[str] = ()
+) -> tuple[ConditionMetrics, ...]:
     """Metrics of each condition, for all pictures together and, if there are several sources, for each of them.
 
     Args:
         scores: as for `measure_grid`.
         flag: threshold of the true and false positive rate.
+        left_out: see `measure_grid`.
     """
     return tuple(
         _condition_metrics(rows, source, flag)
-        for source, part in _by_source(scores).items()
+        for source, part in _by_source(scores, left_out).items()
         for _, rows in part.groupby("condition", sort=False)
     )
 
@@ -125,10 +132,10 @@ def worst_conditions(conditions: Sequence[ConditionMetrics], count: int = 3) -> 
     return sorted(corrupted, key=lambda condition: condition.overall_accuracy.value)[:count]
 
 
-def _by_source(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _by_source(scores: pd.DataFrame, left_out: Collection[str]) -> dict[str, pd.DataFrame]:
     names = sorted(scores["source"].unique())
     parts = {name: scores[scores["source"] == name] for name in names} if len(names) > 1 else {}
-    return {ALL_SOURCES: scores} | parts
+    return {ALL_SOURCES: scores[~scores["source"].isin(left_out)]} | parts
 
 
 def _condition_metrics(rows: pd.DataFrame, source: str, flag: float) -> ConditionMetrics:
@@ -161,8 +168,10 @@ def _mean_metrics(scores: pd.DataFrame, resamples: int, seed: int) -> MeanMetric
     # Each resample is the number of times each picture was drawn; (resamples, n) x (n, conditions) counts all at once.
     rows = stratified_bootstrap(labels, resamples, seed)
     weights = np.stack([np.bincount(i, minlength=len(labels)) for i in rows]).astype(float)
-    replicates = (weights @ correct / np.maximum(1, weights @ scored)).mean(axis=1)
-    value = float((correct.sum(axis=0) / np.maximum(1, scored.sum(axis=0))).mean())
+    # A condition under which nothing is scored, such as dithering, has no accuracy; coverage shows it.
+    kept = scored.any(axis=0) if scored.any() else np.ones(scored.shape[1], np.bool_)
+    replicates = (weights @ correct[:, kept] / np.maximum(1, weights @ scored[:, kept])).mean(axis=1)
+    value = float((correct[:, kept].sum(axis=0) / np.maximum(1, scored[:, kept].sum(axis=0))).mean())
     overall_replicates = (weights @ correct / len(labels)).mean(axis=1)
     return MeanMetrics(
         images=len(labels),

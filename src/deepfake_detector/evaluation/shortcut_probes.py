@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepfake_detector.config import Evaluate
 from deepfake_detector.evaluation.metrics import CropScorer
-from deepfake_detector.evaluation.slices import SliceMetrics
+from deepfake_detector.evaluation.source_metrics import SourceMetrics
 from deepfake_detector.media.corruptions import affine
 from deepfake_detector.preparation.shards import HeldOutSplit
 from deepfake_detector.stats import (
@@ -124,10 +124,9 @@ def probe_background(whole: Floats, background: Floats, face: Floats, labels: La
     return ShortcutProbe("background", metric, value, limit, passed, bool(certain), len(labels), text)
 
 
-def probe_false_positive_rates(slices: Sequence[SliceMetrics], limit: float) -> list[ShortcutProbe]:
-    """The false positive rate at `flag` of every source, and the mean of the sources."""
-    sources = [(each, each.false_positive_rate) for each in slices if each.facet == "source"]
-    known = [(each, rate) for each, rate in sources if rate is not None]
+def probe_false_positive_rates(sources: Sequence[SourceMetrics], limit: float) -> list[ShortcutProbe]:
+    """The false positive rate at `flag` of every source with real pictures, and the mean of these sources."""
+    known = [(each, each.false_positive_rate) for each in sources if each.false_positive_rate is not None]
     probes = [_false_positives(f"false positives: {each.name}", rate, limit, each.reals) for each, rate in known]
     if len(known) < 2:
         return probes

@@ -58,10 +58,6 @@ class SliceMetrics:
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return known | {"images": self.images, "small_sample": self.small_sample}
 
-    def headline(self) -> dict[str, object]:
-        """The few numbers for reports/evaluate.json."""
-        return {key: value for key, value in self.as_dict().items() if key in ("images", "accuracy", "auc", "ece")}
-
 
 def measure_slices(
     p_fake: Floats, labels: Labels, facets: Mapping[str, Sequence[str]], flag: float

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from deepfake_detector.inference.verdict import ContentCredentials, CredentialState
 from deepfake_detector.media.file_type import HEAD_BYTES, mime_of
+from deepfake_detector.media.metadata import clean_text
 
 # Names a PEM file of trusted authorities. None ships with the code: such lists change, and others maintain them.
 TRUST_VARIABLE = "DEEPFAKE_C2PA_TRUST"
@@ -22,6 +23,19 @@ ABSENT = ContentCredentials(
     state="absent",
     note="the file carries no Content Credentials, which means nothing: most files have none, and they come off easily",
 )
+UNREAD = ContentCredentials(
+    state="unread",
+    note="the file may carry Content Credentials; to read them: pip install 'deepfake-detector[credentials]'",
+)
+ELSEWHERE = ContentCredentials(
+    state="unread",
+    note="the file says that its Content Credentials are at an address; they were not fetched and not looked at",
+)
+UNKNOWN_FORM = ContentCredentials(
+    state="unread",
+    note="the file carries Content Credentials in a form that is not known here; they were not looked at",
+)
+REMOTE_MANIFEST = "Remote"
 STATES: dict[str, CredentialState] = {"Trusted": "valid", "Valid": "untrusted"}
 NOTES: dict[CredentialState, str] = {
     "valid": "nothing was changed since {signer}, a trusted signer, signed it",
@@ -57,7 +71,10 @@ def _verify(stream: BinaryIO) -> ContentCredentials:
     stream.seek(0)
     if mime is None:
         return ABSENT
-    import c2pa  # 0.1 s, and few files have a manifest
+    try:
+        import c2pa  # 0.1 s, and few files have a manifest
+    except ModuleNotFoundError:
+        return UNREAD
 
     settings: dict[str, Any] = {"verify": NO_NETWORK}
     if trust_file := os.environ.get(TRUST_VARIABLE):
@@ -68,7 +85,12 @@ def _verify(stream: BinaryIO) -> ContentCredentials:
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return ABSENT
     except c2pa.C2paError as error:
+        # The library has a class for a manifest at an address, and raises the base class with this text.
+        if isinstance(error, c2pa.C2paError.RemoteManifest) or str(error).startswith(REMOTE_MANIFEST):
+            return ELSEWHERE
         return _invalid(str(error))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError):  # valid JSON of another shape
+        return UNKNOWN_FORM
 
 
 def _credentials_of(store: dict[str, Any]) -> ContentCredentials:
@@ -76,25 +98,26 @@ def _credentials_of(store: dict[str, Any]) -> ContentCredentials:
     state = STATES.get(store.get("validation_state", ""))
     if state is None:
         status = store.get("validation_status") or [{}]
-        return _invalid(status[-1].get("explanation") or status[-1].get("code") or "no reason given")
+        return _invalid(status[-1].get("explanation") or status[-1].get("code") or "")
     active = store["manifests"][store["active_manifest"]]
-    signer = (active.get("signature_info") or {}).get("issuer")
+    signer = clean_text((active.get("signature_info") or {}).get("issuer"))
     by_ai = _is_made_by_ai(store)
     note = NOTES[state].format(signer=signer or "the signer") + ("; it says itself that AI made it" if by_ai else "")
     return ContentCredentials(state=state, generator=_generator(active), made_by_ai=by_ai, signer=signer, note=note)
 
 
 def _invalid(problem: str) -> ContentCredentials:
+    reason = clean_text(problem) or "no reason given"
     return ContentCredentials(
         state="invalid",
-        note=f"the file or its credentials were changed after signing, so they prove nothing ({problem})",
+        note=f"the file or its credentials were changed after signing, so they prove nothing ({reason})",
     )
 
 
 def _generator(manifest: dict[str, Any]) -> str | None:
     info: dict[str, Any] = next(iter(manifest.get("claim_generator_info") or []), {})
-    name = " ".join(str(info[key]) for key in ("name", "version") if info.get(key))
-    return name or manifest.get("claim_generator")
+    name = " ".join(clean_text(info[key]) or "" for key in ("name", "version") if info.get(key))
+    return clean_text(name or manifest.get("claim_generator"))
 
 
 def _is_made_by_ai(store: dict[str, Any]) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,13 @@ from deepfake_detector.inference.verdict import (
     Label,
     ModelInfo,
     Posterior,
+    TrackVerdict,
+    VideoFaceVerdict,
 )
-from deepfake_detector.model.bundle import Thresholds
+from deepfake_detector.model.bundle_contract import Medium, MediumCoverage, Thresholds
 
 KindShares = Mapping[str, float]  # kind -> 0..1
+Scored = TypeVar("Scored", FaceVerdict, VideoFaceVerdict, TrackVerdict)
 
 # Lowest probability of each level; the words are those of AFP and vera.ai.
 EVIDENCE_LEVELS: tuple[tuple[float, EvidenceLevel], ...] = (
@@ -33,6 +37,13 @@ EVIDENCE_LEVELS: tuple[tuple[float, EvidenceLevel], ...] = (
 KIND_NAMES = {"synthetic": "a generated face", "swap": "a face swap"}
 # Twice as likely as all other kinds together. The shares are not calibrated: below this they say nothing.
 CLEAR_SHARE = 2 / 3
+# For sentences: the files, and those with a known answer on which coverage was measured.
+MEDIUM_NAMES: dict[Medium, tuple[str, str]] = {
+    "image": ("pictures", "test pictures"),
+    "video": ("videos", "videos simulated from validation pictures"),
+}
+# What the face detector misses is not absent.
+NO_FACE = "no clearly visible face was found (covered, masked, small and turned faces are missed)"
 MAX_UPRIGHT_ROLL_DEG = 60  # a head leaning further lies
 CALIBRATION_PRIOR = 0.5  # share of fakes among the pictures that our models are calibrated on
 DRAWN_SAMPLE_WARNING = (
@@ -40,24 +51,30 @@ DRAWN_SAMPLE_WARNING = (
 )
 
 
-def image_verdict(faces: Sequence[FaceVerdict], model: ModelInfo, notes: Sequence[str] = ()) -> ImageVerdict:
+def image_verdict(
+    faces: Sequence[FaceVerdict], model: ModelInfo, notes: Sequence[str] = (), coverage: MediumCoverage | None = None
+) -> ImageVerdict:
     """Decide about an image by its face with the highest score; without a scored face it gets no score.
 
     Args:
         faces: of the image, largest first.
         model: that scored them.
         notes: what was left out of the image; the last reasons.
+        coverage: of pictures, as measured; None if it was not.
     """
     scores = [face.p_fake for face in faces if face.p_fake is not None]
     p_fake = max(scores, default=None)
-    kind = next((face.kind_of_fake for face in faces if p_fake is not None and face.p_fake == p_fake), None)
     verdict = decide(p_fake, model.thresholds)
+    faces = [without_kind_if_real(face, model.thresholds) for face in faces]
+    kind = next((face.kind_of_fake for face in faces if p_fake is not None and face.p_fake == p_fake), None)
+    known = describe_coverage(coverage, "image") if scores else []
+    reasons = _image_reasons(verdict, scores, kind, faces, model.thresholds)
     return ImageVerdict(
         verdict=verdict,
         p_fake=p_fake,
         evidence=evidence_level(verdict, p_fake),
         kind_of_fake=kind,
-        reasons=(*model_warnings(model), *_image_reasons(verdict, scores, kind, faces, model.thresholds), *notes),
+        reasons=(*model_warnings(model), *reasons, *known, *notes),
         faces=tuple(faces),
         model=model,
     )
@@ -66,7 +83,7 @@ def image_verdict(faces: Sequence[FaceVerdict], model: ModelInfo, notes: Sequenc
 def decide(p_fake: float | None, thresholds: Thresholds) -> Label:
     """Turn the highest score into a label: fake from `flag` upwards, real up to `clear`, else inconclusive.
 
-    A good model's `clear` may lie above its `flag`; then a score between them is a fake.
+    Where both thresholds are equal nothing is inconclusive, and a score that reaches them is a fake.
     """
     if p_fake is None:
         return "inconclusive"
@@ -75,12 +92,19 @@ def decide(p_fake: float | None, thresholds: Thresholds) -> Label:
     return "real" if p_fake <= thresholds.clear else "inconclusive"
 
 
+def without_kind_if_real(face: Scored, thresholds: Thresholds) -> Scored:
+    """A face or track, without its kind of fake if its own score calls it real: the shares say nothing then."""
+    is_real = decide(face.p_fake, thresholds) == "real"
+    return face.model_copy(update={"kind_of_fake": None}) if is_real else face
+
+
 def evidence_level(verdict: Label, p_fake: float | None) -> EvidenceLevel | None:
-    """Put the probability of the verdict into words; for an inconclusive verdict, the probability of a fake."""
+    """Put the probability of a fake into words; a real verdict has no level, because it rests on the lack of traces."""
     if p_fake is None:
         return None
-    p_verdict = 1.0 - p_fake if verdict == "real" else p_fake
-    return next(level for lowest, level in EVIDENCE_LEVELS if p_verdict >= lowest)
+    if verdict == "real":
+        return "no trace found"
+    return next(level for lowest, level in EVIDENCE_LEVELS if p_fake >= lowest)
 
 
 def kind_shares(logits: NDArray[np.float32], kinds: Sequence[str]) -> list[dict[str, float] | None]:
@@ -182,8 +206,8 @@ def compare_to_thresholds(verdict: Label, p_fake: float, thresholds: Thresholds)
     if verdict == "fake":
         return f"{p_fake:.3f}, at or above {flag}, the threshold for fake"
     if verdict == "real":
-        return f"{p_fake:.3f}, at or below {clear}, the threshold for real"
-    return f"{p_fake:.3f}, between {clear} (real) and {flag} (fake): too close to call"
+        return f"{p_fake:.3f}, at or below {clear}: no trace of manipulation was found"
+    return f"{p_fake:.3f}, between {clear} (no trace) and {flag} (fake): too close to call"
 
 
 def describe_kind(shares: KindShares | None) -> list[str]:
@@ -197,6 +221,16 @@ def describe_kind(shares: KindShares | None) -> list[str]:
     kind, share = likely
     others = " or ".join(KIND_NAMES.get(name, name) for name in shares if name != kind)
     return [f"it looks like {KIND_NAMES.get(kind, kind)} rather than {others} ({share:.2f})"]
+
+
+def describe_coverage(coverage: MediumCoverage | None, medium: Medium) -> list[str]:
+    """One sentence about how often such files are decided, and how often rightly; [] where it was not measured."""
+    if coverage is None or coverage.all.files == 0:
+        return []
+    name, measured_on = MEDIUM_NAMES[medium]
+    all_files = coverage.all
+    rightly = "" if all_files.right is None else f", {all_files.right:.0%} of these rightly"
+    return [f"of {name} like this {all_files.decided:.0%} are decided{rightly} ({all_files.files:,} {measured_on})"]
 
 
 def describe_unscored_faces(faces: Sequence[FaceVerdict]) -> list[str]:
@@ -237,7 +271,7 @@ def _image_reasons(
     thresholds: Thresholds,
 ) -> list[str]:
     if not faces:
-        return ["no face was found, and this model scores faces only"]
+        return [f"{NO_FACE}, and this model scores faces only"]
     reasons = []
     if scores:
         which = "the face" if len(faces) == 1 else f"the most suspicious of {len(scores)} scored faces"

@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from os import PathLike
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.errors import InputTooLarge
+from deepfake_detector.errors import InputTooLarge, needs_extra
 from deepfake_detector.inference.content_credentials import read_credentials
 from deepfake_detector.inference.decision import image_verdict, kind_shares, posterior_verdict
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.inference.heatmap import explain_face
 from deepfake_detector.inference.scored_face import ScoredFace, image_face_verdict, scored_face, video_face_verdicts
-from deepfake_detector.inference.verdict import EvidenceFrame, ImageVerdict, VideoVerdict, model_info
+from deepfake_detector.inference.verdict import EvidenceFrame, ImageVerdict, Metadata, VideoVerdict, model_info
 from deepfake_detector.inference.video_verdict import video_verdict
 from deepfake_detector.media.animation import MAX_ANIMATION_BYTES, is_animation, may_be_animation
 from deepfake_detector.media.face_alignment import FaceCrop, crop_face
@@ -27,6 +28,7 @@ from deepfake_detector.media.file_type import HEAD_BYTES, file_type
 from deepfake_detector.media.image import decode_image_with_notes
 from deepfake_detector.media.image_stats import ImageStats, measure_image
 from deepfake_detector.media.limits import ImageLimits, VideoLimits
+from deepfake_detector.media.metadata import read_metadata
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.parallel import available_cores
 
@@ -81,6 +83,35 @@ class Detector:
         self._threads = streams or available_cores()
         self._observer = observer
 
+    @classmethod
+    def load(cls, model: str | PathLike[str] | None = None) -> Self:
+        """The detector of the model that `deepfake predict` uses.
+
+        Args:
+            model: champion, pretrained or a bundle's folder; None for the default, see `deepfake about`.
+
+        Raises:
+            ModelNotFound, BundleCorrupt, ToolFailed: see `select_model` and `Engine`.
+        """
+        from deepfake_detector.inference.model_selection import select_model
+
+        return cls(select_model(model if model is None else str(model)).bundle)
+
+    def image(
+        self, source: str | PathLike[str] | bytes, explain: bool = False, prior: float | None = None
+    ) -> ImageVerdict:
+        """Answer about an image: a file's name or its content. For the other arguments and errors see `predict_image`.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        content = source if isinstance(source, bytes) else self.read_image(Path(source))
+        return self.predict_image(content, explain, prior)
+
+    def video(self, path: str | PathLike[str], explain: bool = False, prior: float | None = None) -> VideoVerdict:
+        """Answer about a video file. For the other arguments and errors see `predict_video`."""
+        return self.predict_video(Path(path), explain, prior)
+
     def predict_file(self, path: Path, prior: float | None = None) -> ImageVerdict | VideoVerdict:
         """Answer about a file; its content decides whether it is read as an image or a video (see `is_image`).
 
@@ -107,13 +138,16 @@ class Detector:
             raise InputTooLarge(f"{path.name} has {size:,} bytes, the limit is {limit:,}", "send a smaller file")
         return path.read_bytes()
 
-    def predict_image(self, data: bytes, explain: bool = False, prior: float | None = None) -> ImageVerdict:
+    def predict_image(
+        self, data: bytes, explain: bool = False, prior: float | None = None, location: bool = False
+    ) -> ImageVerdict:
         """Answer about an encoded image.
 
         Args:
             data: content of the file.
             explain: add the crop of each face and its heatmap.
             prior: share of fakes where the file comes from, for the answer's `posterior`.
+            location: add the position that the file holds to the answer's `metadata`.
 
         Raises:
             UnreadableImage, InputTooLarge: see `decode_image`.
@@ -121,10 +155,11 @@ class Detector:
         """
         decoded = decode_image_with_notes(data, self.limits.image)
         faces = self.score_faces(decoded.rgb)
-        verdict = image_verdict([image_face_verdict(face) for face in faces], self.model, decoded.notes)
+        coverage = self.bundle.contract.coverage.get("image")
+        verdict = image_verdict([image_face_verdict(face) for face in faces], self.model, decoded.notes, coverage)
         if explain:
             verdict = verdict.model_copy(update={"faces": self._with_explanations(verdict, faces)})
-        added = {"posterior": posterior_verdict(verdict.p_fake, prior), "content_credentials": read_credentials(data)}
+        added = {"posterior": posterior_verdict(verdict.p_fake, prior), **_claims(data, location)}
         return verdict.model_copy(update=added)
 
     def score_faces(self, rgb: NDArray[np.uint8]) -> list[ScoredFace]:
@@ -143,20 +178,25 @@ class Detector:
             ]
         return crops + [FaceCrop(face, None, too_many) for face in faces[limit:]]
 
-    def predict_video(self, path: Path, explain: bool = False, prior: float | None = None) -> VideoVerdict:
+    def predict_video(
+        self, path: Path, explain: bool = False, prior: float | None = None, location: bool = False
+    ) -> VideoVerdict:
         """Answer about a video file, from frames spread over it and its shots.
 
         Args:
             path: of the file.
             explain: add the crop and the heatmap to each of `best_frames`.
             prior: share of fakes where the file comes from, for the answer's `posterior`.
+            location: add the position that the file holds to the answer's `metadata`.
 
         Raises:
             UnreadableVideo, InputTooLarge: see `probe_video` and `read_frames`.
+            MissingExtra: the extra `video` is not installed.
             BadInput: the prior does not lie between 0 and 1.
         """
-        from deepfake_detector.inference.frame_sampling import sample_video, shot_index  # both load libav: 0.1 s
-        from deepfake_detector.media.video import probe_video
+        with needs_extra("video", "videos"):
+            from deepfake_detector.inference.frame_sampling import sample_video, shot_index  # both load libav: 0.1 s
+            from deepfake_detector.media.video import probe_video
 
         info = probe_video(path, self.limits.video)
         sample = sample_video(path, info, self.limits.frames, self.limits.video, self.crop_faces, self._threads)
@@ -168,13 +208,15 @@ class Detector:
             times_s,
             sample.info.full_duration_s,
             self.model,
+            self.bundle.contract.video,
+            coverage=self.bundle.contract.coverage.get("video"),
             sampled_s=sample.info.duration_s,
             notes=sample.notes,
         )
         added: dict[str, object] = {
             "shots": tuple(sample.shots),
             "posterior": posterior_verdict(verdict.p_fake, prior),
-            "content_credentials": read_credentials(path),
+            **_claims(path, location),
         }
         if explain:
             added["best_frames"] = self._with_crops(verdict.best_frames, [face for frame in scored for face in frame])
@@ -219,6 +261,12 @@ class Detector:
         finally:
             if self._observer is not None:
                 self._observer.step_done(step, time.perf_counter() - start_s)
+
+
+def _claims(source: bytes | Path, location: bool) -> dict[str, object]:
+    """The fields of an answer that repeat what the file itself says."""
+    metadata = Metadata(**asdict(read_metadata(source, location)))
+    return {"content_credentials": read_credentials(source), "metadata": metadata}
 
 
 def is_image(path: Path) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import zipfile
+import zlib
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +35,11 @@ OUTPUTS = ("logits", "logit_map", "kinds")
 
 logger = logging.getLogger("deepfake")
 
+# What numpy and zipfile raise for files that are no .npz, or a broken one.
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 RESEAL_HINT = "run `dvc repro --force --single-item evaluate` to seal it again, or name another bundle with --model"
 
 
@@ -102,8 +110,7 @@ class Engine:
         Raises:
             BundleCorrupt, ToolFailed: see the class.
         """
-        with np.load(self.bundle.reference) as reference:
-            sealed = {name: reference[name] for name in (*OUTPUTS, "crops") if name in reference}
+        sealed = _read_reference(self.bundle)
         found = self.score(sealed["crops"])
         shapes = {name: getattr(found, name).shape for name in OUTPUTS}
         expected = {name: sealed[name].shape if name in sealed else None for name in OUTPUTS}
@@ -152,6 +159,22 @@ def _compile(bundle: Bundle, precision: str | None, streams: int) -> CompiledMod
     if not set(OUTPUTS) <= names:
         raise BundleCorrupt(f"{bundle.graph} has outputs {sorted(names)}, expected {', '.join(OUTPUTS)}", RESEAL_HINT)
     return compiled
+
+
+def _read_reference(bundle: Bundle) -> dict[str, NDArray[Any]]:
+    """The crops and sealed outputs of a bundle, as far as the file has them."""
+    try:
+        # Opened here: of a broken zip, np.load leaves the file that it opened itself to the garbage collector.
+        with bundle.reference.open("rb") as stream, np.load(stream, allow_pickle=False) as reference:
+            sealed = {name: reference[name] for name in (*OUTPUTS, "crops") if name in reference}
+    except UNREADABLE as error:
+        raise BundleCorrupt(f"{bundle.reference} cannot be read: {error}", RESEAL_HINT) from error
+    crops, side_px = sealed.get("crops", np.zeros(0)), bundle.contract.side_px
+    if crops.dtype != np.uint8 or crops.shape[1:] != (side_px, side_px, 3) or len(crops) == 0:
+        raise BundleCorrupt(f"{bundle.reference} has no crops, uint8 (m, {side_px}, {side_px}, 3)", RESEAL_HINT)
+    if not all(np.issubdtype(sealed[name].dtype, np.floating) for name in OUTPUTS if name in sealed):
+        raise BundleCorrupt(f"{bundle.reference} has outputs that are no numbers", RESEAL_HINT)
+    return sealed
 
 
 def _compare(name: str, found: NDArray[np.float32], sealed: NDArray[np.float32]) -> None:

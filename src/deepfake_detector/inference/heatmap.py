@@ -20,6 +20,7 @@ LABEL_COLOURS: dict[Label, tuple[int, int, int]] = {
     "inconclusive": (110, 110, 110),
 }
 MAX_LOGIT = 4.0  # p 0.98 before calibration: the least transparent colour
+MIN_CONTRAST_LOGIT = 1.0  # between the highest and the lowest cell; under it the differences say nothing
 MAX_ALPHA = 170  # of 255: the face stays visible below
 
 
@@ -42,6 +43,27 @@ def render_heatmap(logit_map: NDArray[np.float32], side_px: int) -> NDArray[np.u
     return np.dstack([np.asarray(colour), np.asarray(alpha)])
 
 
+def render_relative_heatmap(logit_map: NDArray[np.float32], side_px: int) -> NDArray[np.uint8] | None:
+    """Draw where in the face the evidence for a fake is above the face's own mean, vermilion; transparent elsewhere.
+
+    The heatmap of a sure face is one flat colour, because every cell is beyond `MAX_LOGIT`; this one shows differences.
+
+    Args:
+        logit_map: (h, w), above 0 is evidence for a fake.
+        side_px: side of the heatmap.
+
+    Returns:
+        uint8 (side_px, side_px, 4), RGBA; None where all cells are within `MIN_CONTRAST_LOGIT`.
+    """
+    if float(np.ptp(logit_map)) < MIN_CONTRAST_LOGIT:
+        return None
+    above = logit_map - logit_map.mean()
+    level = np.clip(above / above.max(), 0.0, 1.0)
+    alpha = Image.fromarray(np.uint8(level * MAX_ALPHA)).resize((side_px, side_px), Image.Resampling.BILINEAR)
+    colour = Image.new("RGB", (side_px, side_px), LABEL_COLOURS["fake"])
+    return np.dstack([np.asarray(colour), np.asarray(alpha)])
+
+
 def explain_face(scored: ScoredFace, crop_scale: float) -> Explanation | None:
     """The crop of a face and its heatmap; None for a face without a score.
 
@@ -51,10 +73,12 @@ def explain_face(scored: ScoredFace, crop_scale: float) -> Explanation | None:
     """
     if scored.crop is None or scored.logit_map is None:
         return None
+    relative = render_relative_heatmap(scored.logit_map, scored.crop.shape[0])
     points: list[PointPx] = [(round(float(x), 1), round(float(y), 1)) for x, y in crop_corners(scored.face, crop_scale)]
     return Explanation(
         crop_png=_base64_png(scored.crop),
         heatmap_png=_base64_png(render_heatmap(scored.logit_map, scored.crop.shape[0])),
+        relative_png=None if relative is None else _base64_png(relative),
         corners_px=(points[0], points[1], points[2], points[3]),
     )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
+from deepfake_detector.io import read_json
 from deepfake_detector.model.bundle import Bundle, read_bundle
 
 # Of an editable install or a checkout: src/deepfake_detector/inference/model_selection.py -> the repository's root.
 CHECKOUT_ROOT = Path(__file__).resolve().parents[3]
+PACKAGE, SHIPPED = "deepfake_detector", "pretrained"  # a wheel holds the repository's pretrained/ in the package
 MODEL_NAMES = ("champion", "pretrained")
 PHOTOGRAPHS = "photographs"
 
@@ -33,6 +35,7 @@ class SelectedModel:
     bundle: Bundle
     name: str  # champion | pretrained | named (by its folder)
     reason: str
+    warning: str = ""  # a report names another model, which is missing; empty: none does
 
 
 def preferred_model(champion: str | None, pretrained: str | None) -> ModelPreference:
@@ -62,7 +65,8 @@ def select_model(named: str | Path | None = None, root: Path | None = None) -> S
 
     Args:
         named: champion, pretrained or a bundle's folder; None for the default, see `preferred_model`.
-        root: folder to search; None for the working directory, then the checkout that contains this code.
+        root: folder to search; None for the working directory, then the checkout that contains this code, then the
+            installed package, which brings pretrained/.
 
     Raises:
         ModelNotFound: none of these exists, or `named` does not.
@@ -72,22 +76,26 @@ def select_model(named: str | Path | None = None, root: Path | None = None) -> S
         return SelectedModel(read_bundle(Path(named)), "named", "it was named")
     roots = [root] if root is not None else list(dict.fromkeys([Path.cwd(), CHECKOUT_ROOT]))
     # Only what is asked for is read: another bundle may be broken.
-    champion = _champion(roots) if named != "pretrained" else None
-    pretrained = _pretrained(roots) if named != "champion" else None
+    champion, missing = _champion(roots) if named != "pretrained" else (None, "")
+    pretrained = (
+        _pretrained(roots if root is not None else [*roots, _package_folder()]) if named != "champion" else None
+    )
     if named is not None:
         if (bundle := champion or pretrained) is None:
-            raise _not_found(f"no {named}", roots)
+            raise _not_found(missing or f"no {named}", roots)
         return SelectedModel(bundle, str(named), "it was named")
     preference = preferred_model(_trained_on(champion), _trained_on(pretrained))
     bundle = champion if preference.name == "champion" else pretrained
     if bundle is None or preference.name is None:
-        raise _not_found("no model: neither a champion nor pretrained/", roots)
-    return SelectedModel(bundle, preference.name, preference.reason)
+        raise _not_found(missing or "no model: neither a champion nor pretrained/", roots)
+    return SelectedModel(
+        bundle, preference.name, preference.reason, missing and f"{missing}; {preference.name} is used"
+    )
 
 
 def read_pretrained(root: Path) -> Bundle | None:
     """The bundle that ships with the code; None where there is none."""
-    return read_bundle(root / "pretrained") if (root / "pretrained" / "contract.json").is_file() else None
+    return read_bundle(root / SHIPPED) if (root / SHIPPED / "contract.json").is_file() else None
 
 
 def verify_digest(bundle: Bundle, sha256: str | None) -> Bundle:
@@ -112,15 +120,23 @@ def _pretrained(roots: list[Path]) -> Bundle | None:
     return next((bundle for root in roots if (bundle := read_pretrained(root)) is not None), None)
 
 
-def _champion(roots: list[Path]) -> Bundle | None:
+def _package_folder() -> Path:
+    return Path(str(resources.files(PACKAGE)))
+
+
+def _champion(roots: list[Path]) -> tuple[Bundle | None, str]:
+    """The champion's bundle; without it, what is missing of the one that a report names, in words."""
+    missing = ""
     for root in roots:
-        packaged = _read_report(root / "reports" / "package.json")
-        registered = _read_report(root / "reports" / "register.json").get("champion") or {}
-        for pointer in (packaged, registered):
-            path, sha256 = pointer.get("bundle"), pointer.get("bundle_sha256")
-            if path and (root / path / "contract.json").is_file():
-                return verify_digest(read_bundle(root / path), sha256)
-    return None
+        for report, key in (("package.json", ""), ("register.json", "champion")):
+            content = _read_report(root / "reports" / report)
+            pointer = content.get(key) if key else content
+            if not isinstance(pointer, dict) or not (path := pointer.get("bundle")):
+                continue
+            if (root / path / "contract.json").is_file():
+                return verify_digest(read_bundle(root / path), pointer.get("bundle_sha256")), ""
+            missing = missing or f"no bundle at {root / path}, which reports/{report} names as the champion"
+    return None, missing
 
 
 def _not_found(what: str, roots: list[Path]) -> ModelNotFound:
@@ -131,7 +147,4 @@ def _not_found(what: str, roots: list[Path]) -> ModelNotFound:
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
+    return read_json(path, "run `dvc repro`, which writes it again, or delete it") if path.is_file() else {}

@@ -46,7 +46,7 @@ def render_timeline(verdict: VideoVerdict) -> NDArray[np.uint8]:
     """Plot the highest p_fake of each sampled frame over time, with cuts and the two thresholds."""
     page = Image.new("RGB", PLOT_PX, "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(16)
-    end_s, thresholds = max(verdict.duration_s, 1e-9), verdict.model.thresholds
+    end_s, thresholds = max(verdict.duration_s, 1e-9), verdict.thresholds
     _draw_axes(draw, end_s, font)
     for shot in verdict.shots[1:]:
         x, _ = _plot_point(shot.start_s, 0, end_s)
@@ -62,9 +62,8 @@ def render_timeline(verdict: VideoVerdict) -> NDArray[np.uint8]:
     for t_s, p in points:
         x, y = _plot_point(t_s, p, end_s)
         draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=LABEL_COLOURS[decide(p, thresholds)])
-    summary = (
-        "no face scored" if verdict.p_fake is None else f"p_fake {verdict.p_fake:.3f}, {verdict.evidence} evidence"
-    )
+    evidence = "no trace found" if verdict.verdict == "real" else f"{verdict.evidence} evidence"
+    summary = "no face scored" if verdict.p_fake is None else f"p_fake {verdict.p_fake:.3f}, {evidence}"
     draw.text((EDGE_PX, 20), f"{verdict.verdict}: {summary}", fill="black", font=font)
     return np.array(page)
 

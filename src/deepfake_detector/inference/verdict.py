@@ -9,15 +9,21 @@ from pydantic import BaseModel, ConfigDict
 from deepfake_detector.model.bundle import Bundle, Thresholds
 
 Label = Literal["fake", "real", "inconclusive"]
-EvidenceLevel = Literal["weak", "moderate", "strong", "very strong"]
-# Shares of the kinds, if it were a fake; they add up to 1. Null where the model cannot tell kinds apart.
+# Of a fake; of a "real" verdict always "no trace found": the model looks for traces, and their absence is no evidence.
+EvidenceLevel = Literal["no trace found", "weak", "moderate", "strong", "very strong"]
+# Shares of the kinds, if it were a fake; they add up to 1. Null where it is called real, or kinds are not told apart.
 KindOfFake = dict[str, float] | None
 
-CredentialState = Literal["absent", "valid", "untrusted", "invalid"]
+CredentialState = Literal[
+    "absent", "valid", "untrusted", "invalid", "unread"
+]  # unread: the extra `credentials` is missing
 PointPx = tuple[float, float]  # x, y in the upright image
+PointDeg = tuple[float, float]  # latitude, longitude
 
+# 4: `thresholds` of videos;
+# `metadata`, `relative_png`; "no trace found" as evidence; no kind of fake where the verdict is real
 # 3: explanations, posterior, best frames, shots, Content Credentials; 2: with `kind_of_fake`
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 
 
 class _FrozenModel(BaseModel):
@@ -29,6 +35,7 @@ class Explanation(_FrozenModel):
 
     crop_png: str  # RGB, side x side
     heatmap_png: str  # RGBA, side x side, an overlay for the crop: transparent where there is no evidence
+    relative_png: str | None = None  # the same, but only where the evidence is above the face's mean; null: it is even
     corners_px: tuple[PointPx, PointPx, PointPx, PointPx]  # of the crop, clockwise from its own top left
 
 
@@ -114,10 +121,25 @@ class ContentCredentials(_FrozenModel):
     note: str  # one plain sentence
 
 
+class Metadata(_FrozenModel):
+    """What the file says about its origin, see `media.metadata.FileMetadata`; the score does not use it."""
+
+    format: str | None = None
+    camera: str | None = None
+    software: str | None = None
+    taken_at: str | None = None  # ISO 8601, the camera's local time unless it has an offset
+    modified_at: str | None = None
+    author: str | None = None
+    generator_settings: str | None = None  # beginning of what an image generator stored
+    made_by_ai: bool | None = None  # null: the file does not say
+    has_location: bool = False
+    location_deg: PointDeg | None = None  # latitude, longitude; only on request
+
+
 class ImageVerdict(_FrozenModel):
     """The answer about one image. `p_fake` and `evidence` are null where no face was scored."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     kind: Literal["image"] = "image"
     verdict: Label
     p_fake: float | None
@@ -127,13 +149,14 @@ class ImageVerdict(_FrozenModel):
     faces: tuple[FaceVerdict, ...]
     posterior: Posterior | None = None  # if a prior was given
     content_credentials: ContentCredentials | None = None  # null: not read
+    metadata: Metadata | None = None  # null: not read
     model: ModelInfo
 
 
 class VideoVerdict(_FrozenModel):
     """The answer about one video. `timeline` has an item per sampled frame, `tracks` one per face."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     kind: Literal["video"] = "video"
     verdict: Label
     p_fake: float | None
@@ -145,9 +168,11 @@ class VideoVerdict(_FrozenModel):
     timeline: tuple[TimelinePoint, ...]
     tracks: tuple[TrackVerdict, ...]
     best_frames: tuple[EvidenceFrame, ...] = ()  # at most three, the strongest evidence first
+    thresholds: Thresholds  # of `p_fake` here and of tracks; `flag` rises with their number. Frames: see `model`
     shots: tuple[Shot, ...] = ()  # as far as the sampled frames show cuts
     posterior: Posterior | None = None  # if a prior was given
     content_credentials: ContentCredentials | None = None  # null: not read
+    metadata: Metadata | None = None  # null: not read
     model: ModelInfo
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from deepfake_detector.inference.decision import (
+    NO_FACE,
     compare_to_thresholds,
     decide,
+    describe_coverage,
     describe_kind,
     describe_turned_faces,
     describe_unscored_faces,
     evidence_level,
     mean_kind_shares,
     model_warnings,
+    without_kind_if_real,
+)
+from deepfake_detector.inference.track_features import (
+    DEFAULT_RULE,
+    FusionRule,
+    calibrated_score,
+    frame_features,
+    long_tracks,
+    track_features,
 )
 from deepfake_detector.inference.verdict import (
     EvidenceFrame,
@@ -25,25 +34,10 @@ from deepfake_detector.inference.verdict import (
     VideoFaceVerdict,
     VideoVerdict,
 )
+from deepfake_detector.model.bundle_contract import MediumCoverage, Thresholds, VideoCalibration
 
 MAX_EVIDENCE_FRAMES = 3
 MIN_APART = 0.05  # of the video, between two evidence frames: neighbouring frames show the same
-
-
-@dataclass(frozen=True)
-class FusionRule:
-    """How the scores of a track become one score: a mean, weighted by the size of the face.
-
-    The DFDC winner's mean of the confidently fake frames was tried first: it raises real videos whose face is small in
-    a third of the frames. A mean of logits moves videos beyond thresholds that were set on single pictures.
-    """
-
-    full_weight_px: float = 128.0  # side of a face; a smaller one counts by its area, as its crop is enlarged
-    pooled_frames: float = 2.0  # weight of the mean of the whole video in each track: few frames say little
-    long_share: float = 0.25  # of the frames of the longest track; a shorter track, often no face, decides nothing
-
-
-DEFAULT_RULE = FusionRule()
 
 
 def video_verdict(
@@ -51,28 +45,39 @@ def video_verdict(
     times_s: Sequence[float],
     duration_s: float,
     model: ModelInfo,
+    calibration: VideoCalibration,
     rule: FusionRule = DEFAULT_RULE,
     sampled_s: float | None = None,
     notes: Sequence[str] = (),
+    coverage: MediumCoverage | None = None,
 ) -> VideoVerdict:
     """Decide about a video by its long track with the highest score.
+
+    With several long tracks the threshold for "fake" is higher, see `VideoCalibration.for_tracks`.
 
     Args:
         faces: all faces of all sampled frames, each with its track.
         times_s: of the sampled frames.
         duration_s: of the video.
-        model: that scored the faces.
+        model: that scored the faces; its thresholds are those of single faces.
+        calibration: of videos, from the model's contract.
         rule: how the scores of a track become one.
         sampled_s: how much of the video was sampled, from its start; None for all of it.
         notes: what was left out of the video; the last reasons.
+        coverage: of videos, as measured; None if it was not.
     """
-    tracks = _tracks(faces, rule)
+    tracks = _tracks(faces, calibration, rule)
+    thresholds = calibration.for_tracks(sum(track.long for track in tracks))
+    tracks = [without_kind_if_real(track, thresholds) for track in tracks]
+    faces = [without_kind_if_real(face, model.thresholds) for face in faces]
     eligible = [number for number, track in enumerate(tracks) if track.long and track.p_fake is not None]
     number = max(eligible, key=lambda index: tracks[index].p_fake or 0.0, default=None)
     deciding = None if number is None else tracks[number]
     p_fake = None if deciding is None else deciding.p_fake
-    verdict = decide(p_fake, model.thresholds)
-    reasons = _reasons(faces, tracks, len(times_s), deciding, model)
+    verdict = decide(p_fake, thresholds)
+    reasons = _reasons(faces, tracks, len(times_s), deciding, thresholds)
+    if p_fake is not None:
+        reasons += describe_coverage(coverage, "video")
     if sampled_s is not None and sampled_s < duration_s:
         reasons.append(f"only the first {sampled_s:.0f} of {duration_s:.0f} s were analysed")
     return VideoVerdict(
@@ -86,45 +91,9 @@ def video_verdict(
         timeline=tuple(_timeline_point(t_s, [face for face in faces if face.t_s == t_s]) for t_s in times_s),
         tracks=tuple(tracks),
         best_frames=select_evidence_frames(faces, number, verdict, duration_s),
+        thresholds=thresholds,
         model=model,
     )
-
-
-def fuse_scores(
-    p_fakes: Sequence[float], weights: Sequence[float], clip_score: float, rule: FusionRule = DEFAULT_RULE
-) -> float | None:
-    """Scores of one face over time -> one score; None without scores.
-
-    Args:
-        p_fakes: 0 to 1.
-        weights: of each, see `face_weight`.
-        clip_score: `mean_clip_score`, which the track is pulled towards.
-        rule: the numbers.
-    """
-    if not p_fakes:
-        return None
-    total = math.fsum(w * p for p, w in zip(p_fakes, weights, strict=True))
-    return (total + rule.pooled_frames * clip_score) / (math.fsum(weights) + rule.pooled_frames)
-
-
-def face_weight(face: VideoFaceVerdict, rule: FusionRule = DEFAULT_RULE) -> float:
-    """Weight of a face by its size, above 0 and up to 1."""
-    side_px = max(min(face.box_px[2], face.box_px[3]), 1.0)
-    return min(1.0, side_px / rule.full_weight_px) ** 2
-
-
-def mean_clip_score(faces: Sequence[VideoFaceVerdict], rule: FusionRule = DEFAULT_RULE) -> float:
-    """Weighted mean score of all scored faces of a video; 0.5 without any."""
-    known = [(face.p_fake, face_weight(face, rule)) for face in faces if face.p_fake is not None]
-    total = math.fsum(w for _, w in known)
-    return math.fsum(p * w for p, w in known) / total if total else 0.5
-
-
-def long_tracks(frames: Sequence[int], rule: FusionRule = DEFAULT_RULE) -> list[int]:
-    """Scored frames of each track -> indices of the tracks that are long enough to decide the verdict."""
-    longest = max(frames, default=0)
-    minimum = max(rule.long_share * longest, min(2, longest), 1)
-    return [index for index, count in enumerate(frames) if count >= minimum]
 
 
 def select_evidence_frames(
@@ -160,19 +129,19 @@ def _timeline_point(t_s: float, faces: Sequence[VideoFaceVerdict]) -> TimelinePo
     return TimelinePoint(t_s=t_s, p_fake=max(_scores(faces), default=None), faces=len(faces))
 
 
-def _tracks(faces: Sequence[VideoFaceVerdict], rule: FusionRule) -> list[TrackVerdict]:
+def _tracks(faces: Sequence[VideoFaceVerdict], calibration: VideoCalibration, rule: FusionRule) -> list[TrackVerdict]:
     count = max((face.track for face in faces), default=-1) + 1
     groups = [[face for face in faces if face.track == number] for number in range(count)]
     long = set(long_tracks([len(_scores(group)) for group in groups], rule))
-    clip_score = mean_clip_score(faces, rule)
+    whole = frame_features(_scores(faces), _sides_px(faces), rule) if _scores(faces) else None
     return [
         TrackVerdict(
             start_s=min(face.t_s for face in group),
             end_s=max(face.t_s for face in group),
             frames=len(_scores(group)),
-            p_fake=fuse_scores(
-                _scores(group), [face_weight(f, rule) for f in group if f.p_fake is not None], clip_score, rule
-            ),
+            p_fake=calibrated_score(track_features(_scores(group), _sides_px(group), whole, rule), calibration)
+            if whole is not None and _scores(group)
+            else None,
             kind_of_fake=mean_kind_shares(
                 [face.kind_of_fake for face in group], [face.p_fake or 0.0 for face in group]
             ),
@@ -182,21 +151,26 @@ def _tracks(faces: Sequence[VideoFaceVerdict], rule: FusionRule) -> list[TrackVe
     ]
 
 
+def _sides_px(faces: Sequence[VideoFaceVerdict]) -> list[float]:
+    """Shorter sides of the scored faces."""
+    return [min(face.box_px[2], face.box_px[3]) for face in faces if face.p_fake is not None]
+
+
 def _reasons(
     faces: Sequence[VideoFaceVerdict],
     tracks: Sequence[TrackVerdict],
     frames: int,
     deciding: TrackVerdict | None,
-    model: ModelInfo,
+    thresholds: Thresholds,
 ) -> list[str]:
     if not faces:
-        return [f"no face was found in {frames} sampled frames, and this model scores faces only"]
+        return [f"in {frames} sampled frames {NO_FACE}, and this model scores faces only"]
     if deciding is None or deciding.p_fake is None:
         return describe_unscored_faces(faces)
     count = sum(track.long for track in tracks)
     which = "the face" if count == 1 else f"the most suspicious of {count} tracked faces"
-    verdict = decide(deciding.p_fake, model.thresholds)
-    comparison = compare_to_thresholds(verdict, deciding.p_fake, model.thresholds)
+    verdict = decide(deciding.p_fake, thresholds)
+    comparison = compare_to_thresholds(verdict, deciding.p_fake, thresholds)
     reasons = [
         f"{which}, scored in {deciding.frames} of {frames} sampled frames "
         f"({deciding.start_s:.1f} to {deciding.end_s:.1f} s), scores {comparison}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound
 from deepfake_detector.evaluation.prediction_table import PredictionTable, read_predictions
+from deepfake_detector.io import read_json
 from deepfake_detector.model.bundle import Bundle, read_bundle
 from deepfake_detector.paths import Workspace
 from deepfake_detector.registry.model_facts import EvaluatedModel, ModelFacts, collect_facts
@@ -32,7 +33,6 @@ class Candidate:
     """A trained, evaluated and sealed model that is to be registered."""
 
     bundle: Bundle
-    run_id: str  # of the MLflow run that trained it; the store may have lost it
     epochs: int
     params: dict[str, str]
     history: tuple[dict[str, float], ...]  # one row per epoch
@@ -74,7 +74,6 @@ class Candidate:
             "network": contract.network,
             "source": ", ".join(sorted(contract.data_sha256)),
             "trained_on": contract.trained_on,
-            "trained_by_run": self.run_id,
             "test_digest": self.scores.test_digest,
             "weights_sha256": self.weights_sha256,
             "bundle_sha256": self.bundle.sha256,
@@ -114,13 +113,17 @@ def read_candidate(workspace: Workspace) -> Candidate:
     params = training["params"] | {"parameters": training["parameters"]}
     return Candidate(
         bundle=bundle,
-        run_id=training["run_id"],
         epochs=int(training["epochs"]),
         params={key: str(value) for key, value in params.items()},
         history=_read_epochs(workspace.root / training["history"]),
-        metrics=flatten_report(evaluation) | {"train_seconds": float(training["seconds"])},
+        metrics=flatten_report(evaluation),
         facts=collect_facts(bundle, evaluation, _read_report(validation) if validation.is_file() else None),
-        scores=read_predictions(predictions, evaluation["test_digest"], bundle.contract.thresholds.flag),
+        scores=read_predictions(
+            predictions,
+            evaluation["test_digest"],
+            bundle.contract.thresholds.flag,
+            bundle.contract.thresholds.clear,
+        ),
         figures=workspace.figures("evaluate"),
         predictions=predictions,
         keras_model=workspace.trained / "model.keras",
@@ -178,10 +181,9 @@ def _grouped(group: str, content: Mapping[str, Any]) -> dict[str, float]:
 
 def _read_report(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, "run `dvc repro`, which writes it again")
     except FileNotFoundError as error:
         raise ModelNotFound(f"no report {path}", "run `make repro`, which trains and evaluates a model") from error
-    return content
 
 
 def _read_epochs(path: Path) -> tuple[dict[str, float], ...]:

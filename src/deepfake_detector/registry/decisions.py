@@ -188,7 +188,8 @@ def make_decision(
 def evaluated_version(version: ModelVersion, bundle: Bundle) -> EvaluatedModel:
     """Facts and predictions of a registered version, from the store."""
     with fetch_artifact(version.tags["predictions_uri"]) as predictions:
-        scores = read_predictions(predictions, version.tags["test_digest"], bundle.contract.thresholds.flag)
+        thresholds = bundle.contract.thresholds
+        scores = read_predictions(predictions, version.tags["test_digest"], thresholds.flag, thresholds.clear)
     return EvaluatedModel(facts_from_tag(version.tags.get(FACTS_TAG), bundle), scores)
 
 

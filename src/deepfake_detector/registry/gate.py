@@ -12,8 +12,16 @@ import numpy as np
 
 from deepfake_detector.config import Register
 from deepfake_detector.evaluation.prediction_table import PredictionTable
+from deepfake_detector.evaluation.source_metrics import left_out_subsets, strata
 from deepfake_detector.registry.model_facts import EvaluatedModel, ModelFacts
-from deepfake_detector.stats import Difference, auc, auc_difference, proportion_difference
+from deepfake_detector.stats import (
+    Difference,
+    auc,
+    auc_difference,
+    mean_auc,
+    mean_auc_difference,
+    proportion_difference,
+)
 
 SAMPLE = "drawn sample"  # `trained_on` of a model that has seen no photographs
 
@@ -61,7 +69,8 @@ def decide(
     The candidate must pass `check_floors`. Against a champion, on the same test pictures, its AUC must not be lower, or
     the interval must show that it is at most `max_auc_loss` lower. So an equal model passes where the test set is large
     enough to tell, and too few pictures never let a worse model pass. A loss of accuracy at `flag`, on all pictures or
-    on a slice, refuses the candidate if it exceeds its limit and chance does not explain it.
+    on a slice, of coverage, or of the mean AUC on left-out sources refuses the candidate if it exceeds its limit and
+    chance does not explain it. Pictures of left-out sources count for their own finding and for slices alone.
 
     Args:
         candidate: with predictions on the test pictures.
@@ -94,6 +103,9 @@ def _quality_findings(facts: ModelFacts, rules: Register) -> Iterator[Finding]:
     yield _at_most("calibration_error", "calibration error", facts.ece, rules.max_ece, "max_ece", ".4f")
     grid = "mean accuracy over the corruption grid"
     yield _at_least("robust_accuracy", grid, facts.robust_accuracy, rules.min_robust_accuracy, "min_robust_accuracy")
+    if facts.left_out_auc is not None or rules.min_left_out_auc:
+        left_out = "mean AUC on left-out sources"
+        yield _at_least("left_out_auc", left_out, facts.left_out_auc, rules.min_left_out_auc, "min_left_out_auc")
 
 
 def _cost_findings(facts: ModelFacts, rules: Register) -> Iterator[Finding]:
@@ -165,15 +177,18 @@ def _on_common_paths(ours: PredictionTable, theirs: PredictionTable) -> tuple[Pr
 
 def _compare_predictions(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
     same = ours.test_digest == theirs.test_digest and np.array_equal(ours.labels, theirs.labels)
-    if not same or len(set(ours.labels.tolist())) < 2:
+    trained = ours.trained, theirs.select(ours.trained.paths)
+    if not same or len(set(trained[0].labels.tolist())) < 2:
         text = (
             f"evaluated on other test pictures ({ours.test_digest[:12]}) than the champion ({theirs.test_digest[:12]}),"
             " and the two could not be scored on the same ones"
         )
         yield Finding("test_pictures", False, text)
         return
-    yield _auc_finding(ours, theirs, rules)
-    yield _accuracy_finding(ours, theirs, rules)
+    yield _auc_finding(*trained, rules)
+    yield _accuracy_finding(*trained, rules)
+    yield from _coverage_finding(*trained, rules)
+    yield from _left_out_finding(ours, theirs, rules)
     yield from _slice_findings(ours, theirs, rules)
 
 
@@ -201,6 +216,30 @@ def _accuracy_finding(ours: PredictionTable, theirs: PredictionTable, rules: Reg
     difference = proportion_difference(ours.correct, theirs.correct)
     limit = rules.max_accuracy_loss, "max_accuracy_loss"
     return _accuracy_loss("accuracy_at_flag", "accuracy at `flag`", ours.correct, theirs.correct, difference, *limit)
+
+
+def _coverage_finding(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
+    """Compare how many pictures get a right answer: wrong answers are no coverage worth keeping."""
+    if ours.decided is None or theirs.decided is None:
+        return
+    candidate, champion = ours.decided & ours.correct, theirs.decided & theirs.correct
+    difference = proportion_difference(candidate, champion)
+    limit = rules.max_coverage_loss, "max_coverage_loss"
+    yield _accuracy_loss("coverage", "coverage by right answers", candidate, champion, difference, *limit)
+
+
+def _left_out_finding(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
+    """Compare the mean AUC on sources that the candidate was not trained on; none without such sources."""
+    subsets = left_out_subsets(ours.labels, ours.sources, ours.left_out)
+    if not subsets:
+        return
+    candidate, champion = (mean_auc(table.p_fake, table.labels, subsets) for table in (ours, theirs))
+    difference = mean_auc_difference(
+        ours.p_fake, theirs.p_fake, ours.labels, subsets, strata(ours.labels, ours.sources)
+    )  # fmt: skip
+    limit = rules.max_left_out_auc_loss, "max_left_out_auc_loss"
+    label, pictures = f"mean AUC on left-out sources ({', '.join(sorted(ours.left_out))})", len(ours.labels)
+    yield _limited_loss("left_out_auc_loss", label, candidate, champion, difference, pictures, *limit)
 
 
 def _slice_findings(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
@@ -236,10 +275,23 @@ def _accuracy_loss(
 ) -> Finding:
     """Compare right answers (n,) bool; a loss refuses if it exceeds `limit` and the interval excludes zero."""
     candidate, champion = float(ours.mean()), float(theirs.mean())
+    return _limited_loss(code, label, candidate, champion, difference, len(ours), limit, setting)
+
+
+def _limited_loss(
+    code: str,
+    label: str,
+    candidate: float,
+    champion: float,
+    difference: Difference,
+    pictures: int,
+    limit: float,
+    setting: str,
+) -> Finding:
     worse = difference.value < -limit and difference.high < 0
     result = f"a loss above the accepted {limit:g}" if worse else f"no loss above the accepted {limit:g}"
     text = f"{label} {candidate:.4f} against {champion:.4f}: difference {difference}: {result} (register.{setting})"
-    return Finding(code, not worse, text, _comparison(candidate, champion, difference, limit, len(ours)))
+    return Finding(code, not worse, text, _comparison(candidate, champion, difference, limit, pictures))
 
 
 def _comparison(

@@ -29,6 +29,8 @@ class ModelFacts:
     failed_checks: tuple[str, ...] | None  # names of failed data checks of severity `stop`
     quick_evaluation: bool = False  # measured on samples too small to decide on (`evaluate.quick`)
     engine_error: str = ""  # why the serving engine cannot run the bundle; "" if it can
+    left_out_auc: float | None = None  # mean over the sources that were never trained on
+    coverage: float | None = None  # share of the test pictures that is answered "fake" or "real"
 
     def to_json(self) -> str:
         """JSON for a tag of the version; `facts_from_tag` reads it."""
@@ -66,6 +68,8 @@ def collect_facts(
         latency_ms=latency_ms,
         failed_checks=None if validation is None else failed_checks(validation),
         quick_evaluation=bool(evaluation.get("quick", False)),
+        left_out_auc=metric_at(evaluation, "left_out", "auc"),
+        coverage=metric_at(evaluation, "at_thresholds", "coverage"),
     )
 
 

@@ -17,6 +17,7 @@ from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.registry.decisions import read_decision
 from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot, read_registry_file
 from deepfake_detector.tracking.lineage import NO_COMMIT, NOT_GIT
+from deepfake_detector.tracking.runs import RESTORED_TAG
 from deepfake_detector.tracking.store import (
     OWN_PREFIX,
     READABLE_SCHEMAS,
@@ -68,8 +69,9 @@ def format_provenance(origin: Mapping[str, Any]) -> str:
     by = f" by {origin['trained_by']}" if origin.get("trained_by") else ""
     lines = [
         ("version", f"{origin['version']} of {origin['model']}{aliases}" if registered else origin["registry"]),
-        ("run", f"{origin['run_id']}{by}{', restored' if origin.get('restored') else ''}"),
     ]
+    if origin["run_id"]:
+        lines.append(("run", f"{origin['run_id']}{by}{', restored' if origin.get('restored') else ''}"))
     code = origin.get("code", {})
     if code:
         dirty = " with uncommitted changes" if code.get("git_dirty") == "true" else ""
@@ -113,7 +115,8 @@ def _describe_version(database: Path, snapshot: RegistrySnapshot, version: Model
         "aliases": sorted(alias for alias, number in snapshot.aliases.items() if number == version.number),
         "run_id": version.run_id,
         "trained_by": tags.get("actor", ""),
-        "restored": version.run_id != tags.get("trained_by_run", version.run_id),
+        # Older versions name the run that the store lost.
+        "restored": RESTORED_TAG in tags or version.run_id != tags.get("trained_by_run", version.run_id),
         "code": {key: tags[key] for key in CODE if key in tags},
         "data": _with_prefix(tags, "data_sha256:"),
         "dvc": _with_prefix(tags, "dvc:"),

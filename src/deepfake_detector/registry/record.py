@@ -15,7 +15,13 @@ import numpy as np
 from deepfake_detector.model.bundle import SEAL
 from deepfake_detector.registry.candidate import Candidate
 from deepfake_detector.registry.logged_models import ensure_keras_model, ensure_pyfunc_model
-from deepfake_detector.tracking.runs import find_run, log_history, log_params_and_tags
+from deepfake_detector.tracking.runs import (
+    RESTORED_TAG,
+    WEIGHTS_TAG,
+    find_run_of_weights,
+    log_history,
+    log_params_and_tags,
+)
 from deepfake_detector.tracking.store import open_client, open_experiment
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ LINEAGE_FOLDER = (
 DATA_FOLDER = "data/raw"  # below the checkout
 COLUMN_TYPES: dict[str, Any] = {"label": "long", "p_fake": "double"}  # of predictions.csv; all others are text
 MAX_DIGEST = 36  # characters that MLflow keeps of a data digest
-NOT_OF_TEST = ("valid_", "calibration_", "train_")  # prefixes of metrics that were not measured on the test pictures
+NOT_OF_TEST = ("valid_", "calibration_")  # prefixes of metrics that were not measured on the test pictures
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class RecordedRun:
     """Where MLflow keeps a candidate."""
 
     run_id: str
+    restored: bool  # the store lacks the run of the training; this one was made in its place
     model_id: str  # of the pyfunc
     model_uri: str  # folder of the pyfunc, which is the registered model
     keras_uri: str  # folder of the Keras network
@@ -75,6 +82,7 @@ def record_candidate(
     artifacts = run.info.artifact_uri
     return RecordedRun(
         run_id=run_id,
+        restored=RESTORED_TAG in run.data.tags,
         model_id=model.model_id,
         model_uri=model.artifact_location,
         keras_uri=network.artifact_location,
@@ -85,16 +93,11 @@ def record_candidate(
 
 
 def _find_or_create_run(client: MlflowClient, candidate: Candidate, experiment: str, lineage: Mapping[str, str]) -> Run:
-    run = find_run(client, candidate.run_id)
+    run = find_run_of_weights(client, candidate.weights_sha256)
     if run is not None:
         return run
-    experiment_id = open_experiment(client, experiment)
-    restored = {"restored": "true", "restored_from": candidate.run_id, "weights_sha256": candidate.weights_sha256}
-    query = " and ".join(f"tags.{key} = '{value}'" for key, value in restored.items())
-    found = client.search_runs([experiment_id], query, max_results=1)
-    if found:
-        return found[0]
-    run = client.create_run(experiment_id, run_name=candidate.name, tags=restored)
+    restored = {RESTORED_TAG: "true", WEIGHTS_TAG: candidate.weights_sha256}
+    run = client.create_run(open_experiment(client, experiment), run_name=candidate.name, tags=restored)
     log_params_and_tags(client, run, {}, lineage)
     client.set_terminated(run.info.run_id)
     return client.get_run(run.info.run_id)

@@ -37,6 +37,7 @@ from deepfake_detector.registry.lock import registry_lock
 from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot, read_registry
 from deepfake_detector.registry.record import RecordedRun
 from deepfake_detector.tracking.lineage import actor
+from deepfake_detector.tracking.runs import RESTORED_TAG
 from deepfake_detector.tracking.store import open_client
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def _create_version(
     }
     metrics = {key: f"{candidate.metrics[key]:.6f}" for key in ("test_accuracy", "test_auc")}
     origin = _lineage_of_training(client.get_run(recorded.run_id).data.tags, lineage)
-    tags = origin | candidate.tags | metrics | addresses
+    run = {RESTORED_TAG: "true"} if recorded.restored else {"trained_by_run": recorded.run_id}
+    tags = origin | candidate.tags | metrics | addresses | run
     client.create_model_version(
         name,
         source=f"models:/{recorded.model_id}",

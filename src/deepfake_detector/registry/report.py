@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from deepfake_detector.errors import ModelNotFound
-from deepfake_detector.io import write_json
+from deepfake_detector.io import read_json, write_json
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.paths import Workspace
 from deepfake_detector.registry.alias_history import CHAMPION, manual_change
@@ -82,7 +81,7 @@ def publish_champion(snapshot: RegistrySnapshot, workspace: Workspace) -> str:
         raise ModelNotFound("no champion", "`deepfake promote VERSION --why ...` makes one")
     bundle = export_bundle(champion, workspace.champion)
     path = workspace.report("register")
-    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    report = read_json(path, "delete it: the register stage writes it again") if path.is_file() else {}
     kept = {key: report[key] for key in ("candidate", "decision") if key in report}
     write_json(path, kept | champion_report(snapshot, bundle, workspace.root))
     return f"{snapshot.history[-1]}\nnext: `python -m pipelines.package` builds its bento; docs/rolling-restart.md"

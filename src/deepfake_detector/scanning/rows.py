@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 from deepfake_detector.errors import BadInput, DetectorError
 from deepfake_detector.inference.decision import likely_kind
 from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
-from deepfake_detector.io import atomic_write
+from deepfake_detector.io import atomic_write, check_output, write_failure
+from deepfake_detector.media.file_type import HEAD_BYTES, file_type
 
 PARQUET_ROWS = 10_000  # per row group; this many are held in memory
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _TYPES = {"p_fake": "float64", "kind_share": "float64", "faces": "int64", "bytes": "int64"}
 
 
@@ -67,16 +69,18 @@ def choose_writer(out: Path) -> TableWriter:
     """Choose the format by the file's suffix; called before any file is scored.
 
     Raises:
-        BadInput: another suffix, no such folder, or pyarrow is missing.
+        BadInput: another suffix, no such folder, a file that is no table, or pyarrow is missing.
     """
     if not out.parent.is_dir():
         raise BadInput(f"there is no folder {out.parent}", "create it first, or name another --out")
-    if out.is_dir():
-        raise BadInput(f"{out} is a folder", "name a file that ends in .csv or .parquet")
+    check_output(out, (), (".csv", ".parquet"))
+    if out.is_file():
+        with out.open("rb") as stream:
+            found = file_type(stream.read(HEAD_BYTES))
+        if found is not None:
+            raise BadInput(f"{out} is {found.name}, which the output would replace", "name another --out")
     if out.suffix.lower() == ".csv":
         return _write_csv
-    if out.suffix.lower() != ".parquet":
-        raise BadInput(f"--out {out.name} ends in {out.suffix!r}", "name a file that ends in .csv or .parquet")
     if importlib.util.find_spec("pyarrow") is None:
         raise BadInput("Parquet needs pyarrow, which is not installed", "`pip install pyarrow`, or write a .csv")
     return _write_parquet
@@ -86,23 +90,35 @@ def write_table(out: Path, rows: Iterable[ScanRow], writer: TableWriter, with_sh
     """Write rows to a temporary file and rename it; an old output stays until the new one is complete.
 
     Raises:
-        BadInput: the disk is full or the folder cannot be written.
+        BadInput: the folder cannot be written.
+        ToolFailed: the disk is full.
     """
     columns = ScanRow._fields if with_sha256 else ScanRow._fields[:-1]
     try:
         with atomic_write(out) as temporary:
             writer(temporary, rows, columns)
     except OSError as error:
-        raise BadInput(
-            f"cannot write {out}: {error.strerror or error}", "free some space, and run the same command again"
-        ) from error
+        raise write_failure(out, error) from error
 
 
 def _write_csv(path: Path, rows: Iterable[ScanRow], columns: tuple[str, ...]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(row[: len(columns)] for row in rows)  # floats with all digits: a reader gets the same number
+        # Floats are written with all digits: a reader gets the same number.
+        writer.writerows([_inert(value) for value in row[: len(columns)]] for row in rows)
+
+
+def _inert(value: Any) -> Any:
+    """The value, or a text that spreadsheets take for a formula behind an apostrophe, which they do not show.
+
+    A file may be called `=cmd|...`, see OWASP, "CSV Injection". A carriage return would end a row, because `csv`
+    does not quote it: it becomes a backslash and an r. Parquet files hold the name itself.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", "\\r")
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA_STARTS) else text
 
 
 def _write_parquet(path: Path, rows: Iterable[ScanRow], columns: tuple[str, ...]) -> None:

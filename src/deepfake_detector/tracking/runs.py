@@ -20,6 +20,8 @@ MAX_BATCH = 100  # parameters or tags in one request; metrics: 1000
 MAX_TAG = 5000
 SAMPLE_S, SAMPLES_TO_MEAN = 5, 3  # of system metrics: one mean every 15 s
 PARENT_RUN_TAG = "mlflow.parentRunId"  # MLflow's pages nest runs by it
+WEIGHTS_TAG = "weights_sha256"
+RESTORED_TAG = "restored"  # "true": made by `register` for a training whose run the store lacks
 ROLE_TAG = "role"  # search | trial: neither is a candidate for the registry
 
 
@@ -96,6 +98,41 @@ def start_run(
         client.update_run(run.info.run_id, status="RUNNING")
         log_params_and_tags(client, run, params, {"resumed": "true"})
     return TrainingRun(client, run.info.run_id)
+
+
+def log_training_result(run_id: str, weights_sha256: str, seconds: float, resumed_at_epoch: int) -> None:
+    """Tag a run with the weights it gave, by which `register` finds it, and log how long they took.
+
+    If the store does not answer, this logs a warning: `register` will record the model in a run of its own.
+
+    Args:
+        run_id: of the training.
+        weights_sha256: digest of the trained arrays.
+        seconds: since the training was started or resumed.
+        resumed_at_epoch: 0 if it was not interrupted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = open_client()
+    try:
+        client.log_metric(run_id, "train_seconds", seconds)
+        if resumed_at_epoch:
+            client.set_tag(run_id, "resumed_at_epoch", str(resumed_at_epoch))
+        client.set_tag(run_id, WEIGHTS_TAG, weights_sha256)
+    except MlflowException as error:
+        LOGGER.warning("MLflow run %s does not name its weights, `register` will make another run: %s", run_id, error)
+
+
+def find_run_of_weights(client: MlflowClient, weights_sha256: str) -> Run | None:
+    """The run that trained these weights, else one that `register` restored for them; None if the store has neither.
+
+    Of several trainings that gave the same weights, the newest. Runs of every experiment are searched: the setting may
+    have changed since the training.
+    """
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    query = f"tags.{WEIGHTS_TAG} = '{weights_sha256}'"
+    found = client.search_runs(experiments, query, order_by=["attributes.start_time DESC"])
+    return min(found, key=lambda run: RESTORED_TAG in run.data.tags, default=None)
 
 
 def find_run(client: MlflowClient, run_id: str | None) -> Run | None:

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from deepfake_detector.errors import BadInput, ModelNotFound, ToolFailed
 from deepfake_detector.io import atomic_write
@@ -168,8 +168,29 @@ def schema_version(database: Path) -> str:
 
 
 def connect_readonly(database: Path) -> sqlite3.Connection:
-    """Open a SQLite file that must exist; the caller closes the connection."""
-    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=READ_TIMEOUT_S)
+    """Open a SQLite file that must exist; the caller closes the connection.
+
+    The transaction of a killed writer is rolled back first. SQLite needs to write for that, and says "attempt to write
+    a readonly database" otherwise.
+    """
+    connection = _connect(database, "ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if "readonly" not in str(error):
+            raise
+        with closing(_connect(database, "rw")) as writable:
+            writable.execute("SELECT 1 FROM sqlite_master").fetchone()
+        return _connect(database, "ro")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(database: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.as_uri()}?mode={mode}", uri=True, timeout=READ_TIMEOUT_S)
 
 
 @contextmanager

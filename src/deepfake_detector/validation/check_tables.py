@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pandas as pd
@@ -14,23 +14,28 @@ _MEASURED = ("mode", "format", "brightness", "contrast", "sharpness", "faces")  
 _JPEG_ONLY = ("quantization", "subsampling")  # other formats have none
 
 
-def file_table(manifest: pd.DataFrame, near_duplicates: NDArray[np.int64], csv_labels: pd.Series) -> pd.DataFrame:
+def file_table(
+    manifest: pd.DataFrame, near_duplicates: NDArray[np.int64], csv_labels: pd.Series, left_out: Collection[str] = ()
+) -> pd.DataFrame:
     """The manifest with derived columns.
 
     Args:
         manifest: as `build_manifest` returns it.
         near_duplicates: (pairs, 2) row numbers, as `find_near_duplicates` returns them.
         csv_labels: (n,) as `labels_from_csv` returns them.
+        left_out: sources with `use: test`; how they are encoded cannot be learnt.
 
     Returns:
         The same rows. Unknown values (an unreadable picture's brightness, a PNG's quantization tables) are missing.
-        Added: `class_name` real or fake, `side_px` the shorter side, `csv_label`, and columns that hold the path of a
-        matching picture, "" if there is none: `duplicate_in_other_split` and `near_duplicate_in_other_split`,
+        Added: `class_name` real or fake, missing for `left_out`; `side_px` the shorter side, `csv_label`, and columns
+        that hold the path of a matching picture, "" if there is none: `duplicate_in_other_split`,
+        `near_duplicate_in_other_split`,
         `duplicate_in_split`, `duplicate_with_other_label` and `near_duplicate_with_other_label`,
         `group_in_other_split`.
     """
     table = manifest.reset_index(drop=True).assign(csv_label=csv_labels.to_numpy())
-    table["class_name"] = table["label"].map({number: name for name, number in LABELS.items()})
+    class_names = table["label"].map({number: name for name, number in LABELS.items()})
+    table["class_name"] = class_names.where(~table["source"].isin(left_out))
     readable = table["error"] == ""
     table["side_px"] = table[["width_px", "height_px"]].min(axis=1).where(readable)
     for name in _MEASURED:
@@ -46,15 +51,20 @@ def file_table(manifest: pd.DataFrame, near_duplicates: NDArray[np.int64], csv_l
     return table
 
 
-def class_table(manifest: pd.DataFrame) -> pd.DataFrame:
+def class_table(manifest: pd.DataFrame, left_out: Collection[str] = ()) -> pd.DataFrame:
     """Readable pictures per split and class, over all sources and, if there are several, of each source.
+
+    Args:
+        manifest: as `build_manifest` returns it.
+        left_out: sources with `use: test`; they are not counted.
 
     Returns:
         Six rows, and six for each source: `path` (split/class, or split/class of source: reports name rows by it),
-        `source` ("" for all together), `images`, and `imbalance`, the |real - fake| / all of the split (1 if it is
-        empty; within a source 0, as a source need not have every split).
+        `source` ("" for all together), `images`, `imbalance`, the |real - fake| / all of the split (1 if it is empty;
+        within a source 0, as a source need not have every split, and in a source of one class), and `only_class`: real
+        or fake in the first row with pictures of a source of one class, else "".
     """
-    readable = manifest[manifest["error"] == ""]
+    readable = manifest[(manifest["error"] == "") & ~manifest["source"].isin(left_out)]
     sources = sorted(readable["source"].unique())
     parts = [("", readable)]
     if len(sources) > 1:
@@ -95,6 +105,8 @@ def _near_duplicate_across(table: pd.DataFrame, pairs: NDArray[np.int64], side: 
 
 
 def _class_rows(part: pd.DataFrame, source: str) -> Iterator[dict[str, object]]:
+    one_class = bool(source) and part["label"].nunique() == 1
+    named = False
     for split in SPLITS:
         labels = part.loc[part["split"] == split, "label"]
         counts = {name: int((labels == number).sum()) for name, number in LABELS.items()}
@@ -102,4 +114,12 @@ def _class_rows(part: pd.DataFrame, source: str) -> Iterator[dict[str, object]]:
         imbalance = abs(counts["real"] - counts["fake"]) / total if total else float(source == "")
         for name, images in counts.items():
             path = f"{split}/{name} of {source}" if source else f"{split}/{name}"
-            yield {"path": path, "source": source, "images": images, "imbalance": imbalance}
+            only_class = name if one_class and images and not named else ""
+            named = named or bool(only_class)
+            yield {
+                "path": path,
+                "source": source,
+                "images": images,
+                "imbalance": 0.0 if one_class else imbalance,
+                "only_class": only_class,
+            }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -43,6 +43,7 @@ def check_manifest(
     near_duplicates: NDArray[np.int64] | None = None,
     csv_labels: pd.Series | None = None,
     probes: Sequence[LeakProbe] = (),
+    left_out: Collection[str] = (),
 ) -> tuple[CheckResult, ...]:
     """Write the suites and the tables that the context in gx/ names, and run its checkpoint.
 
@@ -57,6 +58,7 @@ def check_manifest(
         near_duplicates: as `find_near_duplicates` returns them; none by default.
         csv_labels: as `labels_from_csv` returns them; none by default.
         probes: shown on the front page.
+        left_out: sources with `use: test`: balance and encoding are judged on the others.
 
     Returns:
         One result per check, passed or not. If the columns are wrong, only the result of that check.
@@ -73,7 +75,7 @@ def check_manifest(
     pairs = np.empty((0, 2), np.int64) if near_duplicates is None else near_duplicates
     labels = pd.Series(np.nan, index=manifest.index) if csv_labels is None else csv_labels
     folder = workspace.figures("validate")
-    for name, table in _derived_tables(manifest, pairs, labels).items():
+    for name, table in _derived_tables(manifest, pairs, labels, left_out).items():
         write_manifest(table, folder / f"{name}.parquet")
     write_json(folder / PROBES_FILE, {"probes": [asdict(probe) for probe in probes]})
     return checkpoint_results(context.checkpoints.get(CHECKPOINT).run())
@@ -106,11 +108,11 @@ def open_context(workspace: Workspace) -> FileDataContext:
 
 
 def _derived_tables(
-    manifest: pd.DataFrame, near_duplicates: NDArray[np.int64], csv_labels: pd.Series
+    manifest: pd.DataFrame, near_duplicates: NDArray[np.int64], csv_labels: pd.Series, left_out: Collection[str]
 ) -> Mapping[str, pd.DataFrame]:
     return {
-        "files": file_table(manifest, near_duplicates, csv_labels),
-        "classes": class_table(manifest),
+        "files": file_table(manifest, near_duplicates, csv_labels, left_out),
+        "classes": class_table(manifest, left_out),
         "splits": label_consistency_table(manifest),
     }
 

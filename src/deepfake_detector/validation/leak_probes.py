@@ -1,4 +1,4 @@
-"""A manifest and thumbnails -> leak probes: cross-validated AUC of shortcuts that reveal the class without a face."""
+"""A manifest, thumbnails and textures -> leak probes: cross-validated AUC of shortcuts that reveal the class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from deepfake_detector.config import Severity, Validate
 from deepfake_detector.stats import Estimate, Integers, cross_validated_auc
-from deepfake_detector.validation.thumbnails import SIDE_PX, border, centre, read_thumbnails
+from deepfake_detector.validation.thumbnails import SIDE_PX, border, centre, read_thumbnails_and_textures
 
 MIN_PER_CLASS = 50  # with fewer the interval is wider than +-0.11
 FOLDS = 5
@@ -29,6 +29,12 @@ _MIN_BORDER_AUC = 0.60  # a border below it reveals next to nothing, even if it 
 _MAX_CATEGORIES = 200  # gradient boosting takes 255
 _NUMERIC = ("bytes", "width_px", "height_px", "exif")
 _CATEGORICAL = ("mode", "format", "quantization", "subsampling")
+_TEXTURE_SHORTCUTS = {
+    "sharpness": "sharpness (variance of the Laplacian)",
+    "compression": "sharpness and compression history (six numbers)",
+}
+
+_NO_FOLDS = "the groups are too few or too large to be divided into five folds with both classes"
 
 Model = Callable[[], Any]  # makes a new classifier
 Features = NDArray[np.float64] | pd.DataFrame  # (n, features)
@@ -39,7 +45,8 @@ class LeakProbe:
     """How well one shortcut separates the classes.
 
     Attributes:
-        name: metadata | thumbnail | border | centre; with several sources followed by one, as in `border (kaggle)`.
+        name: metadata | thumbnail | border | centre | sharpness | compression; with several sources followed by one, as
+            in `border (kaggle)`.
         auc, low, high: of the shortcut alone, with its 95 % interval; None if it was not measured.
         threshold: the probe fails if `low` is above it; None if it cannot fail.
         severity: what a failure does: `stop` ends the pipeline, `warn` is reported.
@@ -73,7 +80,8 @@ def probe_leaks(
         max_unpacked_bytes: see `Archive`.
 
     Returns:
-        Metadata, thumbnail, border and centre, in this order; these four for each scope, if there are several.
+        Metadata, thumbnail, border, centre, sharpness and compression, in this order; these six for each scope, if
+        there are several.
 
     Raises:
         ArchiveRejected, UnreadableImage, InputTooLarge: the archive is not the one that the manifest describes.
@@ -81,15 +89,38 @@ def probe_leaks(
     sample = sample_images(manifest, settings.probe_images)
     scopes = _scopes(sample["source"])
     measurable = any(not _too_few_images(sample.loc[rows]) for rows in scopes.values())
-    thumbnails = read_thumbnails(archive, sample["path"].tolist(), max_unpacked_bytes) if measurable else None
+    paths = sample["path"].tolist()
+    pixels = read_thumbnails_and_textures(archive, paths, max_unpacked_bytes) if measurable else None
     probes: list[LeakProbe] = []
     for scope, rows in scopes.items():
         images = sample.loc[rows]
         obstacle = _too_few_images(images)
-        aucs = {} if obstacle or thumbnails is None else _shortcut_aucs(images, thumbnails[rows])
-        obstacle = obstacle or "the groups are too few or too large to be divided into five folds with both classes"
-        probes += probes_from_aucs(scope, aucs, obstacle, len(images), settings)
+        aucs = {} if obstacle or pixels is None else _shortcut_aucs(images, pixels[0][rows], pixels[1][rows])
+        probes += probes_from_aucs(scope, aucs, obstacle or _NO_FOLDS, len(images), settings)
     return tuple(probes)
+
+
+def probe_textures(
+    rows: pd.DataFrame, textures: NDArray[np.float64], max_auc: float, prefix: str = "", scope: str = ""
+) -> tuple[LeakProbe, ...]:
+    """How well sharpness and compression history separate the classes.
+
+    Args:
+        rows: n pictures or crops, `label` and `group`; numbered from 0.
+        textures: (n, 6) of them, see `measure_texture`.
+        max_auc: a probe warns above it.
+        prefix, scope: of the names: `matched sharpness (faces)`.
+
+    Returns:
+        Sharpness and compression.
+    """
+    obstacle = _too_few_images(rows)
+    aucs = {} if obstacle else _aucs(rows, _texture_shortcuts(textures))
+    rules = [_Rule(prefix + name, text, max_auc, "warn") for name, text in _TEXTURE_SHORTCUTS.items()]
+    found = [aucs.get(name) for name in _TEXTURE_SHORTCUTS]
+    return tuple(
+        _judge(rule, scope, auc, obstacle or _NO_FOLDS, len(rows)) for rule, auc in zip(rules, found, strict=True)
+    )
 
 
 def probes_from_aucs(
@@ -105,28 +136,35 @@ def probes_from_aucs(
         settings: thresholds and severities.
 
     Returns:
-        The four probes, measured or not.
+        The six probes, measured or not.
     """
     severity = settings.severity
     # Two estimates are compared, so the border must lie above the HIGH end of the centre's interval.
     above_centre = min(1.0, max(_MIN_BORDER_AUC, aucs["centre"].high + settings.max_border_gap)) if aucs else None
-    rules: tuple[tuple[str, str, float | None, Severity], ...] = (
-        ("metadata", "file metadata (size and encoding)", settings.max_metadata_auc, severity["metadata"]),
-        ("thumbnail", "a grey thumbnail of 32x32 pixels", settings.max_thumbnail_auc, severity["thumbnail"]),
-        ("border", "the border of the thumbnail (no face)", above_centre, severity["border"]),
-        ("centre", "the centre of the thumbnail (no background)", None, "warn"),
+    rules = (
+        _Rule("metadata", "file metadata (size and encoding)", settings.max_metadata_auc, severity["metadata"]),
+        _Rule("thumbnail", "a grey thumbnail of 32x32 pixels", settings.max_thumbnail_auc, severity["thumbnail"]),
+        _Rule("border", "the border of the thumbnail (no face)", above_centre, severity["border"]),
+        _Rule("centre", "the centre of the thumbnail (no background)", None, "warn"),
+        *(_Rule(name, text, settings.max_sharpness_auc, "warn") for name, text in _TEXTURE_SHORTCUTS.items()),
     )
-    probes = []
-    for name, shortcut, threshold, level in rules:
-        auc = aucs.get(name)
-        if auc is None:
-            reason = f"not measured: {obstacle}"
-            probes.append(LeakProbe(name + scope, None, None, None, threshold, level, True, reason, images))
-            continue
-        passed = threshold is None or auc.low <= threshold
-        reason = f"{shortcut} alone separates real from fake with AUC {auc}{_comparison(passed, threshold)}"
-        probes.append(LeakProbe(name + scope, auc.value, auc.low, auc.high, threshold, level, passed, reason, images))
-    return probes
+    return [_judge(rule, scope, aucs.get(rule.name), obstacle, images) for rule in rules]
+
+
+class _Rule(NamedTuple):
+    name: str
+    shortcut: str  # for people
+    threshold: float | None
+    severity: Severity
+
+
+def _judge(rule: _Rule, scope: str, auc: Estimate | None, obstacle: str, images: int) -> LeakProbe:
+    name, threshold, severity = rule.name + scope, rule.threshold, rule.severity
+    if auc is None:
+        return LeakProbe(name, None, None, None, threshold, severity, True, f"not measured: {obstacle}", images)
+    passed = threshold is None or auc.low <= threshold
+    reason = f"{rule.shortcut} alone separates real from fake with AUC {auc}{_comparison(passed, threshold)}"
+    return LeakProbe(name, auc.value, auc.low, auc.high, threshold, severity, passed, reason, images)
 
 
 def sample_images(manifest: pd.DataFrame, images: int) -> pd.DataFrame:
@@ -177,13 +215,10 @@ def _too_few_images(rows: pd.DataFrame) -> str:
     return f"too few images ({len(rows) - fakes} real, {fakes} fake; {MIN_PER_CLASS} of each are needed)"
 
 
-def _shortcut_aucs(rows: pd.DataFrame, thumbnails: NDArray[np.uint8]) -> dict[str, Estimate]:
-    """AUC of each shortcut on pictures with thumbnails (n, 32, 32); empty if the groups give no folds."""
-    labels = rows["label"].to_numpy(np.int64)
-    groups = pd.factorize(rows["group"])[0].astype(np.int64)
-    folds = _folds(labels, groups)
-    if folds is None:
-        return {}
+def _shortcut_aucs(
+    rows: pd.DataFrame, thumbnails: NDArray[np.uint8], textures: NDArray[np.float64]
+) -> dict[str, Estimate]:
+    """AUC of each shortcut on pictures with thumbnails (n, 32, 32) and textures (n, 6)."""
     regression = partial(_regression, len(rows))
     shortcuts: dict[str, tuple[Model, Features]] = {
         "metadata": (_boosting, metadata_features(rows)),
@@ -191,6 +226,20 @@ def _shortcut_aucs(rows: pd.DataFrame, thumbnails: NDArray[np.uint8]) -> dict[st
         "border": (regression, border(thumbnails).astype(np.float64)),
         "centre": (regression, centre(thumbnails).astype(np.float64)),
     }
+    return _aucs(rows, shortcuts | _texture_shortcuts(textures))
+
+
+def _texture_shortcuts(textures: NDArray[np.float64]) -> dict[str, tuple[Model, Features]]:
+    return {"sharpness": (_quadratic, textures[:, :1]), "compression": (_quadratic, textures)}
+
+
+def _aucs(rows: pd.DataFrame, shortcuts: Mapping[str, tuple[Model, Features]]) -> dict[str, Estimate]:
+    """AUC of each shortcut; empty if the groups give no folds."""
+    labels = rows["label"].to_numpy(np.int64)
+    groups = pd.factorize(rows["group"])[0].astype(np.int64)
+    folds = _folds(labels, groups)
+    if folds is None:
+        return {}
     # One thread: with two, OpenMP and BLAS spin while they wait for a busy core; 3 to 26 times slower was measured.
     with threadpool_limits(1):
         return {
@@ -221,6 +270,11 @@ def _out_of_fold_scores(model: Model, features: Features, labels: Integers, fold
 
 def _boosting() -> Any:
     return HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=_SEED)
+
+
+def _quadratic() -> Any:
+    """Squares and products of a few features: a class may lie in the middle of the other."""
+    return make_pipeline(StandardScaler(), PolynomialFeatures(2), LogisticRegression(max_iter=1000))
 
 
 def _regression(images: int) -> Any:

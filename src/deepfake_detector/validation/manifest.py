@@ -5,7 +5,7 @@ An interrupted run resumes: rows are cached in chunks, each under a digest of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -28,7 +28,11 @@ CACHE_LIBRARIES = (*PIXEL_LIBRARIES, "imagehash", "scipy")  # imagehash's transf
 
 
 def build_manifest(
-    archive: Path, fake_kinds: Mapping[str, str], max_unpacked_bytes: int = 8 * 2**30, cache: Path | None = None
+    archive: Path,
+    fake_kinds: Mapping[str, str],
+    max_unpacked_bytes: int = 8 * 2**30,
+    cache: Path | None = None,
+    left_out: Collection[str] = (),
 ) -> pd.DataFrame:
     """Describe every picture, on all cores, a few at a time in memory.
 
@@ -37,6 +41,7 @@ def build_manifest(
         fake_kinds: source -> kind of its fakes; recorded for fakes only. The source of a lone zip is "".
         max_unpacked_bytes: of one zip; see `Archive`.
         cache: folder that keeps chunks of rows for the next run. Chunks that this archive does not need are deleted.
+        left_out: sources with `use: test`: all their pictures are test pictures, whatever split the archive gives them.
 
     Returns:
         One row per picture, sorted by path; the columns are the fields of `ImageRecord`.
@@ -59,7 +64,9 @@ def build_manifest(
                 tables[i] = _table(islice(records, len(chunk)), file)
     if cache:
         _delete_other_chunks(cache, files)
-    return pd.concat(tables, ignore_index=True)
+    manifest = pd.concat(tables, ignore_index=True)
+    manifest.loc[manifest["source"].isin(left_out), "split"] = "test"
+    return manifest
 
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> None:

@@ -84,6 +84,10 @@ def _classes(settings: Validate) -> list[Expectation]:
     few = "with fewer pictures of a class in a split no figure has a useful interval"
     unbalanced = "accuracy is reported alone, so the classes must be nearly balanced"
     one_sided = "from a source with mostly one class a model learns the source instead of the face"
+    one_class = (
+        "its pictures can be told by their source alone: matched degradation and the leak probes over all sources show "
+        "how much that helps, and its AUC is measured against the other sources"
+    )
     all_sources, one_source = Column("source") == "", Column("source") != ""
     limit = settings.max_class_imbalance
     return [
@@ -104,6 +108,12 @@ def _classes(settings: Validate) -> list[Expectation]:
             max_value=limit,
             row_condition=one_source,
             **_described("balanced classes in each source", "warn", one_sided),
+        ),
+        ExpectColumnValuesToBeInSet(
+            column="only_class",
+            value_set=[""],
+            row_condition=one_source,
+            **_described("both classes in each source", "warn", one_class),
         ),
     ]
 

@@ -1,10 +1,11 @@
-"""Pictures of an archive -> grey thumbnails uint8 (n, 32, 32): so small that only layout and light remain."""
+"""Pictures of an archive -> grey thumbnails uint8 (n, 32, 32), so small that only layout and light remain; textures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,10 @@ from tqdm import tqdm
 from deepfake_detector.datasets.archive import Archive
 from deepfake_detector.errors import ArchiveRejected
 from deepfake_detector.media.image import decode_image
+from deepfake_detector.media.texture_statistics import STATISTICS, measure_texture
 from deepfake_detector.parallel import available_cores
+
+Result = TypeVar("Result")
 
 SIDE_PX = 32
 _BORDER_PX = 4  # the outer eighth: in a portrait, the background. 448 of 1,024 pixels
@@ -36,21 +40,39 @@ def read_thumbnails(archive: Path, paths: Sequence[str], max_unpacked_bytes: int
         ArchiveRejected: a path is not in the archive, or the archive is damaged.
         UnreadableImage, InputTooLarge: a picture cannot be decoded.
     """
+    thumbnails = _map_pictures(thumbnail, archive, paths, max_unpacked_bytes)
+    return np.stack(thumbnails) if thumbnails else np.empty((0, SIDE_PX, SIDE_PX), np.uint8)
+
+
+def read_thumbnails_and_textures(
+    archive: Path, paths: Sequence[str], max_unpacked_bytes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The same, and what `measure_texture` says about each picture: (n, 6)."""
+
+    def measure(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        return thumbnail(rgb), measure_texture(rgb)
+
+    measured = _map_pictures(measure, archive, paths, max_unpacked_bytes)
+    if not measured:
+        return np.empty((0, SIDE_PX, SIDE_PX), np.uint8), np.empty((0, len(STATISTICS)))
+    return np.stack([one for one, _ in measured]), np.stack([texture for _, texture in measured])
+
+
+def _map_pictures(
+    function: Callable[[NDArray[np.uint8]], Result], archive: Path, paths: Sequence[str], max_unpacked_bytes: int
+) -> list[Result]:
     with Archive(archive, max_unpacked_bytes) as opened:
         entries = {entry.path: entry for entry in opened.entries}
         missing = next((path for path in paths if path not in entries), None)
         if missing is not None:
             raise ArchiveRejected(f"{missing} is not in {archive.name}", "build the manifest of this archive again")
 
-        def shrink(path: str) -> NDArray[np.uint8]:
-            return thumbnail(decode_image(opened.read(entries[path])))
+        def measure(path: str) -> Result:
+            return function(decode_image(opened.read(entries[path])))
 
         # Threads are enough: inflating, decoding and shrinking release the GIL.
         with ThreadPoolExecutor(available_cores()) as pool:
-            thumbnails = list(
-                tqdm(pool.map(shrink, paths), total=len(paths), desc="probing", unit="img", mininterval=1)
-            )
-    return np.stack(thumbnails) if thumbnails else np.empty((0, SIDE_PX, SIDE_PX), np.uint8)
+            return list(tqdm(pool.map(measure, paths), total=len(paths), desc="probing", unit="img", mininterval=1))
 
 
 def thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The commands in the card lead to the same settings, as DVC itself reads them."""
+"""The command in the card leads to the same settings, as DVC itself reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dvc.utils.hydra import apply_overrides
 from deepfake_detector.config import Settings, Source, read_settings
 from deepfake_detector.datasets.sources import fetch
 from deepfake_detector.errors import ArchiveRejected
-from deepfake_detector.evaluation.reproduction_commands import reproduction_commands
+from deepfake_detector.evaluation.reproduction_command import reproduction_command
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SOURCES = (
@@ -42,23 +42,13 @@ def test_the_command_leads_to_the_same_settings(tmp_path: Path) -> None:
         prepare=replace(settings.prepare, crop_scale=0.75, drop_duplicates=True),
         train=replace(settings.train, epochs=40, augment="corruptions", self_blend=0.25, weight_decay=1e-05),
     )
-    found = settings_after(reproduction_commands(trained, {}), tmp_path)
+    found = settings_after(reproduction_command(trained, {}), tmp_path)
     assert found.train == trained.train
     assert found.prepare == trained.prepare
     names = ("real and fake.zip", "swaps.zip")
     assert found.download.sources == tuple(
         replace(source, terms="", location=name) for source, name in zip(SOURCES, names, strict=True)
     )
-
-
-@pytest.mark.parametrize(
-    ("commit", "first_lines"), [("ab" * 20, ["git checkout " + "ab" * 20]), ("not a git checkout", [])]
-)
-def test_it_starts_with_a_checkout_of_the_training_code_if_known(commit: str, first_lines: list[str]) -> None:
-    settings = read_settings(PARAMS)
-    lines = reproduction_commands(settings, {}, commit).splitlines()
-    assert "\n".join(lines[len(first_lines) :]) == reproduction_commands(settings, {})
-    assert lines[: len(first_lines)] == first_lines
 
 
 @pytest.mark.parametrize("kind", ["archive", "labelled"])
@@ -72,7 +62,7 @@ def test_only_the_zip_that_was_trained_on_is_accepted(
     source = Source("mine", kind, "swap", str(tmp_path / "mine.zip"))
     settings = replace(settings, download=replace(settings.download, sources=(source,)))
     packed = fetch(source, settings.download, tmp_path / "trained.zip")
-    download = settings_after(reproduction_commands(settings, {"mine": packed.sha256}), tmp_path).download
+    download = settings_after(reproduction_command(settings, {"mine": packed.sha256}), tmp_path).download
     assert download.sources[0].sha256 == packed.sha256
     assert fetch(download.sources[0], download, tmp_path / "again.zip") == packed
     write_source(kind, "changed")

@@ -1,9 +1,8 @@
-"""Settings and commit -> the commands that train the same model again."""
+"""Settings and digests of the data -> the command that trains the same model again."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,23 +13,21 @@ from deepfake_detector.config import Settings, Source
 CONTINUATION = " \\\n    "
 
 
-def reproduction_commands(settings: Settings, data_sha256: Mapping[str, str], git_commit: str = "") -> str:
-    """`git checkout` and `dvc exp run` with every setting that shapes a training.
+def reproduction_command(settings: Settings, data_sha256: Mapping[str, str]) -> str:
+    """`dvc exp run` with every setting that shapes a training.
 
     Archives are expected in the repository's root, under their own names; their SHA-256 rejects others.
 
     Args:
         settings: those of the training.
         data_sha256: of each source's archive, as `download` packed it.
-        git_commit: of the training's code; left out unless it is a full commit hash.
     """
     sources = (_source(source, data_sha256.get(source.name, "")) for source in settings.download.sources)
     overrides = {"download.sources": "[" + ",".join(sources) + "]"}
     for stage in ("prepare", "train"):
         overrides |= {f"{stage}.{name}": _value(value) for name, value in asdict(getattr(settings, stage)).items()}
-    checkout = f"git checkout {git_commit}\n" if re.fullmatch("[0-9a-f]{40,64}", git_commit) else ""
     arguments = (f"-S '{name}={value}'" for name, value in overrides.items())
-    return checkout + CONTINUATION.join(["dvc exp run", *arguments])
+    return CONTINUATION.join(["dvc exp run", *arguments])
 
 
 def _source(source: Source, packed_sha256: str) -> str:
