@@ -40,7 +40,7 @@ CLEAR_SHARE = 2 / 3
 # For sentences: the files, and those with a known answer on which coverage was measured.
 MEDIUM_NAMES: dict[Medium, tuple[str, str]] = {
     "image": ("pictures", "test pictures"),
-    "video": ("videos", "videos simulated from validation pictures"),
+    "video": ("videos", "videos with a known answer"),
 }
 # What the face detector misses is not absent.
 NO_FACE = "no clearly visible face was found (covered, masked, small and turned faces are missed)"
