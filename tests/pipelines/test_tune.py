@@ -56,7 +56,7 @@ def script_trials(monkeypatch: pytest.MonkeyPatch, aucs: Mapping[int, Sequence[f
     started: list[int] = []
 
     def train(*arguments: Any) -> None:
-        on_epoch = arguments[-1]
+        on_epoch = arguments[7]
         started.append(len(started) + 1)
         for epoch, value in enumerate(aucs[min(len(started), max(aucs))], start=1):
             on_epoch(epoch, {"epoch": epoch, "loss": 1 - value, "val_auc": value})
