@@ -145,9 +145,7 @@ def test_measured_coverage_is_a_reason_where_a_face_was_scored() -> None:
     coverage = MediumCoverage(all=Coverage(files=1200, decided=0.61, right=0.934))
     faces = track(0, [0.1] * 16)
     answer = video_verdict(faces, TIMES_S, 16.0, model(), CALIBRATION, coverage=coverage)
-    sentence = (
-        "of videos like this 61% are decided, 93% of these rightly (1,200 videos with a known answer)"
-    )
+    sentence = "of videos like this 61% are decided, 93% of these rightly (1,200 videos with a known answer)"
     assert answer.reasons[-1] == sentence
     without = video_verdict(faces, TIMES_S, 16.0, model(), CALIBRATION)
     assert without.reasons == answer.reasons[:-1]
