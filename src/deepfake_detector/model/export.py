@@ -6,7 +6,8 @@ import hashlib
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -78,12 +79,37 @@ def export_onnx(
     mapped = with_logit_map(model, mirrored)
     outputs = mapped.predict(crops, verbose=0)
     np.savez_compressed(reference, crops=crops, **outputs)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _consumers_in_order():
         warnings.simplefilter("ignore", FutureWarning)  # tf2onnx uses names that NumPy has removed
         mapped.export(graph, format="onnx", verbose=False)
     if model.name in WITH_BACKBONE:
         _store_in_16_bits(graph)
     _canonicalise_names(graph)
+
+
+@contextmanager
+def _consumers_in_order() -> Iterator[None]:
+    """Let tf2onnx 1.17 visit the consumers of a tensor in the order of their names.
+
+    It keeps them in a set of strings, whose order depends on PYTHONHASHSEED, and its optimiser writes another graph of
+    the same function for another order.
+    """
+    from tf2onnx.graph import Graph
+
+    unordered = Graph.find_output_consumers
+
+    def position(node: Any) -> tuple[str, int]:
+        name, _, number = node.name.rpartition("__")  # the number counts what this process has converted before
+        return (name, int(number)) if number.isdigit() else (node.name, 0)
+
+    def ordered(self: Any, output: str) -> list[Any]:
+        return sorted(unordered(self, output), key=position)
+
+    Graph.find_output_consumers = ordered
+    try:
+        yield
+    finally:
+        Graph.find_output_consumers = unordered
 
 
 def _store_in_16_bits(path: Path) -> None:
