@@ -89,3 +89,20 @@ def test_frames_of_a_gif_are_counted_up_to_a_bound() -> None:
 
 def test_the_first_frame_of_an_animation_is_the_image() -> None:
     assert decode_image(animation("PNG"))[24, 32].tolist() == [255, 255, 255]
+
+
+def test_the_image_for_programs_that_do_not_animate_is_no_frame_of_an_animated_png(tmp_path: Path) -> None:
+    blank, first, second = (Image.new("RGB", (64, 48), (level, 60, 60)) for level in (255, 40, 200))
+    buffer = io.BytesIO()
+    blank.save(buffer, "PNG", save_all=True, default_image=True, append_images=[first, second], duration=500)
+    path = tmp_path / "hidden"
+    path.write_bytes(buffer.getvalue())
+    assert not is_image(path)
+    info = probe_video(path)
+    assert info.duration_s == pytest.approx(1.0)
+    assert [int(frame.rgb[5, 5, 0]) for frame in read_frames(path, (0.1, 0.9))] == [40, 200]
+    one = io.BytesIO()
+    blank.save(one, "PNG", save_all=True, default_image=True, append_images=[first], duration=500)
+    path.write_bytes(one.getvalue())
+    assert not is_image(path)
+    assert [int(frame.rgb[5, 5, 0]) for frame in read_frames(path, (0.1, 0.9))] == [40]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -38,7 +39,11 @@ def directory(tags: Mapping[int, int | bytes], offset: int, order: str) -> bytes
 
 
 def raw_file(
-    previews: list[bytes | NDArray[np.uint8]], order: str = "<", orientation: int = 1, magic: bytes = b""
+    previews: list[bytes | NDArray[np.uint8]],
+    order: str = "<",
+    orientation: int = 1,
+    magic: bytes = b"",
+    deflate: bool = False,
 ) -> bytes:
     """A raw file: its first directory is the first preview, the others and the sensor data lie below it."""
     start = magic or (b"II*\0" if order == "<" else b"MM\0*")
@@ -46,13 +51,14 @@ def raw_file(
     tables: list[dict[int, int | bytes]] = []
     for preview in previews:
         content = preview if isinstance(preview, bytes) else preview.tobytes()
+        content = zlib.compress(content) if deflate and not isinstance(preview, bytes) else content
         tags: dict[int, int | bytes] = {273: len(data), 279: len(content), 254: 1}
         if isinstance(preview, bytes):
             with Image.open(io.BytesIO(preview)) as image:
                 tags |= {256: image.width, 257: image.height, 259: 7, 262: 6, 277: 3}
         else:
             tags |= {256: preview.shape[1], 257: preview.shape[0], 258: struct.pack(order + "3H", 8, 8, 8)}
-            tags |= {259: 1, 262: 2, 277: 3, 278: preview.shape[0], 284: 1}
+            tags |= {259: 8 if deflate else 1, 262: 2, 277: 3, 278: preview.shape[0], 284: 1}
         tables.append(tags)
         data += content
     tables.append({254: 0, 256: 4000, 257: 3000, 259: 7, 262: SENSOR, 273: 8, 279: 4})
@@ -80,6 +86,12 @@ def test_the_largest_preview_is_decoded_not_the_thumbnail(order: str) -> None:
     decoded = decode_image_with_notes(raw_file([picture(64), large, jpeg], order))
     np.testing.assert_array_equal(decoded.rgb, decode_image(jpeg))
     assert decoded.notes == ("of this camera raw file its preview of 256 x 256 px was scored",)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_compressed_preview_is_not_passed_over_for_a_smaller_one(order: str) -> None:
+    data = raw_file([encode_jpeg(picture(64)), picture(192)], order, deflate=True)
+    np.testing.assert_array_equal(decode_image(data), picture(192))
 
 
 def test_a_preview_is_rotated_as_the_raw_file_says() -> None:

@@ -136,3 +136,53 @@ def test_bigtiff_is_an_image(head: bytes) -> None:
 def test_archives_and_documents_have_no_row_in_a_scan() -> None:
     for head in (b"PK\x03\x04", b"%PDF-1.4", b"<html>", b"RIFF\x00\x00\x00\x00WAVEfmt "):
         assert not is_media_file("file", head)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\0\0\0\x01\x67\x42\0\x1e" + bytes(20), "a raw H.264 stream"),
+        (b"\0\0\x01\x27\x42\0\x1e" + bytes(20), "a raw H.264 stream"),
+        (b"\0\0\0\x01\x06\x05\xff\xff\x42" + bytes(20), "a raw H.264 stream"),
+        (b"\0\0\0\x01\x09\xf0\0\0\0\x01\x67" + bytes(20), "a raw H.264 stream"),
+        (b"\0\0\0\x01\x40\x01\x0c\x01" + bytes(20), "a raw H.265 stream"),
+        (b"\0\0\x01\xb3\x1e\x01" + bytes(20), "a raw MPEG video stream"),
+        (b"DKIF\0\0 \0VP80" + bytes(20), "an IVF video"),
+        (b"YUV4MPEG2 W4 H4\n" + bytes(20), "an uncompressed YUV4MPEG2 video"),
+        (b"\x06\x0e\x2b\x34\x02\x05\x01\x01" + bytes(20), "an MXF video"),
+        (b"\x1f\x07\0\xbf" + bytes(200), "a raw DV stream"),
+    ],
+)
+def test_videos_that_are_not_read_are_refused_by_name_with_a_way_out(tmp_path: Path, head: bytes, name: str) -> None:
+    path = tmp_path / "upload"
+    path.write_bytes(head)
+    assert not is_image(path)
+    with pytest.raises(UnreadableVideo, match=re.escape(f"upload is {name}, which is not read here")) as caught:
+        probe_video(path)
+    assert "-c copy" in caught.value.hint
+    with pytest.raises(UnreadableImage, match=re.escape(f"this is {name}, not an image")):
+        decode_image(head)
+
+
+@pytest.mark.parametrize("brand", [b"msf1", b"hevc"])
+def test_a_heif_sequence_without_an_image_is_a_video_at_all_entrances(clip: Path, tmp_path: Path, brand: bytes) -> None:
+    """Frames in a track, as in MP4; a file with the same brand and an image of its own stays an image."""
+    data = clip.read_bytes()
+    path = tmp_path / "upload"
+    path.write_bytes(data[:8] + brand + data[12:])
+    assert not is_image(path)
+    assert probe_video(path).duration_s == pytest.approx(2.0)
+    with pytest.raises(UnreadableImage, match="which is read as a video"):
+        decode_image(path.read_bytes())
+
+
+def test_an_avif_image_beyond_the_limit_of_its_decoder_is_no_heif_image() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (3, 40_000)).save(buffer, "AVIF")
+    with pytest.raises(UnreadableImage, match="this is an AVIF image of a form that is not read here, or broken"):
+        decode_image(buffer.getvalue())
+
+
+def test_a_tiff_image_of_a_form_that_is_not_read_is_named() -> None:
+    with pytest.raises(UnreadableImage, match="this is a TIFF image of a form"):
+        decode_image(b"II*\0\x08\0\0\0" + bytes(30))

@@ -265,59 +265,6 @@ def test_encoded_images_decode_to_the_original() -> None:
     assert len(encode_jpeg(gradient(), quality=30)) < len(encode_jpeg(gradient(), quality=95))
 
 
-def tiff(planes: NDArray[np.uint16], *, big: bool = False, rows: int = 0, deflate: bool = False) -> bytes:
-    """A TIFF of (3, height, width), each channel in a plane of its own, little endian; or a BigTIFF."""
-    _, height, width = planes.shape
-    rows = rows or height
-    strips = [plane[top : top + rows].astype("<u2").tobytes() for plane in planes for top in range(0, height, rows)]
-    strips = [zlib.compress(strip) for strip in strips] if deflate else strips
-    head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
-    long_type, long_format, entry_format = (16, "Q", "<HHQ") if big else (4, "I", "<HHI")
-    word = struct.calcsize(long_format)
-    body, offsets = bytearray(head), []
-    for strip in strips:
-        offsets.append(len(body))
-        body += strip
-    values = {
-        256: [width], 257: [height], 258: [16] * 3, 259: [8 if deflate else 1], 262: [2], 273: offsets, 277: [3],
-        278: [rows], 279: [len(strip) for strip in strips], 284: [2],
-    }  # fmt: skip
-    entries, at = b"", {}
-    for tag, numbers in values.items():
-        packed = struct.pack(f"<{len(numbers)}{long_format}", *numbers)
-        if len(packed) > word:
-            at[tag] = len(body)
-            body += packed
-            packed = struct.pack("<" + long_format, at[tag])
-        entries += struct.pack(entry_format, tag, long_type, len(numbers)) + packed
-    count = struct.pack("<Q" if big else "<H", len(values))
-    where, offset = (8, "<Q") if big else (4, "<I")
-    struct.pack_into(offset, body, where, len(body))
-    return bytes(body) + count + entries + bytes(word)
-
-
-@pytest.mark.parametrize("big", [False, True])
-@pytest.mark.parametrize("deflate", [False, True])
-@pytest.mark.parametrize("rows", [0, 7])
-def test_16_bit_tiffs_with_separate_planes_keep_the_high_bytes(big: bool, deflate: bool, rows: int) -> None:
-    planes = np.random.default_rng(4).integers(0, 2**16, (3, 20, 30)).astype(np.uint16)
-    rgb = decode_image(tiff(planes, big=big, rows=rows, deflate=deflate))
-    np.testing.assert_array_equal(rgb, (planes >> 8).transpose(1, 2, 0))
-
-
-def test_a_truncated_planar_tiff_is_unreadable() -> None:
-    data = tiff(np.zeros((3, 20, 30), np.uint16))
-    with pytest.raises(UnreadableImage):
-        decode_image(data.replace(struct.pack("<HHII", 278, 4, 1, 20), struct.pack("<HHII", 278, 4, 1, 1)))
-
-
-def test_a_planar_tiff_in_another_form_is_refused_with_a_way_out() -> None:
-    data = tiff(np.zeros((3, 20, 30), np.uint16))
-    lzw = data.replace(struct.pack("<HHII", 259, 4, 1, 1), struct.pack("<HHII", 259, 4, 1, 5))
-    with pytest.raises(UnreadableImage, match="16 bits in separate planes"):
-        decode_image(lzw)
-
-
 @pytest.mark.parametrize(("highest", "expected"), [(255, 200), (65535, 200)])
 def test_32_bit_grey_is_scaled_by_its_range(highest: int, expected: int) -> None:
     grey = np.full((8, 8), highest, np.int32)

@@ -347,3 +347,25 @@ def test_without_a_default_stream_the_largest_is_read(clips: type[Clips], tmp_pa
         for stream in streams:
             container.mux(stream.encode(None))
     assert probe_video(path).width_px == 128
+
+
+def test_a_cover_image_without_a_flag_is_not_the_video(clips: type[Clips], tmp_path: Path) -> None:
+    """It is larger, comes first and is the default; a stream of one frame beside another is a cover."""
+    path = tmp_path / "cover.mkv"
+    with av.open(str(path), "w") as container:
+        cover, stream = container.add_stream("mjpeg", rate=clips.fps), container.add_stream("mpeg4", rate=clips.fps)
+        assert isinstance(cover, VideoStream)
+        assert isinstance(stream, VideoStream)
+        cover.width, cover.height, cover.pix_fmt = 256, 256, "yuvj420p"
+        stream.width, stream.height, stream.pix_fmt = clips.width, clips.height, "yuv420p"
+        cover.disposition, stream.disposition = Disposition.default, Disposition(0)
+        blank = np.full((256, 256, 3), 9, np.uint8)
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(blank, format="rgb24")))
+        for number in range(50):
+            frame = av.VideoFrame.from_ndarray(clips.numbered_frame(number), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(cover.encode(None))
+        container.mux(stream.encode(None))
+    info = probe_video(path)
+    assert (info.width_px, info.other_streams) == (clips.width, ())
+    assert [clips.number_of(frame) for frame in read_frames(path, (0.5, 1.0))] == [12, 25]

@@ -6,7 +6,9 @@ from PIL import Image
 
 from deepfake_detector.media.file_type import HEAD_BYTES, iso_brands, mime_of
 
-ANIMATION_MIMES = ("image/gif", "image/png", "image/webp", "image/avif")
+PILLOW_ANIMATIONS = ("image/png", "image/webp", "image/avif")  # libav does not read these
+ANIMATION_MIMES = ("image/gif", *PILLOW_ANIMATIONS)
+HEIF_SEQUENCE_BRANDS = frozenset({b"msf1", b"hevc", b"hevx"})  # stills have them, too
 MAX_ANIMATION_BYTES = 20 * 2**20  # read at most, to find a second frame and to decode
 MAX_COUNTED = 1000  # frames of a GIF, which must be counted one by one
 _EXTENSION, _IMAGE = 0x21, 0x2C  # blocks of a GIF
@@ -16,7 +18,7 @@ _PNG_CHUNKS_AT, _WEBP_ANIMATED = 8, 2
 
 def may_be_animation(head: bytes) -> bool:
     """Whether a file that starts with `head` (`HEAD_BYTES` bytes) is of a format that holds animations."""
-    return mime_of(head) in ANIMATION_MIMES
+    return mime_of(head) in ANIMATION_MIMES or _has_sequence_brand(head)
 
 
 def is_animation(data: bytes) -> bool:
@@ -32,7 +34,10 @@ def is_animation(data: bytes) -> bool:
         return _png_frames(data) > 1
     if mime == "image/webp":
         return data[12:16] == b"VP8X" and bool(data[20:21] and data[20] & _WEBP_ANIMATED)
-    return mime in ANIMATION_MIMES and b"avis" in iso_brands(data[:HEAD_BYTES])
+    if mime == "image/avif":
+        return b"avis" in iso_brands(data[:HEAD_BYTES])
+    # With `meta` there is an image that viewers show; without it all frames are in a track, as in a video.
+    return _has_sequence_brand(data[:HEAD_BYTES]) and {b"moov", b"meta"} & _top_boxes(data) == {b"moov"}
 
 
 def animation_frames(image: Image.Image, data: bytes) -> int:
@@ -68,13 +73,36 @@ def count_gif_frames(data: bytes) -> int:
 
 
 def _png_frames(data: bytes) -> int:
-    """The number in the chunk acTL, which comes before the pixels; 1 without it."""
-    at = _PNG_CHUNKS_AT
+    """The number in the chunk acTL, which comes before the pixels, and the image for programs that do not animate.
+
+    1 without acTL. That image is a frame if a chunk fcTL lies before it.
+    """
+    at, frames, shown = _PNG_CHUNKS_AT, 0, False
     while at + 12 <= len(data) and data[at + 4 : at + 8] != b"IDAT":
         if data[at + 4 : at + 8] == b"acTL":
-            return int.from_bytes(data[at + 8 : at + 12], "big")
+            frames = int.from_bytes(data[at + 8 : at + 12], "big")
+        shown = shown or data[at + 4 : at + 8] == b"fcTL"
         at += 12 + int.from_bytes(data[at : at + 4], "big")
-    return 1
+    return frames + (not shown) if frames else 1
+
+
+def _has_sequence_brand(head: bytes) -> bool:
+    heif = mime_of(head) in ("image/heic", "image/heif")
+    return heif and not HEIF_SEQUENCE_BRANDS.isdisjoint(iso_brands(head))
+
+
+def _top_boxes(data: bytes) -> set[bytes]:
+    """Names of the outermost boxes of an ISO media file."""
+    at, names = 0, set[bytes]()
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        names.add(data[at + 4 : at + 8])
+        if size == 1:  # a longer number follows
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:  # 0: to the end
+            break
+        at += size
+    return names
 
 
 def _colour_table_bytes(flags: bytes) -> int:

@@ -40,8 +40,10 @@ class AnimationStream:
             )
         self._next = 0
         self._starts_ms = [0.0]
-        for number in range(min(int(getattr(self._image, "n_frames", 1)), MAX_FRAMES)):
-            if not _show(self._image, number):
+        # An animated PNG may begin with an image that is shown only by programs that do not animate.
+        self._first = int(getattr(self._image, "default_image", False))
+        for number in range(min(int(getattr(self._image, "n_frames", 1)) - self._first, MAX_FRAMES)):
+            if not _show(self._image, self._first + number):
                 break
             self._starts_ms.append(self._starts_ms[-1] + _duration_ms(self._image))
 
@@ -68,7 +70,7 @@ class AnimationStream:
         """Decode the remaining frames, up to the first damaged one."""
         while self._next < len(self._starts_ms) - 1:
             number, self._next = self._next, self._next + 1
-            if not _show(self._image, number):
+            if not _show(self._image, self._first + number):
                 return
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(to_rgb(self._image)), format="rgb24")
             frame.pts = number

@@ -21,7 +21,7 @@ _MAX_DIRECTORIES = 16  # a camera writes two to eight
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _ORIENTATION, _STRIP_BYTES, _SUB_DIRECTORIES = 273, 274, 279, 330
 _JPEG_OFFSET, _JPEG_BYTES, _DNG_VERSION = 513, 514, 50706
-_UNCOMPRESSED, _RGB = 1, 2
+_UNCOMPRESSED, _PICTURE_PHOTOMETRICS = 1, (2, 6)  # RGB and YCbCr
 _SENSOR_PHOTOMETRICS = (32803, 34892)  # colour filter array, linear raw: not a picture yet
 
 
@@ -112,12 +112,13 @@ def _preview(magic: bytes, directory: _Directory, data: bytes) -> bytes | None:
         return jpeg
     strips = directory.get(_STRIP_OFFSETS)
     if directory.number(_COMPRESSION) != _UNCOMPRESSED and (not isinstance(strips, tuple) or len(strips) == 1):
-        return _jpeg(data, directory.number(_STRIP_OFFSETS), directory.number(_STRIP_BYTES))
-    if directory.number(_COMPRESSION) == _UNCOMPRESSED and directory.number(_PHOTOMETRIC) == _RGB:
+        jpeg = _jpeg(data, directory.number(_STRIP_OFFSETS), directory.number(_STRIP_BYTES))
+        if jpeg is not None:
+            return jpeg
+    if directory.number(_PHOTOMETRIC) in _PICTURE_PHOTOMETRICS:
         order = "<I" if magic.startswith(b"II") else ">I"
-        return (
-            magic + struct.pack(order, directory.offset) + data[_HEADER_BYTES:]
-        )  # the same file, beginning with this directory
+        # The same file, beginning with this directory.
+        return magic + struct.pack(order, directory.offset) + data[_HEADER_BYTES:]
     return None
 
 

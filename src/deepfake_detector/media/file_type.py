@@ -77,10 +77,20 @@ _SIGNATURES = {
     b"gimp xcf": _unread("a GIMP document"),
     b"qoif": _unread("a QOI image"),
     b"BPG\xfb": _unread("a BPG image"),
+    b"\x00\x00\x01\xb3": _unread("a raw MPEG video stream", "video"),
+    b"DKIF": _unread("an IVF video", "video"),
+    b"YUV4MPEG2 ": _unread("an uncompressed YUV4MPEG2 video", "video"),
+    b"\x06\x0e\x2b\x34\x02\x05\x01\x01": _unread("an MXF video", "video"),
+    b"\x1f\x07\x00": _unread("a raw DV stream", "video"),
+    b".RMF": _unread("a RealMedia video", "video"),
+    b"nut/multimedia container\0": _unread("a NUT video", "video"),
     b"%PDF-": _unread("a PDF document", "other"),
     b"%!PS": _unread("a PostScript document", "other"),
     b"PK\x03\x04": _unread("a zip archive", "other"),
 }
+# A start code, then the first unit: parameters, remarks or a delimiter.
+_RAW_H264 = re.compile(rb"\0\0\0?\x01(?:[\x27\x47\x67]|\x06[\0-\x2f]|\x09[\x10-\xf0]\0\0)")
+_RAW_HEVC = re.compile(rb"\0\0\0?\x01[\x40\x46]\x01")
 _PNM = re.compile(rb"P[1-7][ \t\r\n]")
 _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]", re.S)
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)[\s>]", re.I)
@@ -165,6 +175,10 @@ def _iso_media_type(head: bytes) -> FileType:
 
 
 def _text_type(head: bytes) -> FileType | None:
+    if _RAW_H264.match(head):
+        return _unread("a raw H.264 stream", "video")
+    if _RAW_HEVC.match(head):
+        return _unread("a raw H.265 stream", "video")
     if _PNM.match(head):
         return _unread("a PNM image (PBM, PGM or PPM)")
     if _SVG.match(head):

@@ -27,13 +27,14 @@ from PIL import (  # noqa: F401
 )
 
 from deepfake_detector.errors import InputTooLarge, UnreadableImage
-from deepfake_detector.media.animation import MAX_COUNTED, animation_frames
+from deepfake_detector.media.animation import MAX_COUNTED, animation_frames, is_animation
 from deepfake_detector.media.camera_raw import find_preview
 from deepfake_detector.media.decoding_cost import check_decoding_cost, check_tiff_arrays
-from deepfake_detector.media.file_type import HEAD_BYTES, file_type, iso_brands, looks_like_image
+from deepfake_detector.media.file_type import HEAD_BYTES, file_type, iso_brands, looks_like_image, mime_of
 from deepfake_detector.media.limits import DEFAULT_IMAGE_LIMITS, ImageLimits
 from deepfake_detector.media.orientation import EXIF_ORIENTATIONS
 from deepfake_detector.media.planar_tiff import read_planar_tiff
+from deepfake_detector.media.tiff_directory import count_pages, full_size_page, missing_pieces
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # MPO, which phones write, opens as JPEG
 ISO_MEDIA_FORMATS = ("AVIF", "HEIF")  # in the same container as videos
@@ -42,6 +43,7 @@ ORIENTATION_TAG = 0x0112
 # First brands of AVIF and HEIF files that Pillow and pi_heif open; with "mif1" both try.
 _KNOWN_BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx mif1 msf1".split())
 _ANY_CODEC, _AVIF_SEQUENCE = b"mif1", b"avis"
+_SIGNED, _ZERO_IS_WHITE = 2, 0  # of TIFF's sample format and photometric interpretation
 MAX_REASON = 200  # characters of a decoder's message, which may quote the file
 _warnings_lock = threading.Lock()
 
@@ -71,10 +73,10 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> NDA
 def decode_image_with_notes(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> DecodedImage:
     """Decode one image, upright.
 
-    Of animations and multi-page files the first frame, of camera raw files the largest preview. EXIF orientation is
-    applied. Transparent pixels lie over white, as on web pages: the colours under them are whatever an editor left
-    there. Of 16 bits the high 8 are kept. CMYK is converted without a profile; colour profiles are ignored, as in the
-    training data.
+    Of animations the first frame, of TIFF files the first page of full size, of camera raw files the largest preview.
+    EXIF orientation is applied. Transparent pixels lie over white, as on web pages: the colours under them are whatever
+    an editor left there. Of 16 bits the high 8 are kept. CMYK is converted without a profile; colour profiles are
+    ignored, as in the training data.
 
     Args:
         data: an encoded image.
@@ -98,7 +100,10 @@ def decode_image_with_notes(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIM
         return DecodedImage(
             decoded.rgb, (f"of this camera raw file its preview of {width_px} x {height_px} px was scored",)
         )
-    return _decode(data, limits)
+    decoded = _decode(full_size_page(data), limits)
+    if (pages := count_pages(data)) > 1:
+        return DecodedImage(decoded.rgb, (*decoded.notes, f"only the first of {pages} pages was looked at"))
+    return decoded
 
 
 def _decode(data: bytes, limits: ImageLimits, orientation: int = 1) -> DecodedImage:
@@ -106,11 +111,13 @@ def _decode(data: bytes, limits: ImageLimits, orientation: int = 1) -> DecodedIm
     image = open_image(data)
     _check_pixels(image.size, limits)
     check_decoding_cost(image, data)
+    if missing := missing_pieces(image):
+        raise UnreadableImage(f"the TIFF image lacks {missing:,} of its strips or tiles", "send the whole file")
     try:
-        rgb = read_planar_tiff(image, data)
-        if rgb is None:
+        merged = read_planar_tiff(image, data)
+        if merged is None:
             image.load()
-            rgb = to_rgb(image)
+        rgb = to_rgb(image if merged is None else merged)
     except UnreadableImage:
         raise
     except Exception as error:  # plug-ins raise nearly anything on broken files: OSError, SyntaxError, struct.error
@@ -165,7 +172,9 @@ def open_image(data: bytes) -> Image.Image:
     _register_heif()
     for brand in _brands_to_try(data):
         with suppress(UnreadableImage):
-            return _open_as(data[:8] + brand + data[12:], ISO_MEDIA_FORMATS)
+            image = _open_as(data[:8] + brand + data[12:], ISO_MEDIA_FORMATS)
+            if image.format == "AVIF" or mime_of(data[:HEAD_BYTES]) != "image/avif":  # pi_heif cannot decode AV1
+                return image
     raise UnreadableImage(_why_unreadable(data), FORMATS_HINT)
 
 
@@ -183,6 +192,10 @@ def _why_unreadable(data: bytes) -> str:
     found = file_type(data[:HEAD_BYTES])
     if found is not None and not (found.supported and found.kind == "image"):
         return f"this is {found.name}, not an image that is read here"
+    if found is not None and is_animation(data):
+        return f"this is {found.name} with frames only, which is read as a video, or it is broken"
+    if found is not None:
+        return f"this is {found.name} of a form that is not read here, or broken"
     return f"these {len(data):,} bytes are not an image of a format that is read here"
 
 
@@ -243,7 +256,8 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 def _high_bytes(image: Image.Image) -> NDArray[np.uint8]:
     """16-bit grey as RGB, by the high byte, as Pillow converts 16-bit RGB; its own grey conversion clips at 255.
 
-    Programs also store 8 or 16 bits in 32: pixels of a mode with 32 bits that fit into 8 are taken as 8.
+    Programs also store 8 or 16 bits in 32: pixels of a mode with 32 bits that fit into 8 are taken as 8. TIFF has 12
+    bits, signed 16 bits (white is 32,767), and grey where 0 is white.
     """
     grey = np.asarray(image)
     if image.mode.startswith("F") or grey.min() < 0 or grey.max() > 0xFFFF:
@@ -251,8 +265,20 @@ def _high_bytes(image: Image.Image) -> NDArray[np.uint8]:
             f"the {image.format} image has pixels of mode {image.mode}, which have no fixed white",
             "save it with 8 or 16 bits",
         )
-    shift = 0 if image.mode == "I" and grey.max() <= 0xFF else 8
-    return np.repeat((grey >> shift).astype(np.uint8)[:, :, None], 3, axis=2)
+    bits, zero_is_white = _bits_and_polarity(image)
+    shift = 0 if image.mode == "I" and grey.max() <= 0xFF else bits - 8
+    high = (grey >> shift).astype(np.uint8)
+    return np.repeat((255 - high if zero_is_white else high)[:, :, None], 3, axis=2)
+
+
+def _bits_and_polarity(image: Image.Image) -> tuple[int, bool]:
+    """Bits of a grey pixel from black to white, at most 16, and whether 0 is white, by the tags of a TIFF image."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 16, False
+    tags = image.tag_v2
+    stored = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]
+    is_signed = stored == 16 and tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == _SIGNED
+    return min(stored, 16) - is_signed, tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _ZERO_IS_WHITE
 
 
 def _exif_orientation(image: Image.Image) -> int:

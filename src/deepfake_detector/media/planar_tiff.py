@@ -1,8 +1,12 @@
-"""TIFF with 16 bits and a plane per channel -> uint8 (height, width, 3); Pillow and OpenCV scramble such files."""
+"""TIFF with 16 bits and a plane per channel -> uint8 (height, width, 3); Pillow and OpenCV scramble such files.
+
+Each plane is decoded as a grey image of its own, so that every compression, predictor and tiling that libtiff reads is
+read here, too.
+"""
 
 from __future__ import annotations
 
-import zlib
+import io
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,26 +14,27 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from deepfake_detector.errors import UnreadableImage
+from deepfake_detector.media.tiff_directory import LONG, SHORT, TiffFile, read_tiff
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 258, 259, 262, 273, 278, 279
-_PLANAR_CONFIGURATION, _PREDICTOR, _SAMPLE_FORMAT = 284, 317, 339
-_PLANES, _RGB, _UNSIGNED, _NO_PREDICTOR = 2, 2, 1, 1
-_UNCOMPRESSED, _DEFLATE = (1,), (8, 32946)
+_BITS, _PHOTOMETRIC, _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _STRIP_BYTES = 258, 262, 273, 274, 277, 279
+_PLANAR_CONFIGURATION, _TILE_OFFSETS, _TILE_BYTES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 324, 325, 338, 339
+_PLANES, _RGB, _GREY, _UNSIGNED = 2, 2, 1, 1
+_PREMULTIPLIED, _ALPHA = 1, 2  # kinds of extra samples
 
 
-def read_planar_tiff(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
-    """Read the high bytes of the first three planes.
+def read_planar_tiff(image: Image.Image, data: bytes) -> Image.Image | None:
+    """Decode the high bytes of red, green, blue and, if there is one, the alpha channel.
 
     Args:
         image: an opened image, not loaded.
-        data: the file.
+        data: the file that it was opened from.
 
     Returns:
-        uint8 (height, width, 3); None for any other file.
+        Mode RGB, RGBA or RGBa, as stored: not turned; None for any other file.
 
     Raises:
-        UnreadableImage: such a file with tiles, another compression than deflate, or other than RGB.
-        ValueError, zlib.error, struct.error: truncated.
+        UnreadableImage: such a file that is not RGB of 16 bits.
+        OSError, ValueError: truncated.
     """
     if not isinstance(image, TiffImageFile) or image.tag_v2.get(_PLANAR_CONFIGURATION) != _PLANES:
         return None
@@ -37,38 +42,28 @@ def read_planar_tiff(image: Image.Image, data: bytes) -> NDArray[np.uint8] | Non
     bits = tags.get(_BITS, ())
     if max(bits, default=0) <= 8 or len(bits) < 2:
         return None
-    plain = (
-        set(bits) == {16}
-        and len(bits) >= 3
-        and tags.get(_PHOTOMETRIC) == _RGB
-        and tags.get(_COMPRESSION, 1) in (*_UNCOMPRESSED, *_DEFLATE)
-        and tags.get(_PREDICTOR, _NO_PREDICTOR) == _NO_PREDICTOR
-        and set(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))) == {_UNSIGNED}
-        and _STRIP_OFFSETS in tags
-    )
-    if not plain:
+    unsigned = set(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))) == {_UNSIGNED}
+    tiff = read_tiff(data)
+    if tiff is None or set(bits) != {16} or len(bits) < 3 or tags.get(_PHOTOMETRIC) != _RGB or not unsigned:
         raise UnreadableImage(
             f"the TIFF image has {max(bits)} bits in separate planes, in a form that is not read",
             "save it with interleaved channels, or as PNG",
         )
-    return _read_strips(image, data)
+    extra = tags.get(_EXTRA_SAMPLES, (0,))[0] if len(bits) > 3 else 0
+    mode = {_PREMULTIPLIED: "RGBa", _ALPHA: "RGBA"}.get(extra, "RGB")
+    return Image.merge(mode, [Image.fromarray(_read_plane(tiff, k, len(bits))) for k in range(len(mode))])
 
 
-def _read_strips(image: TiffImageFile, data: bytes) -> NDArray[np.uint8]:
-    tags = image.tag_v2
-    width_px, height_px = image.size
-    rows = min(tags.get(_ROWS_PER_STRIP, height_px), height_px)
-    per_plane = -(-height_px // rows)
-    offsets, sizes = tags[_STRIP_OFFSETS], tags[_STRIP_BYTES]
-    sample = np.dtype(">u2" if data.startswith(b"MM") else "<u2")
-    rgb = np.empty((height_px, width_px, 3), np.uint8)
-    for strip in range(3 * per_plane):
-        plane, top = strip // per_plane, strip % per_plane * rows
-        height = min(rows, height_px - top)
-        expected = width_px * height * sample.itemsize
-        content = data[offsets[strip] : offsets[strip] + sizes[strip]]
-        if tags.get(_COMPRESSION, 1) in _DEFLATE:
-            content = zlib.decompressobj().decompress(content, expected)
-        samples = np.frombuffer(content, sample, width_px * height).reshape(height, width_px)
-        rgb[top : top + height, :, plane] = samples >> 8
-    return rgb
+def _read_plane(tiff: TiffFile, number: int, planes: int) -> NDArray[np.uint8]:
+    """One plane of the first page, uint8 (height, width)."""
+    entries = dict(next(tiff.directories()))
+    for tag in (_EXTRA_SAMPLES, _SAMPLE_FORMAT, _ORIENTATION):
+        entries.pop(tag, None)
+    for tag in {_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES} & set(entries):
+        values = tiff.numbers(entries[tag])
+        share = len(values) // planes
+        entries[tag] = tiff.packed(LONG, values[number * share : (number + 1) * share])
+    for tag, value in ((_BITS, 16), (_PHOTOMETRIC, _GREY), (_SAMPLES, 1), (_PLANAR_CONFIGURATION, 1)):
+        entries[tag] = tiff.packed(SHORT, [value])
+    with Image.open(io.BytesIO(tiff.with_directory(entries)), formats=("TIFF",)) as grey:
+        return (np.asarray(grey) >> 8).astype(np.uint8)

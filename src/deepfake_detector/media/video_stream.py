@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AvVideoStream
 
 from deepfake_detector.errors import DetectorError, InputTooLarge, UnreadableVideo
-from deepfake_detector.media.animation import MAX_ANIMATION_BYTES, is_animation, may_be_animation
+from deepfake_detector.media.animation import (
+    HEIF_SEQUENCE_BRANDS,
+    MAX_ANIMATION_BYTES,
+    PILLOW_ANIMATIONS,
+    is_animation,
+)
 from deepfake_detector.media.animation_stream import AnimationStream
 from deepfake_detector.media.file_type import HEAD_BYTES, file_type, iso_brands, mime_of
 
@@ -30,7 +35,7 @@ FORMATS_HINT = "send an MP4, MOV, WebM, MKV, AVI, MPEG, FLV, Ogg, WMV or GIF fil
 MAX_THREADS = 4  # each holds a few frames: 64 cores and 4K would take gigabytes
 MIN_SEEK_S = 1.0  # without an index, a target nearer than this is reached by decoding
 SEEK_BACK_S = (0.0, 1.0, 10.0)  # some containers seek by decoding time and land behind the target
-_SEQUENCE_BRANDS = frozenset({b"avis", b"msf1", b"hevc", b"hevx"})
+_SEQUENCE_BRANDS = HEIF_SEQUENCE_BRANDS | {b"avis"}
 RESTART_BEFORE_S = 10.0
 SLACK_FACTOR = 1.5  # an index states decoding times, and frames are displayed a little later
 
@@ -313,6 +318,9 @@ def _check_type(path: Path) -> None:
     """Refuse images and documents by their names; GIFs and image sequences are left to libav."""
     head = _head(path)
     found = file_type(head)
+    if found is not None and found.kind == "video" and not found.supported:
+        hint = "put it into an MP4 or MKV file, for example by `ffmpeg -i FILE -c copy FILE.mkv`"
+        raise UnreadableVideo(f"{path.name} is {found.name}, which is not read here", hint)
     if found is None or found.kind == "video" or found.mime == "image/gif":
         return
     if not (head[4:8] == b"ftyp" and _SEQUENCE_BRANDS.intersection(iso_brands(head))):
@@ -322,7 +330,7 @@ def _check_type(path: Path) -> None:
 def _read_animation(path: Path) -> bytes | None:
     """Content of an animation that libav does not read; None for any other file. GIFs are left to libav."""
     head = _head(path)
-    if not may_be_animation(head) or mime_of(head) == "image/gif" or path.stat().st_size > MAX_ANIMATION_BYTES:
+    if mime_of(head) not in PILLOW_ANIMATIONS or path.stat().st_size > MAX_ANIMATION_BYTES:
         return None
     data = path.read_bytes()
     return data if is_animation(data) else None
@@ -335,7 +343,7 @@ def _head(path: Path) -> bytes:
 
 def _video_stream(container: InputContainer, path: Path, max_pixels: int) -> VideoStream:
     """The stream that players show: not a cover image, by default flag, then size, then length; ready to decode."""
-    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    moving = _moving_streams(container, path)
     if not moving:
         raise UnreadableVideo(f"{path.name} has no video stream", FORMATS_HINT)
     stream = max(moving, key=_preference)  # the first of equals
@@ -350,6 +358,29 @@ def _video_stream(container: InputContainer, path: Path, max_pixels: int) -> Vid
     context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
     others = (each.codec_context for each in moving if each is not stream)
     return VideoStream(container, stream, tuple(f"{each.width} x {each.height}" for each in others))
+
+
+def _moving_streams(container: InputContainer, path: Path) -> list[AvVideoStream]:
+    """The video streams that are no cover image: neither flagged as one, nor of one frame beside another stream."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if len(streams) < 2:
+        return streams
+    uncounted = [stream.index for stream in streams if not stream.frames]
+    single = {stream.index for stream in streams if stream.frames == 1} | _single_frame_streams(path, uncounted)
+    return [stream for stream in streams if stream.index not in single] or streams
+
+
+def _single_frame_streams(path: Path, indexes: list[int]) -> set[int]:
+    """Those of the streams that have fewer than two packets; reads up to the second packet of each."""
+    missing = dict.fromkeys(indexes, 2)
+    if not missing:
+        return set()
+    with path.open("rb") as file, _open_container(file, {}) as container, suppress(av.FFmpegError):
+        for packet in container.demux([container.streams[index] for index in indexes]):
+            missing[packet.stream.index] -= packet.size > 0  # the last one of each stream is empty
+            if max(missing.values()) <= 0:
+                break
+    return {index for index, count in missing.items() if count > 0}
 
 
 def _preference(stream: AvVideoStream) -> tuple[bool, int, float]:
