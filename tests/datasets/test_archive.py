@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, MAX_MEMBER_BYTES, Archive, Entry, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, Entry
+from deepfake_detector.datasets.safe_zip import MAX_MEMBER_BYTES, write_zip
 from deepfake_detector.errors import ArchiveRejected
 
 GOOD = f"{KAGGLE_ROOT}/train/real/a.jpg"
@@ -88,6 +89,17 @@ def test_an_entry_too_large_to_be_an_image_is_rejected(tmp_path: Path) -> None:
     data[at + 20 : at + 28] = struct.pack("<II", MAX_MEMBER_BYTES, MAX_MEMBER_BYTES + 1)
     path.write_bytes(data)
     assert str(MAX_MEMBER_BYTES + 1) in rejection(path)
+
+
+@pytest.mark.parametrize(("field", "value"), [(20, 5000), (42, 5000), (42, 2**32 - 2)])
+def test_an_entry_outside_of_the_file_is_rejected(tmp_path: Path, field: int, value: int) -> None:
+    """Its size in the archive, or its position, would have more read than there is."""
+    path = write_file(tmp_path / "a.zip", {GOOD: b"1"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02") + field
+    data[at : at + 4] = struct.pack("<I", value)
+    path.write_bytes(data)
+    assert f"lies outside of the {len(data)} bytes" in rejection(path)
 
 
 def test_the_total_unpacked_size_is_limited(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, LABELS_FILE, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, LABELS_FILE
 from deepfake_detector.datasets.label_csv import labels_from_csv
+from deepfake_detector.datasets.safe_zip import write_zip
 
 KAGGLE = b",original_path,id,label,label_str,path\n0,/x,a,0,fake,train/fake/a.jpg\n1,/x,b,1,real,train/real/b.jpg\n"
 
@@ -34,6 +35,21 @@ def test_the_folder_counts_where_the_manifest_has_another_split(tmp_path: Path) 
     write_zip(tmp_path / "faces.zip", [("train.csv", KAGGLE)])
     row = {"path": f"{KAGGLE_ROOT}/train/real/a.jpg", "split": "test", "source": ""}
     assert list(labels_from_csv(pd.DataFrame([row]), tmp_path / "faces.zip", 2**20)) == [1.0]
+
+
+def test_a_csv_file_labels_the_images_of_all_zips_of_its_source(tmp_path: Path) -> None:
+    names = ("train/fake/a.jpg", "train/real/b.jpg")
+    (tmp_path / "faces").mkdir()
+    write_zip(tmp_path / "faces" / "part-0.zip", [("train.csv", KAGGLE)])
+    for path in ("faces/part-1.zip", "other.zip"):
+        write_zip(tmp_path / path, [(f"{KAGGLE_ROOT}/{name}", b"1") for name in names])
+    rows = [
+        {"path": f"{beginning}/{KAGGLE_ROOT}/{name}", "split": "train", "source": beginning.split("/")[0]}
+        for beginning in ("faces/part-1", "other")
+        for name in names
+    ]
+    series = labels_from_csv(pd.DataFrame(rows), tmp_path, 2**20)
+    assert [None if pd.isna(label) else label for label in series] == [1.0, 0.0, None, None]
 
 
 def test_an_image_with_two_labels_has_none(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, write_zip
-from deepfake_detector.datasets.packing import pack_labelled
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive
+from deepfake_detector.datasets.labelled import pack_labelled
 from deepfake_detector.datasets.reconstructed_pairs import PairOptions, write_reconstructed_pairs
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.errors import ArchiveRejected
 from deepfake_detector.media.image import decode_image, encode_png

@@ -235,7 +235,7 @@ def test_a_download_from_kaggle_becomes_one_archive(
     assert fetched.counts["train"] == {"real": 2, "fake": 2}
 
 
-def test_a_labelled_zip_with_another_checksum_and_a_folder_with_one_are_rejected(tmp_path: Path) -> None:
+def test_a_labelled_zip_or_folder_with_another_checksum_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "labels.csv").write_text("path,label_str\n1.jpg,real\n", encoding="utf-8")
     (tmp_path / "in" / "1.jpg").write_bytes(b"1")
@@ -245,8 +245,11 @@ def test_a_labelled_zip_with_another_checksum_and_a_folder_with_one_are_rejected
     mine = replace(archive_source(tmp_path / "in.zip", "0" * 64), kind="labelled")
     with pytest.raises(ArchiveRejected, match=r"in\.zip has SHA-256"):
         fetch(mine, SETTINGS, tmp_path / "mine.zip")
-    with pytest.raises(ArchiveRejected, match="a folder has no checksum"):
-        fetch(replace(mine, location=str(tmp_path / "in")), SETTINGS, tmp_path / "mine.zip")
+    folder = replace(mine, location=str(tmp_path / "in"))
+    with pytest.raises(ArchiveRejected, match=r"(?s)in has SHA-256 .*`make own`"):
+        fetch(folder, SETTINGS, tmp_path / "mine.zip")
+    packed = fetch(replace(folder, sha256=""), SETTINGS, tmp_path / "mine.zip")
+    assert fetch(replace(folder, sha256=packed.sha256), SETTINGS, tmp_path / "mine.zip") == packed
     digest = hashlib.sha256((tmp_path / "in.zip").read_bytes()).hexdigest()
     fetched = fetch(replace(mine, sha256=digest), SETTINGS, tmp_path / "mine.zip")
     assert sum(counts["real"] for counts in fetched.counts.values()) == 1

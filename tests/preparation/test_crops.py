@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from deepfake_detector.config import read_settings
 from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
+from deepfake_detector.errors import ArchiveRejected
 from deepfake_detector.media.face_detector import Face, FaceDetector
 from deepfake_detector.media.image import decode_image, encode_png
+from deepfake_detector.preparation import crops
+from deepfake_detector.preparation.crop_requests import CropRequest
 from deepfake_detector.preparation.crops import CropResult, FaceCropper
 
 SIDE_PX = 64
@@ -50,6 +58,28 @@ def test_copies_differ_and_depend_on_path_seed_and_number_alone(cropper: FaceCro
     assert not np.array_equal(
         pixels(FaceCropper(SIDE_PX, 64, 0.5, matched_copies=COPIES, seed=8)(entry(), data)), crops
     )
+
+
+def test_pictures_of_several_zips_are_cropped_in_any_order(
+    tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crops, "process_map", map)
+    settings = replace(read_settings(Path(__file__).parents[2] / "params.yaml").prepare, side_px=SIDE_PX)
+    paths = ("b/part-1/x.jpg", "a/x.jpg", "b/part-0/x.jpg")
+    for path in paths:
+        (tmp_path / path).parent.parent.mkdir(exist_ok=True)
+        write_zip((tmp_path / path).parent.with_suffix(".zip"), [("x.jpg", data)])
+    digest = hashlib.sha256(data).hexdigest()
+    requests = [CropRequest(Entry(path, "test", 0), digest, None, None) for path in paths]
+    results = list(crops.crop_images(tmp_path, requests, settings, 2**30))
+    assert [result.entry.path for result in results] == list(paths)
+    assert all(result.pixels is not None for result in results)
+    with pytest.raises(ArchiveRejected, match="b/part-2/x"):
+        list(
+            crops.crop_images(
+                tmp_path, [CropRequest(Entry("b/part-2/x.jpg", "test", 0), "", None, None)], settings, 2**30
+            )
+        )
 
 
 def test_the_picture_itself_is_cropped_as_without_copies(cropper: FaceCropper, data: bytes) -> None:

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.media import corruptions
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.validation.leak_probes import (

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from deepfake_detector import code_digest
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, Entry, ZipMember, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, Entry
+from deepfake_detector.datasets.safe_zip import ZipMember, write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.errors import ArchiveRejected, DataRejected
 from deepfake_detector.validation import manifest
@@ -122,6 +123,41 @@ def test_an_interrupted_run_resumes_and_a_changed_picture_is_described_again(
     assert described == sorted(files)[8:]
     assert changed["sha256"].iloc[-1] == hashlib.sha256(PICTURE).hexdigest()
     assert len(list(cache.iterdir())) == 3  # the chunk with the old picture is deleted
+
+
+def test_the_zips_of_a_source_are_described_one_after_another(
+    tmp_path: Path, files: dict[str, bytes], in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One table of contents is in memory at a time, and a changed zip has only its own pictures described again."""
+    opened, most = 0, 0
+
+    class CountedArchive(Archive):
+        def __enter__(self) -> Archive:
+            nonlocal opened, most
+            opened, most = opened + 1, max(most, opened + 1)
+            return super().__enter__()
+
+        def close(self) -> None:
+            nonlocal opened
+            opened -= 1
+            super().close()
+
+    monkeypatch.setattr(manifest, "Archive", CountedArchive)
+    raw, cache = tmp_path / "raw", tmp_path / "cache"
+    (raw / "faces").mkdir(parents=True)
+    for shard in ("part-0", "part-1", "part-2"):
+        write_zip(raw / "faces" / f"{shard}.zip", files.items())
+    table = build_manifest(raw, {"faces": "swap"}, cache=cache)
+    paths = [f"faces/part-{number}/{path}" for number in range(3) for path in sorted(files)]
+    assert list(table["path"]) == in_process.described == paths
+    assert set(table["source"]) == {"faces"}
+    assert set(table.loc[table["label"] == 1, "fake_kind"]) == {"swap"}
+    assert (opened, most) == (0, 1)
+    write_zip(raw / "faces" / "part-1.zip", list(files.items())[1:])
+    in_process.described.clear()
+    again = build_manifest(raw, {"faces": "swap"}, cache=cache)
+    assert in_process.described == [path for path in list(again["path"]) if "/part-1/" in path]
+    assert len(again) == len(table) - 1
 
 
 def test_cached_faces_are_not_reused_after_an_edit_of_the_face_detector(

@@ -13,9 +13,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.media.image import decode_image, encode_jpeg
+from deepfake_detector.validation import near_duplicates
 from deepfake_detector.validation.manifest import build_manifest
 from deepfake_detector.validation.near_duplicates import (
     duplicate_groups,
@@ -124,7 +126,11 @@ def test_same_image_tolerates_recompression_but_not_other_light_or_content() -> 
     assert not same_image(flat, flat + np.uint8(20)).any()
 
 
-def test_exact_and_recompressed_duplicates_are_grouped_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compared", [1, 2, 4096])
+def test_exact_and_recompressed_duplicates_are_grouped_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: int
+) -> None:
+    monkeypatch.setattr(near_duplicates, "_COMPARED_PAIRS", compared)
     one, two, three = (draw_sample(7, "train", "real", n) for n in range(3))
     flat = [encode_jpeg(np.full((64, 64, 3), grey, np.uint8)) for grey in (40, 200)]  # hash alike, look different
     files = {"0": one, "1": two, "2": one, "3": encode_jpeg(decode_image(two), quality=60), "4": three,
@@ -174,6 +180,17 @@ def test_clustered_hashes_give_what_brute_force_gives(seed: int, max_bits: int) 
     expected = brute_force(phash, max_bits)
     assert similar_hash_pairs(phash, max_bits) == expected
     assert bool(expected) == (max_bits > 0)
+
+
+@pytest.mark.parametrize("max_bits", [0, 4, 8])
+def test_smaller_buckets_for_many_hashes_give_the_same_pairs(monkeypatch: pytest.MonkeyPatch, max_bits: int) -> None:
+    phash = digits(clustered_hashes(np.random.default_rng(1), 30, 40, 3))
+    expected, masks = similar_hash_pairs(phash, max_bits), len(near_duplicates._masks(len(phash), max_bits))
+    assert bool(expected) == (max_bits > 0)
+    monkeypatch.setattr(near_duplicates, "_SORTING", 0.0)  # as if nothing but comparisons took time
+    assert len(near_duplicates._masks(len(phash), max_bits)) >= masks
+    assert max_bits == 0 or len(near_duplicates._masks(len(phash), max_bits)) > masks
+    assert similar_hash_pairs(phash, max_bits) == expected
 
 
 def test_random_hashes_give_what_brute_force_gives() -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+import json
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from deepfake_detector.config import read_settings
 from deepfake_detector.errors import DataRejected
 from deepfake_detector.validation.leak_probes import LeakProbe
-from deepfake_detector.validation.results import CheckResult, Result, print_summary, raise_if_stopped, status_of
+from deepfake_detector.validation.results import (
+    _SETTINGS,
+    CheckResult,
+    Result,
+    print_summary,
+    raise_if_stopped,
+    status_of,
+)
+
+ROOT = Path(__file__).parents[2]
 
 CHECKS = [
     CheckResult("readable", "stop", True, "why", "0 of 36 fail"),
@@ -76,5 +89,29 @@ def test_a_failed_check_of_severity_stop_rejects_the_data_with_its_reason_and_fi
         "      a.jpg",
         "      b.jpg",
         "      and 5 more",
-        "  probe thumbnail: a thumbnail alone separates",
+        "  probe thumbnail: a thumbnail alone separates (see validate.severity.thumbnail)",
     ]
+
+
+@pytest.mark.parametrize("name", sorted(_SETTINGS))
+def test_a_failed_check_names_what_decides_it(name: str) -> None:
+    with pytest.raises(DataRejected, match=re.escape(f"(see {_SETTINGS[name]})")):
+        raise_if_stopped([CheckResult(name, "stop", False, "why", "1 fails")])
+
+
+def test_every_check_that_can_stop_and_every_setting_exist() -> None:
+    suites = [json.loads(file.read_text(encoding="utf-8")) for file in (ROOT / "gx" / "expectations").glob("*.json")]
+    assert set(_SETTINGS) <= {each["meta"]["name"] for suite in suites for each in suite["expectations"]}
+    sections = asdict(read_settings(ROOT / "params.yaml"))
+    for text in _SETTINGS.values():
+        for key in re.findall(r"(?:validate|prepare|download)\.[a-z_.]+[a-z]", text):
+            value: object = sections
+            for part in key.split("."):
+                assert isinstance(value, dict)
+                value = value[part]
+
+
+def test_a_failed_probe_names_its_severity() -> None:
+    probe = replace(PROBES[1], name="border (kaggle)", severity="stop")
+    with pytest.raises(DataRejected, match=r"see validate\.severity\.border\)"):
+        raise_if_stopped([], [probe])

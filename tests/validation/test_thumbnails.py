@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.errors import ArchiveRejected, UnreadableImage
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.validation.thumbnails import border, centre, read_thumbnails, thumbnail

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from deepfake_detector.datasets.archive import LABELS, LABELS_FILE, SPLITS, SafeZip
+from deepfake_detector.datasets.archive import LABELS, LABELS_FILE, SPLITS
+from deepfake_detector.datasets.raw_folder import source_of, source_zips
+from deepfake_detector.datasets.safe_zip import SafeZip
 
 LABEL_COLUMNS = frozenset({"path", "label_str"})  # Kaggle's files have more
 
@@ -43,7 +47,7 @@ def labels_from_csv(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: i
 
     Args:
         manifest: as `build_manifest` gives it.
-        archive: a zip, or a folder with one zip per source.
+        archive: a zip, or data/raw.
         max_unpacked_bytes: see `SafeZip`.
 
     Returns:
@@ -52,10 +56,11 @@ def labels_from_csv(manifest: pd.DataFrame, archive: Path, max_unpacked_bytes: i
     Raises:
         ArchiveRejected: the archive is damaged or unsafe.
     """
-    files = {file.stem: file for file in sorted(archive.glob("*.zip"))} if archive.is_dir() else {"": archive}
     labels = np.full(len(manifest), np.nan)
-    for source, file in files.items():
-        csv_labels = _csv_labels(SafeZip(file, max_unpacked_bytes))
+    for source, zips in groupby(source_zips(archive).items(), key=lambda item: source_of(item[0])):
+        csv_labels = _csv_labels(SafeZip(file, max_unpacked_bytes) for _, file in zips)
+        if not csv_labels:
+            continue
         of_source = (manifest["source"] == source).to_numpy()
         rows = manifest[of_source]
         labels[of_source] = [csv_labels.get(_split_and_name(path), np.nan) for path in rows["path"]]
@@ -68,14 +73,11 @@ def _split_and_name(path: str) -> tuple[str, str]:
     return split, name
 
 
-def _csv_labels(opened: SafeZip) -> dict[tuple[str, str], float]:
-    """(split, file name) -> label; NaN where both are given."""
+def _csv_labels(zips: Iterable[SafeZip]) -> dict[tuple[str, str], float]:
+    """(split, file name) -> label by the CSV files of one source; NaN where both are given."""
     labels: dict[tuple[str, str], float] = {}
-    if LABELS_FILE in opened.names:
-        return labels
-    for name in opened.names:
-        data = opened.read(name) if name.lower().endswith(".csv") else b""
-        for row in csv_rows(data) if is_label_csv(name, data) else ():
+    for opened in zips:
+        for row in _label_rows(opened):
             path, label = PurePosixPath(row["path"] or ""), row["label_str"] or ""
             split = next((part for part in path.parts if part in SPLITS), "")
             if split and label in LABELS:
@@ -83,3 +85,13 @@ def _csv_labels(opened: SafeZip) -> dict[tuple[str, str], float]:
                 if first != LABELS[label]:
                     labels[split, path.name] = np.nan
     return labels
+
+
+def _label_rows(opened: SafeZip) -> Iterator[dict[str, str]]:
+    """Rows of a zip's CSV files with labels; none beside `LABELS_FILE`."""
+    if LABELS_FILE in opened.names:
+        return
+    for name in opened.names:
+        data = opened.read(name) if name.lower().endswith(".csv") else b""
+        if is_label_csv(name, data):
+            yield from csv_rows(data)

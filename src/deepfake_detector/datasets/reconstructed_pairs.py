@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detector.datasets.archive import SPLITS, Archive, Entry, labels_file_bytes, write_zip
+from deepfake_detector.datasets.archive import SPLITS, Archive, Entry, labels_file_bytes
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.errors import ArchiveRejected, InputTooLarge, UnreadableImage
 from deepfake_detector.io import atomic_write
 from deepfake_detector.media.face_detector import FaceDetector

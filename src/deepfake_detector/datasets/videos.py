@@ -10,13 +10,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deepfake_detector.datasets.archive import LABELS, SafeZip, ZipMember, write_zip
+from deepfake_detector.datasets.archive import LABELS
 from deepfake_detector.datasets.packing import Folder
+from deepfake_detector.datasets.raw_folder import VIDEOS_FOLDER
+from deepfake_detector.datasets.safe_zip import SafeZip, ZipMember, write_zip
 from deepfake_detector.errors import ArchiveRejected
 from deepfake_detector.media.file_type import HEAD_BYTES, looks_like_video
 from deepfake_detector.media.limits import DEFAULT_VIDEO_LIMITS
 
-FOLDER = "videos"  # below data/raw
 MAX_BYTES = DEFAULT_VIDEO_LIMITS.max_bytes  # of one video: serving refuses larger ones
 _LAYOUT_HINT = "put the video files into folders called real and fake; docs/data.md"
 
@@ -40,7 +41,7 @@ class VideoEntry:
 
 def videos_zip(raw: Path, source: str) -> Path:
     """Where the videos of a source lie below data/raw."""
-    return raw / FOLDER / f"{source}.zip"
+    return raw / VIDEOS_FOLDER / f"{source}.zip"
 
 
 def pack_videos(location: Path, to: Path, max_unpacked_bytes: int) -> int:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_detector.datasets.archive import Archive, Entry, ZipMember
+from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.datasets.raw_folder import RawPictures
+from deepfake_detector.datasets.safe_zip import ZipMember
 from deepfake_detector.errors import ArchiveRejected, InputTooLarge, UnreadableImage
 from deepfake_detector.media.face_alignment import crop_face, landmarks_in_crop
 from deepfake_detector.media.face_detector import Face, FaceDetector
@@ -128,10 +130,10 @@ def crop_images(
     """Crop many pictures on all cores, a few at a time in memory.
 
     Args:
-        archive: a zip, or a folder of zips.
+        archive: a zip, or data/raw.
         requests: read as they are needed.
         settings: the section `prepare` of params.yaml.
-        max_unpacked_bytes: see `Archive`.
+        max_unpacked_bytes: see `RawPictures`.
 
     Yields:
         One result per request, in their order.
@@ -147,8 +149,8 @@ def crop_images(
         settings.matched_copies,
         settings.seed,
     )
-    with Archive(archive, max_unpacked_bytes) as opened:
-        work = ((request, opened.member(request.entry)) for request in requests)
+    with RawPictures(archive, max_unpacked_bytes) as pictures:
+        work = ((request, pictures.member(request.entry.path)) for request in requests)
         yield from process_map(partial(_crop_member, options), work)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -57,6 +58,7 @@ class PartialShards:
             subfolder.mkdir(parents=True, exist_ok=True)
         self._tables = self._complete_tables()
         shards = {name for table in self._tables for name in _shard_names(table)}
+        self._shard_counts = Counter(_split_of(name) for name in shards)
         parts = {self._part(i) for i in range(len(self._tables))}
         for file in (*self.shards.iterdir(), *self._parts.iterdir()):
             if file.name not in shards and file not in parts:
@@ -74,7 +76,7 @@ class PartialShards:
 
     def shard_count(self, split: str) -> int:
         """Number of complete files of a split."""
-        return len({name for table in self._tables for name in _shard_names(table) if name.startswith(f"{split}-")})
+        return self._shard_counts[split]
 
     def add(self, rows: Sequence[IndexRow], shard: Path | None) -> None:
         """Mark a file as complete, with the rows of all pictures since the one before it.
@@ -87,6 +89,7 @@ class PartialShards:
             with shard.open("rb") as file:
                 os.fsync(file.fileno())  # or a power cut could leave a part that names an empty file
             shard.replace(shard.with_suffix(""))
+            self._shard_counts[_split_of(shard.name)] += 1
         if rows:
             table = pd.DataFrame(list(rows), columns=list(IndexRow._fields))
             with atomic_write(self._part(len(self._tables))) as temporary:
@@ -129,6 +132,11 @@ def resume_partial_shards(cache: Path, *inputs: object) -> PartialShards:
     for other in set(cache.iterdir() if cache.is_dir() else ()) - {folder}:
         shutil.rmtree(other)
     return PartialShards(folder)
+
+
+def _split_of(shard: str) -> str:
+    """Of a file name as `train-00000.tfrecord`."""
+    return shard.rpartition("-")[0]
 
 
 def _shard_names(table: pd.DataFrame) -> set[str]:

@@ -97,11 +97,13 @@ def _near_duplicate_across(table: pd.DataFrame, pairs: NDArray[np.int64], side: 
     are not reported.
     """
     sides, groups, paths = (table[name].to_numpy() for name in (side, "group", "path"))
-    matches: dict[int, str] = {}
-    for i, j in (*pairs, *pairs[:, ::-1]):
-        if sides[i] != sides[j] and (side == "split" or groups[i] != groups[j]):
-            matches.setdefault(int(i), str(paths[j]))
-    return pd.Series(matches, dtype=object).reindex(table.index, fill_value="")
+    first, second = np.concatenate([pairs, pairs[:, ::-1]]).T
+    reported = sides[first] != sides[second]
+    if side != "split":
+        reported &= groups[first] != groups[second]
+    pictures, at = np.unique(first[reported], return_index=True)
+    matches = paths[second[reported][at]]
+    return pd.Series(matches, index=pictures, dtype=object).reindex(table.index, fill_value="")
 
 
 def _class_rows(part: pd.DataFrame, source: str) -> Iterator[dict[str, object]]:

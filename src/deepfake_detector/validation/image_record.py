@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-from deepfake_detector.datasets.archive import Entry, ZipMember
+from deepfake_detector.datasets.archive import Entry
+from deepfake_detector.datasets.safe_zip import ZipMember
 from deepfake_detector.errors import InputTooLarge, UnreadableImage
 from deepfake_detector.media.face_detector import Face, FaceDetector
 from deepfake_detector.media.image import decode_image

@@ -5,17 +5,20 @@ An interrupted run resumes: rows are cached in chunks, each under a digest of it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
 
 from deepfake_detector.code_digest import PIXEL_LIBRARIES, code_digest, values_digest
 from deepfake_detector.datasets.archive import Archive, Entry
+from deepfake_detector.datasets.raw_folder import source_zips
+from deepfake_detector.datasets.safe_zip import ZipMember
 from deepfake_detector.errors import DataRejected
 from deepfake_detector.io import atomic_write
 from deepfake_detector.parallel import process_map
@@ -34,10 +37,10 @@ def build_manifest(
     cache: Path | None = None,
     left_out: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Describe every picture, on all cores, a few at a time in memory.
+    """Describe every picture, on all cores, a few pictures and the table of contents of one zip at a time in memory.
 
     Args:
-        archive: a folder with one zip per source, or a zip.
+        archive: data/raw, or a zip.
         fake_kinds: source -> kind of its fakes; recorded for fakes only. The source of a lone zip is "".
         max_unpacked_bytes: of one zip; see `Archive`.
         cache: folder that keeps chunks of rows for the next run. Chunks that this archive does not need are deleted.
@@ -50,18 +53,16 @@ def build_manifest(
         ArchiveRejected: the archive is unsafe or damaged. A picture that merely cannot be decoded is a row with
             an `error`.
     """
-    with Archive(archive, max_unpacked_bytes) as opened:
-        chunks = [opened.entries[i : i + CHUNK_ROWS] for i in range(0, len(opened.entries), CHUNK_ROWS)]
-        files = [cache / f"{key}.parquet" if cache else None for key in _chunk_keys(opened, chunks, fake_kinds)]
-        tables = [read_complete_table(file) for file in files]
-        missing = [chunk for chunk, table in zip(chunks, tables, strict=True) if table is None]
-        pictures = ((entry, opened.member(entry)) for chunk in missing for entry in chunk)
-        described = process_map(partial(describe_member, dict(fake_kinds)), pictures)
-        total, remaining = len(opened.entries), sum(map(len, missing))
-        records = iter(tqdm(described, total=total, initial=total - remaining, desc="describing", unit="img"))
-        for i, (chunk, file) in enumerate(zip(chunks, files, strict=True)):
-            if tables[i] is None:
-                tables[i] = _table(islice(records, len(chunk)), file)
+    chunks = list(_chunks(archive, fake_kinds, max_unpacked_bytes))
+    files = [cache / f"{chunk.key}.parquet" if cache else None for chunk in chunks]
+    tables = [read_complete_table(file) for file in files]
+    missing = [chunk for chunk, table in zip(chunks, tables, strict=True) if table is None]
+    described = process_map(partial(describe_member, dict(fake_kinds)), _pictures(missing, max_unpacked_bytes))
+    total, remaining = (sum(chunk.rows for chunk in some) for some in (chunks, missing))
+    records = iter(tqdm(described, total=total, initial=total - remaining, desc="describing", unit="img"))
+    for i, (chunk, file) in enumerate(zip(chunks, files, strict=True)):
+        if tables[i] is None:
+            tables[i] = _table(islice(records, chunk.rows), file)
     if cache:
         _delete_other_chunks(cache, files)
     manifest = pd.concat(tables, ignore_index=True)
@@ -102,10 +103,40 @@ def read_complete_table(file: Path | None) -> pd.DataFrame | None:
         return None
 
 
-def _chunk_keys(archive: Archive, chunks: Sequence[Sequence[Entry]], fake_kinds: Mapping[str, str]) -> list[str]:
-    """A digest for each chunk, over everything that its rows depend on."""
+class _Chunk(NamedTuple):
+    """Consecutive pictures of one zip.
+
+    Attributes:
+        key: digest of everything that their rows depend on.
+        beginning, zip: see `source_zips`.
+        first, rows: of its entries.
+    """
+
+    key: str
+    beginning: str
+    zip: Path
+    first: int
+    rows: int
+
+
+def _chunks(archive: Path, fake_kinds: Mapping[str, str], max_unpacked_bytes: int) -> Iterator[_Chunk]:
+    """All pictures; one table of contents is in memory at a time."""
     code = (code_digest(*CACHE_MODULES, libraries=CACHE_LIBRARIES), MANIFEST_COLUMNS, sorted(fake_kinds.items()))
-    return [values_digest((code, *((entry, archive.member(entry).fingerprint) for entry in chunk))) for chunk in chunks]
+    for beginning, file in source_zips(archive).items():
+        with Archive({beginning: file}, max_unpacked_bytes) as opened:
+            for first in range(0, len(opened.entries), CHUNK_ROWS):
+                entries = opened.entries[first : first + CHUNK_ROWS]
+                contents = ((entry, opened.member(entry).fingerprint) for entry in entries)
+                yield _Chunk(values_digest((code, *contents)), beginning, file, first, len(entries))
+
+
+def _pictures(chunks: Iterable[_Chunk], max_unpacked_bytes: int) -> Iterator[tuple[Entry, ZipMember]]:
+    """The pictures of chunks, in order; likewise."""
+    for (beginning, file), of_zip in groupby(chunks, key=lambda chunk: (chunk.beginning, chunk.zip)):
+        with Archive({beginning: file}, max_unpacked_bytes) as opened:
+            for chunk in of_zip:
+                for entry in opened.entries[chunk.first : chunk.first + chunk.rows]:
+                    yield entry, opened.member(entry)
 
 
 def _table(records: Iterable[ImageRecord], file: Path | None) -> pd.DataFrame:

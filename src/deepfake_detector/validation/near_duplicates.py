@@ -6,6 +6,8 @@ The search over hashes is exact and not quadratic.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import combinations
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,11 @@ from deepfake_detector.validation.thumbnails import read_thumbnails
 
 Hashes = NDArray[np.uint64]
 Integers = NDArray[np.int64]  # pairs of row numbers are (pairs, 2)
+MAX_EQUAL_BANDS = 3  # 35 masks at 4 bits, for a hundred million hashes
+_SORTING = 8.0  # time of sorting by one mask, in comparisons per hash; measured at 140,000 and 500,000
 Members = dict[Hashable, list[int]]  # side -> pictures, in order
 
+_COMPARED_PAIRS = 4096  # at a time: each takes 6 kB
 _COMPARED_PX = 8  # side of the grey pictures that are compared
 # Standard deviation of the difference over contrast, measured at 8 px grey: a picture saved again at quality 20 to 75
 # reaches 0.10; near-duplicates in the Kaggle set 0.06 to 0.25, its other pairs 0.55 and more; drawn portraits of
@@ -99,8 +104,8 @@ def similar_hash_pairs(
     """All pairs of pictures whose hashes differ in at most `max_bits` bits.
 
     By the pigeonhole principle: two hashes that differ in at most k bits are equal in at least one of k + 1 bands
-    of bits, so only pictures that share a band are compared. 140,000 random hashes at 4 bits: 0.4 s; see
-    benchmarks/data_rows.py.
+    of bits, in two of k + 2, in three of k + 3, so only pictures that share so many bands are compared. 140,000 random
+    hashes at 4 bits: 0.1 s; see benchmarks/data_rows.py.
 
     Pictures with one and the same hash (all-black ones, say) would be a quadratic number of pairs. Each of those is
     paired with the first one of its hash, and with the first one of every similar hash: still every picture that has
@@ -133,8 +138,8 @@ def hamming_pairs(hashes: Hashes, max_bits: int) -> tuple[Integers, Integers, In
     Returns:
         First and second position of each pair, and its number of differing bits, all (pairs,); each pair once.
     """
-    bands = _bands(max_bits + 1)
-    pairs = [_pairs_in_band(hashes, bands[: k + 1], max_bits) for k in range(len(bands))]
+    masks = _masks(len(hashes), max_bits)
+    pairs = [_pairs_under_mask(hashes, masks[: k + 1], max_bits) for k in range(len(masks))]
     first, second = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     return first, second, np.bitwise_count(hashes[first] ^ hashes[second]).astype(np.int64)
 
@@ -151,8 +156,9 @@ def _confirmed_pairs(pairs: Integers, manifest: pd.DataFrame, archive: Path, max
         return pairs
     rows, positions = np.unique(pairs, return_inverse=True)
     thumbnails = read_thumbnails(archive, manifest["path"].iloc[rows].tolist(), max_unpacked_bytes)
-    first, second = positions.reshape(-1, 2).T
-    return np.asarray(pairs[same_image(thumbnails[first], thumbnails[second])], np.int64)
+    parts = np.split(positions.reshape(-1, 2), range(_COMPARED_PAIRS, len(pairs), _COMPARED_PAIRS))
+    same = [same_image(thumbnails[part[:, 0]], thumbnails[part[:, 1]]) for part in parts]
+    return np.asarray(pairs[np.concatenate(same)], np.int64)
 
 
 def _block_means(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -191,9 +197,29 @@ def _bands(count: int) -> Hashes:
     return np.array(bands, np.uint64)
 
 
-def _pairs_in_band(hashes: Hashes, bands: Hashes, max_bits: int) -> tuple[Integers, Integers]:
-    """Pairs that are equal in the last of `bands` and in none before it, which would have found them already."""
-    keys = hashes & bands[-1]
+def _masks(hashes: int, max_bits: int) -> Hashes:
+    """Masks of which one at least leaves two hashes equal that differ in at most `max_bits` bits.
+
+    More equal bands make more masks, each with smaller buckets: the time for many hashes grows no longer with the
+    square of their number. At 4 bits there are 5 masks for 140,000 hashes, and 15 from 300,000 on.
+
+    Args:
+        hashes: number of hashes.
+        max_bits: largest number of differing bits.
+    """
+
+    def comparisons(equal: int) -> float:
+        bits = HASH_BITS * equal / (max_bits + equal)
+        return comb(max_bits + equal, equal) * (_SORTING + hashes / 2**bits / 2)
+
+    equal = min(range(1, min(MAX_EQUAL_BANDS, HASH_BITS - max_bits) + 1), key=comparisons)
+    unions = [np.bitwise_or.reduce(chosen) for chosen in combinations(_bands(max_bits + equal), equal)]
+    return np.array(unions, np.uint64)
+
+
+def _pairs_under_mask(hashes: Hashes, masks: Hashes, max_bits: int) -> tuple[Integers, Integers]:
+    """Pairs that are equal under the last of `masks` and under none before it, which would have found them already."""
+    keys = hashes & masks[-1]
     order = np.argsort(keys, kind="stable")
     keys, ordered = keys[order], hashes[order]
     pairs: list[tuple[Integers, Integers]] = []
@@ -204,7 +230,8 @@ def _pairs_in_band(hashes: Hashes, bands: Hashes, max_bits: int) -> tuple[Intege
         left = left[keys[left] == keys[left + step]]
         differing = ordered[left] ^ ordered[left + step]
         near = np.flatnonzero(np.bitwise_count(differing) <= max_bits)
-        near = near[((differing[near, None] & bands[:-1]) != 0).all(axis=1)]
+        for mask in masks[:-1]:
+            near = near[(differing[near] & mask) != 0]
         pairs.append((order[left[near]], order[left[near] + step]))
         step += 1
         left = left[left + step < len(hashes)]

@@ -18,6 +18,28 @@ from deepfake_detector.validation.leak_probes import LeakProbe
 Status = Literal["passed", "warned", "stopped", "not measured"]
 _COLOURS: dict[Status, str] = {"passed": "green", "warned": "yellow", "stopped": "red", "not measured": "bright_black"}
 
+# Of params.yaml, by the name of the check: what decides it, or turns it into a warning.
+_SETTINGS = {
+    "enough pictures": "validate.min_images_per_class, download.held_out_share",
+    "balanced classes": "validate.max_class_imbalance",
+    "readable": "validate.max_unreadable_share",
+    "large enough": "validate.min_side_px",
+    "brightness": "validate.brightness, validate.severity.brightness",
+    "contrast": "validate.min_contrast, validate.severity.contrast",
+    "sharpness": "validate.min_sharpness, validate.severity.sharpness",
+    "faces found": "validate.max_faceless_share, validate.severity.faceless",
+    "no duplicate across splits": "prepare.drop_duplicates with validate.severity.duplicates_across_splits",
+    "no duplicate within a split": "validate.severity.duplicates_within_split",
+    "no near-duplicate across splits": "prepare.drop_duplicates with validate.severity.near_duplicates_across_splits",
+    "one label per picture": "prepare.drop",
+    "groups within one split": "the columns group and split of the CSV file",
+    "labels agree with CSV": "the label_str of the CSV file",
+    "same file formats": "prepare.matched_copies or prepare.reencode, with validate.severity.encoding",
+    "same colour modes": "prepare.matched_copies or prepare.reencode, with validate.severity.encoding",
+    "same quantization tables": "prepare.matched_copies or prepare.reencode, with validate.severity.encoding",
+    "same chroma subsampling": "prepare.matched_copies or prepare.reencode, with validate.severity.encoding",
+}
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -74,7 +96,11 @@ def raise_if_stopped(checks: Sequence[CheckResult], probes: Sequence[LeakProbe] 
         DataRejected: names each failed check and probe, its reason, what was found and the files.
     """
     failed = [_failure(check) for check in checks if status_of(check) == "stopped"]
-    failed += [f"{result_name(probe)}: {probe.reason}" for probe in probes if status_of(probe) == "stopped"]
+    failed += [
+        f"{result_name(probe)}: {probe.reason} (see validate.severity.{probe.name.split()[0]})"
+        for probe in probes
+        if status_of(probe) == "stopped"
+    ]
     if failed:
         raise DataRejected(
             "the data failed validation:\n  " + "\n  ".join(failed),
@@ -108,7 +134,8 @@ def print_summary(checks: Sequence[CheckResult], probes: Sequence[LeakProbe], co
 
 def _failure(check: CheckResult) -> str:
     files = "".join(f"\n      {name}" for name in check.listed_files)
-    return f"{check.name}: {check.observed}; {check.reason}{files}"
+    setting = f" (see {_SETTINGS[check.name]})" if check.name in _SETTINGS else ""
+    return f"{check.name}: {check.observed}; {check.reason}{setting}{files}"
 
 
 def _observed(result: Result) -> str:

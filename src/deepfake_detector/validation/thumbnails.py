@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from deepfake_detector.datasets.archive import Archive
-from deepfake_detector.errors import ArchiveRejected
+from deepfake_detector.datasets.raw_folder import RawPictures
 from deepfake_detector.media.image import decode_image
 from deepfake_detector.media.texture_statistics import STATISTICS, measure_texture
-from deepfake_detector.parallel import available_cores
+from deepfake_detector.parallel import available_cores, thread_map
 
 Result = TypeVar("Result")
 
@@ -29,9 +27,9 @@ def read_thumbnails(archive: Path, paths: Sequence[str], max_unpacked_bytes: int
     """Decode and shrink pictures, on all cores; only the thumbnails stay in memory.
 
     Args:
-        archive: the zip, or folder of zips, that holds them.
+        archive: the zip that holds them, or data/raw.
         paths: (n,) of readable pictures inside it.
-        max_unpacked_bytes: see `Archive`.
+        max_unpacked_bytes: see `RawPictures`.
 
     Returns:
         uint8 (n, 32, 32) grey, in the order of `paths`; pictures that are not square are distorted.
@@ -40,8 +38,10 @@ def read_thumbnails(archive: Path, paths: Sequence[str], max_unpacked_bytes: int
         ArchiveRejected: a path is not in the archive, or the archive is damaged.
         UnreadableImage, InputTooLarge: a picture cannot be decoded.
     """
-    thumbnails = _map_pictures(thumbnail, archive, paths, max_unpacked_bytes)
-    return np.stack(thumbnails) if thumbnails else np.empty((0, SIDE_PX, SIDE_PX), np.uint8)
+    thumbnails = np.empty((len(paths), SIDE_PX, SIDE_PX), np.uint8)
+    for i, small in enumerate(_map_pictures(thumbnail, archive, paths, max_unpacked_bytes)):
+        thumbnails[i] = small
+    return thumbnails
 
 
 def read_thumbnails_and_textures(
@@ -52,27 +52,24 @@ def read_thumbnails_and_textures(
     def measure(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         return thumbnail(rgb), measure_texture(rgb)
 
-    measured = _map_pictures(measure, archive, paths, max_unpacked_bytes)
-    if not measured:
-        return np.empty((0, SIDE_PX, SIDE_PX), np.uint8), np.empty((0, len(STATISTICS)))
-    return np.stack([one for one, _ in measured]), np.stack([texture for _, texture in measured])
+    thumbnails, textures = np.empty((len(paths), SIDE_PX, SIDE_PX), np.uint8), np.empty((len(paths), len(STATISTICS)))
+    for i, (small, texture) in enumerate(_map_pictures(measure, archive, paths, max_unpacked_bytes)):
+        thumbnails[i], textures[i] = small, texture
+    return thumbnails, textures
 
 
 def _map_pictures(
     function: Callable[[NDArray[np.uint8]], Result], archive: Path, paths: Sequence[str], max_unpacked_bytes: int
-) -> list[Result]:
-    with Archive(archive, max_unpacked_bytes) as opened:
-        entries = {entry.path: entry for entry in opened.entries}
-        missing = next((path for path in paths if path not in entries), None)
-        if missing is not None:
-            raise ArchiveRejected(f"{missing} is not in {archive.name}", "build the manifest of this archive again")
+) -> Iterator[Result]:
+    """What a function says about each picture, in the order of `paths`; a few pictures are in memory at a time."""
+    with RawPictures(archive, max_unpacked_bytes) as pictures:
 
         def measure(path: str) -> Result:
-            return function(decode_image(opened.read(entries[path])))
+            return function(decode_image(pictures.member(path).read()))
 
         # Threads are enough: inflating, decoding and shrinking release the GIL.
-        with ThreadPoolExecutor(available_cores()) as pool:
-            return list(tqdm(pool.map(measure, paths), total=len(paths), desc="probing", unit="img", mininterval=1))
+        measured = thread_map(measure, paths, available_cores())
+        yield from tqdm(measured, total=len(paths), desc="probing", unit="img", mininterval=1)
 
 
 def thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from deepfake_detector.config import Sample
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, SPLITS, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, SPLITS
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.camera import simulate_camera, simulate_generator
 from deepfake_detector.datasets.synthetic_faces.portrait import draw_portrait
 from deepfake_detector.io import atomic_write

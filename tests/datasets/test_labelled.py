@@ -1,4 +1,4 @@
-"""A zip or folder with a CSV is packed with its labels, splits and groups; bad rows are rejected by line number."""
+"""A zip or folder with a CSV, or with folders real and fake, is packed with labels, splits and groups; or rejected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_detector.datasets.archive import LABELS_FILE, SPLITS, Archive
-from deepfake_detector.datasets.packing import pack_labelled
+from deepfake_detector.datasets.labelled import pack_labelled
 from deepfake_detector.errors import ArchiveRejected
 
 LIMIT = 2**20
@@ -103,11 +103,13 @@ def test_images_that_the_csv_does_not_name_are_counted(tmp_path: Path) -> None:
     [
         ("path,label_str\n1.jpg,real\n9.jpg,fake\n", "line 3 .*9.jpg.*no such image"),
         ("path,label_str\n1.jpg,true\n", "line 2 .*'true', not real or fake"),
+        ("path,label\n1.jpg,1\n", "line 2 .*'1', not real or fake"),
         ("path,label_str,split\n1.jpg,real,dev\n", "line 2 .*split 'dev'"),
         ("path,label_str\n1.jpg,real\n1.jpg,fake\n", "line 3 .*1.jpg again"),
         ("path,label_str\n../in/1.jpg,real\n", "no such image"),
-        ("path,label\n1.jpg,1\n", "one CSV file with labels.*none"),
-        ("path,label_str\n", "rows in it"),
+        ("file,label\n1.jpg,real\n", r"labels\.csv in in\S* has the columns file, label; .*path and label_str"),
+        ("path,class\n1.jpg,real\n", r"labels\.csv in in\S* has the columns path, class; .*path and label_str"),
+        ("path,label_str\n", "has no rows"),
     ],
 )
 def test_bad_rows_are_rejected_by_line(tmp_path: Path, labels: str, message: str) -> None:
@@ -123,6 +125,47 @@ def test_two_csv_files_and_too_many_bytes_are_rejected(tmp_path: Path) -> None:
         pack_labelled(folder, tmp_path / "a.zip", 0.2, 10)
     (folder / "more.csv").write_text("path,label_str\n1.jpg,fake\n", encoding="utf-8")
     with pytest.raises(ArchiveRejected, match=r"labels\.csv.*more\.csv"):
+        pack_labelled(folder, tmp_path / "a.zip", 0.2, LIMIT)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        "path,label\n1.jpg,real\na/2.jpg,fake\n",
+        "Path, Label\n1.jpg, Real\na/2.jpg, FAKE \n",
+        "path;label_str\n1.jpg;real\na/2.jpg;fake\n",
+        "\ufeffpath\tlabel\n1.jpg\treal\na\\2.jpg\tfake\n",
+        "path,label,label_str\n1.jpg,1,real\na/2.jpg,0,fake\n",
+    ],
+)
+def test_the_ways_in_which_spreadsheets_write_the_csv(tmp_path: Path, labels: str) -> None:
+    folder = write_folder(tmp_path / "in", labels, ["1.jpg", "a/2.jpg"])
+    assert pack_labelled(folder, tmp_path / "a.zip", 0.2, LIMIT) == 0
+    with Archive(tmp_path / "a.zip", LIMIT) as archive:
+        assert {entry.path: entry.label for entry in archive.entries} == {"1.jpg": 0, "a/2.jpg": 1}
+
+
+@pytest.mark.parametrize("extra", ["", "notes.csv"])
+def test_without_a_csv_the_folders_real_and_fake_are_the_labels(tmp_path: Path, extra: str) -> None:
+    names = ["Real/1.jpg", "faces/fake/a/2.jpg", "other/3.jpg", "__MACOSX/real/._1.jpg", "test/fake/4.jpg"]
+    folder = write_folder(tmp_path / "in", "", names)
+    (folder / "labels.csv").unlink()
+    if extra:
+        (folder / extra).write_text("camera,year\nx,2026\n", encoding="utf-8")
+    for source in (folder, zipped(folder)):
+        assert pack_labelled(source, tmp_path / "a.zip", 0.2, LIMIT) == 1  # other/3.jpg
+        with Archive(tmp_path / "a.zip", LIMIT) as archive:
+            labels = {entry.path: (entry.label, entry.split) for entry in archive.entries}
+        assert set(labels) == {"Real/1.jpg", "faces/fake/a/2.jpg", "test/fake/4.jpg"}
+        assert labels["Real/1.jpg"][0] == 0
+        assert labels["faces/fake/a/2.jpg"][0] == 1
+        assert labels["test/fake/4.jpg"] == (1, "test")
+
+
+def test_pictures_without_any_label_are_rejected_with_what_is_needed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "in", "", ["1.jpg"])
+    (folder / "labels.csv").unlink()
+    with pytest.raises(ArchiveRejected, match=r"(?s)no CSV file with labels.*no folders real and fake.*docs/data\.md"):
         pack_labelled(folder, tmp_path / "a.zip", 0.2, LIMIT)
 
 
