@@ -20,7 +20,7 @@ from pipelines.stage import run_stage
 
 SCALE = "DEEPFAKE_BENCH_SCALE"
 # In the order of the table; each is the function `NAME_rows` of the module `benchmarks.NAME_rows`.
-GROUPS = ("score", "verdict", "http", "start", "training", "data", "scan", "pipeline")
+GROUPS = ("score", "verdict", "http", "start", "training", "data", "scan", "cluster", "pipeline")
 
 
 def rows_of(group: str) -> Callable[[Material], Iterator[Comparison]]:

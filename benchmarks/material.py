@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, Entry, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, Entry
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.model.bundle import Bundle, read_bundle
 from deepfake_detector.paths import Workspace

@@ -114,3 +114,15 @@ def test_delete_leaves_no_file(path: Path) -> None:
     journal = ScanJournal(path, CONDITIONS)
     journal.delete()
     assert list(path.parent.iterdir()) == []
+
+
+def test_an_object_is_recognised_by_its_etag_even_if_that_looks_like_a_number(path: Path) -> None:
+    first = ScanJournal(path, CONDITIONS)
+    found = FoundFile("a", 10, 100, etag="1" * 32)
+    first.record(found, ScanRow("a", "image"))
+    first.close()
+    second = ScanJournal(path, CONDITIONS)
+    assert not second.reuse(FoundFile("a", 10, 100, etag="1" * 31 + "2"))
+    assert not second.reuse(FoundFile("a", 10, 100))
+    assert second.reuse(FoundFile("a", 10, 200, etag="1" * 32))
+    second.close()

@@ -134,7 +134,7 @@ def test_a_killed_scan_continues_after_changes_in_the_folder(
     assert len(rows) == 600
     assert "000.png" not in rows
     assert [name for name, row in rows.items() if row["verdict"] == "real"] == ["001.png", "new.png"]
-    assert "files from the journal" in stdout
+    assert "files from an earlier run" in stdout
     assert not journal.exists()
     assert len({row["p_fake"] for row in rows.values()}) == 2  # a picture has the same score in both runs
 
@@ -193,7 +193,8 @@ def test_exit_codes_and_messages(folder: Path, tmp_path: Path, tiny_bundle: Bund
     model = ("--model", str(tiny_bundle.path))
     code, stdout, stderr = run_scan(str(folder), "--out", out, *model)
     assert code == 0, stderr
-    assert "5 rows (fake 2, real 1, inconclusive 0, error 2); 1 other files skipped" in stdout
+    counts = "fake 2, real 1, inconclusive 0, error 2: unreadable_image 1, unreadable_video 1"
+    assert f"5 rows ({counts}); 1 other files skipped" in stdout
     assert "100%" in stderr
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.jpg").write_text("no picture")

@@ -25,6 +25,7 @@ from deepfake_detector.scanning.score_files import (
     ScoreBatch,
     score_files,
 )
+from deepfake_detector.scanning.storage import LocalFolder
 
 # A worker imports what it unpickles, and it cannot import this module: hence a module of its own.
 PID_SCORER = """
@@ -61,7 +62,7 @@ def rows_of(scorer: FileScorer, *names: str) -> list[ScanRow]:
 
 
 def test_rows_have_the_verdicts_of_predict(folder: Path, tiny_bundle: Bundle) -> None:
-    rows = rows_of(FileScorer(folder, tiny_bundle.path), "red.png", "blue.txt", "clip.mp4", "grey.png")
+    rows = rows_of(FileScorer(LocalFolder(folder), tiny_bundle.path), "red.png", "blue.txt", "clip.mp4", "grey.png")
     detector = Detector(tiny_bundle)
     for row in rows:
         verdict = detector.predict_file(folder / row.path)
@@ -78,7 +79,7 @@ def test_rows_have_the_verdicts_of_predict(folder: Path, tiny_bundle: Bundle) ->
 
 
 def test_errors_are_rows_and_other_files_have_none(folder: Path, tiny_bundle: Bundle) -> None:
-    scorer = FileScorer(folder, tiny_bundle.path)
+    scorer = FileScorer(LocalFolder(folder), tiny_bundle.path)
     rows = rows_of(scorer, "text.jpg", "truncated.jpg", "empty.mp4", "missing.jpg")
     codes = [(row.error or "").split(":")[0] for row in rows]
     assert codes == ["unreadable_video", "unreadable_image", "unreadable_video", "bad_input"]
@@ -88,7 +89,7 @@ def test_errors_are_rows_and_other_files_have_none(folder: Path, tiny_bundle: Bu
 
 
 def test_digests_are_added_on_request(folder: Path, tiny_bundle: Bundle) -> None:
-    (row,) = rows_of(FileScorer(folder, tiny_bundle.path, with_sha256=True), "text.jpg")
+    (row,) = rows_of(FileScorer(LocalFolder(folder), tiny_bundle.path, with_sha256=True), "text.jpg")
     assert row.sha256 == hashlib.sha256(b"no picture").hexdigest()
 
 
@@ -97,12 +98,12 @@ def test_an_unexpected_exception_is_a_row(folder: Path, tiny_bundle: Bundle, mon
         raise ZeroDivisionError("no luck")
 
     monkeypatch.setattr(Detector, "score_faces", fail)
-    (row,) = rows_of(FileScorer(folder, tiny_bundle.path), "red.png")
+    (row,) = rows_of(FileScorer(LocalFolder(folder), tiny_bundle.path), "red.png")
     assert row.error == "tool_failed: ZeroDivisionError: no luck"
 
 
 def test_a_scorer_is_small_when_pickled(folder: Path, tiny_bundle: Bundle) -> None:
-    scorer = FileScorer(folder, tiny_bundle.path)
+    scorer = FileScorer(LocalFolder(folder), tiny_bundle.path)
     copy = pickle.loads(pickle.dumps(scorer))
     assert copy == scorer
     assert hash(copy) == hash(scorer)
@@ -154,4 +155,4 @@ def test_a_broken_model_ends_the_scan(tiny_bundle: Bundle, tmp_path: Path) -> No
     shutil.copytree(tiny_bundle.path, tmp_path / "broken")
     (tmp_path / "broken" / "card.md").write_text("changed")
     with pytest.raises(BundleCorrupt, match=r"card\.md differs"):
-        list(score_files(FileScorer(tmp_path, tmp_path / "broken"), [FoundFile("a.jpg")], workers=1))
+        list(score_files(FileScorer(LocalFolder(tmp_path), tmp_path / "broken"), [FoundFile("a.jpg")], workers=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -26,12 +27,25 @@ class FoundFile:
         name: path below the scanned folder, as the system spells it; bytes that are not UTF-8 as surrogates.
         bytes: size.
         mtime_ns: time of the last change; a file with the same size and time counts as unchanged.
+        etag: of an object in a store, which then counts instead of the time.
     """
 
     name: str
     bytes: int = 0
     mtime_ns: int = 0
     problem: str = ""
+    etag: str = ""
+
+    @property
+    def version(self) -> str:
+        """What tells an unchanged file of the same size from a changed one."""
+        return f"etag {self.etag}" if self.etag else str(self.mtime_ns)
+
+
+def file_id(found: FoundFile) -> str:
+    """Digest of name, size and version, 32 hex digits: the same for the same file in every scan."""
+    key = b"\0".join((os.fsencode(found.name), str(found.bytes).encode(), found.version.encode()))
+    return hashlib.blake2b(key, digest_size=16).hexdigest()
 
 
 def find_files(folder: Path, follow_links: bool = False) -> Iterator[FoundFile]:

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deepfake_detector.errors import BadInput
+from deepfake_detector.io import machine_failure
 from deepfake_detector.scanning.discovery import FoundFile
 from deepfake_detector.scanning.rows import ScanRow
 
 COMMIT_S = 1.0  # how much work a kill may cost
 RETRIED_ERRORS = ("bad_input:", "tool_failed:")  # a file that could not be read, or a failure of the tool
+# Journals of version 0.1 have the same tables. SQLite keeps a time as the number that it is, and an ETag as text.
 _TABLES = (
     "CREATE TABLE meta (content TEXT)",
     "CREATE TABLE files (name BLOB PRIMARY KEY, bytes INTEGER, mtime_ns INTEGER, run INTEGER, transient INTEGER, "
@@ -46,14 +48,14 @@ class ScanJournal:
 
     def reuse(self, found: FoundFile) -> bool:
         """Take the row of an unchanged file into this run; False if there is none and the file must be scored."""
-        key = (os.fsencode(found.name), found.bytes, found.mtime_ns)
+        key = (os.fsencode(found.name), found.bytes, found.version)
         change = "UPDATE files SET run = ? WHERE name = ? AND bytes = ? AND mtime_ns = ? AND transient = 0"
         return self._database.execute(change, (self._run, *key)).rowcount == 1
 
     def record(self, found: FoundFile, row: ScanRow | None) -> None:
         """Store a row, or None for a file that is no media file; it is on disk after at most `COMMIT_S` of work."""
         retried = row is not None and (row.error or "").startswith(RETRIED_ERRORS)
-        values = (found.bytes, found.mtime_ns, self._run, retried, None if row is None else json.dumps(row))
+        values = (found.bytes, found.version, self._run, retried, None if row is None else json.dumps(row))
         self._database.execute(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", (os.fsencode(found.name), *values)
         )
@@ -79,9 +81,11 @@ class ScanJournal:
 
     def close(self) -> None:
         """Write all recorded rows and release the file for the next run."""
-        if self._database.in_transaction:
-            self._database.execute("COMMIT")
-        self._database.close()
+        try:
+            if self._database.in_transaction:
+                self._database.execute("COMMIT")
+        finally:
+            self._database.close()
 
     def delete(self) -> None:
         """Close and delete the file, once the output is complete."""
@@ -99,6 +103,8 @@ class ScanJournal:
                     database.execute(table)
                 database.execute("INSERT INTO meta VALUES (?)", (self._conditions,))
         except sqlite3.OperationalError as error:
+            if (known := machine_failure(error)) is not None:
+                raise known from error
             hint = "wait for the other scan to finish, or name another --out"
             raise BadInput(f"cannot write the journal {self._path}: {error}", hint) from error
         except sqlite3.DatabaseError as error:  # damaged by a power failure, or another kind of file
@@ -108,8 +114,12 @@ class ScanJournal:
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")  # held over every commit
-        database.execute("BEGIN EXCLUSIVE")
+        try:
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")  # held over every commit
+            database.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error:
+            database.close()
+            raise
         return database
 
     def _is_reusable(self, database: sqlite3.Connection) -> bool:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from deepfake_detector.errors import BadInput, DetectorError
@@ -16,9 +16,10 @@ from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
 from deepfake_detector.io import atomic_write, check_output, write_failure
 from deepfake_detector.media.file_type import HEAD_BYTES, file_type
 
+TABLE_SUFFIXES = (".csv", ".parquet")
 PARQUET_ROWS = 10_000  # per row group; this many are held in memory
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_TYPES = {"p_fake": "float64", "kind_share": "float64", "faces": "int64", "bytes": "int64"}
+COLUMN_TYPES = {"p_fake": "float64", "kind_share": "float64", "faces": "int64", "bytes": "int64"}
 
 
 class ScanRow(NamedTuple):
@@ -73,13 +74,25 @@ def choose_writer(out: Path) -> TableWriter:
     """
     if not out.parent.is_dir():
         raise BadInput(f"there is no folder {out.parent}", "create it first, or name another --out")
-    check_output(out, (), (".csv", ".parquet"))
+    check_output(out, (), TABLE_SUFFIXES)
     if out.is_file():
         with out.open("rb") as stream:
             found = file_type(stream.read(HEAD_BYTES))
         if found is not None:
             raise BadInput(f"{out} is {found.name}, which the output would replace", "name another --out")
-    if out.suffix.lower() == ".csv":
+    return table_writer(out.name)
+
+
+def table_writer(name: str) -> TableWriter:
+    """The writer of the format that a file's suffix names.
+
+    Raises:
+        BadInput: another suffix, or pyarrow is missing.
+    """
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise BadInput(f"{name} ends in {suffix!r}", f"name a file that ends in {' or '.join(TABLE_SUFFIXES)}")
+    if suffix == ".csv":
         return _write_csv
     if importlib.util.find_spec("pyarrow") is None:
         raise BadInput("Parquet needs pyarrow, which is not installed", "`pip install pyarrow`, or write a .csv")
@@ -125,7 +138,7 @@ def _write_parquet(path: Path, rows: Iterable[ScanRow], columns: tuple[str, ...]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, _TYPES.get(name, "string")) for name in columns])
+    schema = pa.schema([(name, COLUMN_TYPES.get(name, "string")) for name in columns])
     with pq.ParquetWriter(path, schema) as writer:
         for group in _row_groups(iter(rows)):
             values: list[Any] = list(zip(*group, strict=True))[: len(columns)]

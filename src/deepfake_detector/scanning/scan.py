@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from deepfake_detector.errors import BadInput
 from deepfake_detector.inference.verdict import SCHEMA_VERSION
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.parallel import available_cores
-from deepfake_detector.scanning.discovery import FoundFile, find_files
+from deepfake_detector.scanning.discovery import FoundFile
 from deepfake_detector.scanning.journal import ScanJournal
-from deepfake_detector.scanning.rows import ScanRow, choose_writer, error_row, write_table
+from deepfake_detector.scanning.rows import ScanRow, error_row
 from deepfake_detector.scanning.score_files import FileScorer, score_files
+from deepfake_detector.scanning.storage import LocalFolder, Storage, open_storage
+from deepfake_detector.scanning.table_output import table_output
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class ScanSummary:
     rows: int
     counts: dict[str, int]  # fake | real | inconclusive | error -> rows
     skipped: int  # files that are neither image nor video
-    scored_now: int  # files read in this run; the journal had the others
+    scored_now: int  # files read in this run; the journal or the output had the others
     seconds: float
+    errors: dict[str, int] = field(default_factory=dict)  # code -> rows
 
     @property
     def answered(self) -> int:
@@ -39,16 +42,21 @@ class ScanSummary:
 
 
 def scan_folder(
-    folder: Path, out: Path, bundle: Bundle, with_sha256: bool = False, follow_links: bool = False, workers: int = 0
+    folder: Path | str,
+    out: Path | str,
+    bundle: Bundle,
+    with_sha256: bool = False,
+    follow_links: bool = False,
+    workers: int = 0,
 ) -> ScanSummary:
     """Score every image and video below a folder.
 
-    A progress bar goes to stderr. OUT.journal holds the rows until the output is complete; an interrupted scan
-    continues from it.
+    A progress bar goes to stderr. A journal holds the rows until the output is complete; an interrupted scan continues
+    from it. It lies beside the output, or in the user's cache if that is an address.
 
     Args:
-        folder: to scan.
-        out: .csv or .parquet; appears when it is complete.
+        folder: to scan, or an address like s3://BUCKET/PATH.
+        out: .csv or .parquet, a file or an address; appears when it is complete.
         bundle: the model.
         with_sha256: add the files' digests.
         follow_links: enter linked folders.
@@ -59,22 +67,17 @@ def scan_folder(
         ToolFailed: see `Engine`.
     """
     start_s = time.monotonic()
-    if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}", "name a folder with images or videos; links may lead to it")
-    writer = choose_writer(out)
-    conditions = {
-        "folder": str(folder.resolve()),
-        "model": bundle.sha256,
-        "schema_version": SCHEMA_VERSION,
-        "sha256": with_sha256,
-    }
-    journal = ScanJournal(out.with_name(f"{out.name}.journal"), conditions)
+    source = open_source(folder, follow_links)
+    output = table_output(out)
+    journal = ScanJournal(output.journal, scan_conditions(source, bundle, with_sha256))
     try:
-        scorer = FileScorer(folder.resolve(), bundle.path.resolve(), with_sha256)
-        scored_now = _score_missing(journal, scorer, follow_links, workers or available_cores())
+        scorer = FileScorer(source, bundle.path.resolve(), with_sha256)
+        scored_now = _score_missing(journal, scorer, workers or available_cores())
         counts: Counter[str] = Counter()
-        write_table(out, _counted(journal.rows(), counts), writer, with_sha256)
-        summary = ScanSummary(counts.total(), dict(counts), journal.skipped(), scored_now, time.monotonic() - start_s)
+        errors: Counter[str] = Counter()
+        output.write(counted(journal.rows(), counts, errors), with_sha256)
+        skipped, seconds = journal.skipped(), time.monotonic() - start_s
+        summary = ScanSummary(counts.total(), dict(counts), skipped, scored_now, seconds, dict(errors))
         journal.delete()
     except BaseException:
         journal.close()
@@ -82,15 +85,58 @@ def scan_folder(
     return summary
 
 
-def _score_missing(journal: ScanJournal, scorer: FileScorer, follow_links: bool, workers: int) -> int:
+def open_source(folder: Path | str, follow_links: bool = False) -> Storage:
+    """The files to scan.
+
+    Raises:
+        BadInput: no such folder, or an address that is not read.
+    """
+    source = open_storage(folder, follow_links)
+    if not isinstance(source, LocalFolder):
+        return source
+    if not source.path.is_dir():
+        raise BadInput(f"there is no folder {folder}", "name a folder with images or videos; links may lead to it")
+    return LocalFolder(source.path.resolve(), follow_links)
+
+
+def scan_conditions(source: Storage, bundle: Bundle, with_sha256: bool) -> dict[str, object]:
+    """Under which rows of an earlier run hold: folder, model and options, as JSON values."""
+    return {
+        "folder": source.address,
+        "model": bundle.sha256,
+        "schema_version": SCHEMA_VERSION,
+        "sha256": with_sha256,
+    }
+
+
+def progress_bar(total: int) -> Any:
+    """A moving bar on a terminal; in a log, a line every half minute."""
+    interval_s = 0.2 if sys.stderr.isatty() else 30
+    return tqdm(total=total, desc="scan", unit="file", dynamic_ncols=True, mininterval=interval_s)
+
+
+def count_as_done(bar: Any, files: int) -> None:
+    """Move the bar for files of an earlier run; they do not count towards the speed that predicts the rest."""
+    bar.initial += files
+    bar.n += files
+    bar.last_print_n += files
+
+
+def counted(rows: Iterable[ScanRow], counts: Counter[str], errors: Counter[str]) -> Iterator[ScanRow]:
+    """The rows, while verdicts and codes of errors are counted."""
+    for row in rows:
+        counts[row.verdict or "error"] += 1
+        if row.error is not None:
+            errors[row.error.partition(":")[0]] += 1
+        yield row
+
+
+def _score_missing(journal: ScanJournal, scorer: FileScorer, workers: int) -> int:
     """Score the files that the journal has no row for; returns their number."""
-    total = sum(1 for _ in find_files(scorer.folder, follow_links))
+    total = sum(1 for _ in scorer.source.find())
     scored_now = 0
-    # A moving bar on a terminal; in a log, a line every half minute.
-    with tqdm(
-        total=total, desc="scan", unit="file", dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 30
-    ) as bar:
-        missing = _missing_files(journal, find_files(scorer.folder, follow_links), bar)
+    with progress_bar(total) as bar:
+        missing = _missing_files(journal, scorer.source.find(), bar)
         for found, row in score_files(scorer, missing, workers):
             journal.record(found, row)
             bar.update()
@@ -105,14 +151,6 @@ def _missing_files(journal: ScanJournal, files: Iterator[FoundFile], bar: Any) -
             journal.record(found, error_row(found.name, BadInput(found.problem)))
             bar.update()
         elif journal.reuse(found):
-            bar.initial += 1  # counts as done, but not towards the speed that predicts the remaining time
-            bar.n += 1
-            bar.last_print_n += 1
+            count_as_done(bar, 1)
         else:
             yield found
-
-
-def _counted(rows: Iterator[ScanRow], counts: Counter[str]) -> Iterator[ScanRow]:
-    for row in rows:
-        counts[row.verdict or "error"] += 1
-        yield row

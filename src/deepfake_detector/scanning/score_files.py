@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
@@ -13,11 +14,11 @@ from pathlib import Path
 from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.io import sha256_of_file
-from deepfake_detector.media.file_type import HEAD_BYTES
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.parallel import process_pool
-from deepfake_detector.scanning.discovery import FoundFile, is_media_file
+from deepfake_detector.scanning.discovery import FoundFile
 from deepfake_detector.scanning.rows import ScanRow, error_row, verdict_row
+from deepfake_detector.scanning.storage import Storage
 
 ScoreBatch = Callable[[Sequence[str]], list[ScanRow | None]]
 ScoredFile = tuple[FoundFile, ScanRow | None]
@@ -27,24 +28,34 @@ FILES_PER_BATCH = 8
 BATCHES_PER_WORKER = 3  # submitted at most: if writing rows is slow, the workers wait and the memory does not grow
 
 
-def score_files(score: ScoreBatch, files: Iterable[FoundFile], workers: int) -> Iterator[ScoredFile]:
-    """Score files in worker processes; rows come in the order in which they are ready.
+class ScoringPool:
+    """Worker processes that score files. They keep their model from one call to the next.
 
     Args:
         score: hashable and picklable; see `FileScorer`.
-        files: read as they are needed.
         workers: processes.
-
-    Raises:
-        Exception: whatever `score` raises; then no file can be scored.
     """
-    remaining = iter(files)
-    pending: dict[Future[list[ScanRow | None]], list[FoundFile]] = {}
-    pool = process_pool(workers)
-    try:
+
+    def __init__(self, score: ScoreBatch, workers: int) -> None:
+        self._score_batch, self._workers = score, workers
+        self._pool = process_pool(workers)
+
+    def score(self, files: Iterable[FoundFile]) -> Iterator[ScoredFile]:
+        """Score files; rows come in the order in which they are ready.
+
+        Args:
+            files: read as they are needed.
+
+        Raises:
+            Exception: whatever `score` raises; then no file can be scored.
+        """
+        remaining = iter(files)
+        pending: dict[Future[list[ScanRow | None]], list[FoundFile]] = {}
+        limit = self._workers * BATCHES_PER_WORKER
         while True:
-            while len(pending) < workers * BATCHES_PER_WORKER and (batch := list(islice(remaining, FILES_PER_BATCH))):
-                pending[pool.submit(_score_batch, score, [found.name for found in batch])] = batch
+            while len(pending) < limit and (batch := list(islice(remaining, FILES_PER_BATCH))):
+                names = [found.name for found in batch]
+                pending[self._pool.submit(_score_batch, self._score_batch, names)] = batch
             if not pending:
                 return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
@@ -55,11 +66,19 @@ def score_files(score: ScoreBatch, files: Iterable[FoundFile], workers: int) -> 
             except BrokenProcessPool:
                 suspects = [found for batch in pending.values() for found in batch]
                 pending.clear()
-                pool.shutdown(wait=True, cancel_futures=True)
-                yield from _score_one_by_one(score, suspects)
-                pool = process_pool(workers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+                self.close()
+                yield from _score_one_by_one(self._score_batch, suspects)
+                self._pool = process_pool(self._workers)
+
+    def close(self) -> None:
+        """End the processes; batches that wait are dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def score_files(score: ScoreBatch, files: Iterable[FoundFile], workers: int) -> Iterator[ScoredFile]:
+    """Score files in worker processes that end with the last file; see `ScoringPool`."""
+    with closing(ScoringPool(score, workers)) as pool:
+        yield from pool.score(files)
 
 
 def _score_one_by_one(score: ScoreBatch, suspects: Sequence[FoundFile]) -> Iterator[ScoredFile]:
@@ -92,12 +111,12 @@ class FileScorer:
     """Scores files as `deepfake predict` does; pickled as three values, and loads its model on first use.
 
     Attributes:
-        folder: the names are relative to it.
+        source: the names are relative to it.
         bundle: folder of the model.
         with_sha256: add the files' digests to the rows.
     """
 
-    folder: Path
+    source: Storage
     bundle: Path
     with_sha256: bool = False
 
@@ -115,14 +134,13 @@ class FileScorer:
         return Detector(read_bundle(self.bundle), streams=1)  # there is a process per core
 
     def _row(self, detector: Detector, name: str) -> ScanRow | None:
-        path = self.folder / name
         size = digest = None
         try:
-            with path.open("rb") as stream:
-                if not is_media_file(name, stream.read(HEAD_BYTES)):
+            with self.source.media_file(name) as path:
+                if path is None:
                     return None
-            size, digest = path.stat().st_size, sha256_of_file(path) if self.with_sha256 else None
-            row = verdict_row(name, detector.predict_file(path))
+                size, digest = path.stat().st_size, sha256_of_file(path) if self.with_sha256 else None
+                row = verdict_row(name, detector.predict_file(path))
         except DetectorError as error:
             row = error_row(name, error)
         except OSError as error:
