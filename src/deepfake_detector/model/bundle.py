@@ -6,6 +6,7 @@
       contract.json    the `Contract` below
       reference.npz    `crops` (m, side, side, 3) uint8 and their `logits`, `logit_map` and `kinds`
       card.md          the model card: intended use, training data, limits
+      profile.json     the `Profile` of labelled pictures, which drift is measured against; missing in format 3
       SHA256SUMS       one line per file above, as `sha256sum -c` reads it; its own SHA-256 is the bundle's digest
 
 Reading a bundle needs neither TensorFlow nor ONNX.
@@ -23,9 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from deepfake_detector.errors import BundleCorrupt, BundleOutdated, ModelNotFound
+from deepfake_detector.errors import BadInput, BundleCorrupt, BundleOutdated, ModelNotFound
 from deepfake_detector.io import atomic_directory, sha256_of_file
-from deepfake_detector.model.bundle_contract import FORMAT_VERSION, Contract, Thresholds
+from deepfake_detector.model.bundle_contract import (
+    FORMAT_VERSION,
+    READABLE_VERSIONS,
+    WITHOUT_PROFILE,
+    Contract,
+    Thresholds,
+)
+from deepfake_detector.model.bundle_profile import MAX_BYTES, Profile
 from deepfake_detector.model.bundle_signature import SIGNATURE, sign_seal, verify_signature
 
 __all__ = [
@@ -33,13 +41,16 @@ __all__ = [
     "SEAL",
     "Bundle",
     "Contract",
+    "Profile",
     "Thresholds",
     "probabilities",
     "read_bundle",
+    "read_profile",
     "sign_bundle",
     "write_bundle",
 ]
 SEAL = "SHA256SUMS"
+PROFILE = "profile.json"
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,11 @@ class Bundle:
     def reference(self) -> Path:
         """The .npz file with crops and their reference outputs."""
         return self.path / "reference.npz"
+
+    @property
+    def profile(self) -> Path:
+        """The profile of labelled pictures; a bundle of format 3 has none."""
+        return self.path / PROFILE
 
 
 def probabilities(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
@@ -83,7 +99,33 @@ def read_bundle(path: Path) -> Bundle:
     return bundle
 
 
-def write_bundle(path: Path, graph: Path, contract: Contract, reference: Path, card: str) -> Bundle:
+def read_profile(bundle: Bundle) -> Profile:
+    """The profile of a bundle.
+
+    Raises:
+        BadInput: it has none, because it is of format 3.
+        BundleCorrupt: it has a number out of its bounds, or too many of them.
+    """
+    if bundle.contract.format_version == WITHOUT_PROFILE:
+        raise BadInput(
+            f"no profile: the bundle {bundle.path} has format {WITHOUT_PROFILE}",
+            "`python -m pipelines.profile FOLDER` adds one, in a checkout with the test pictures",
+        )
+    if (size := bundle.profile.stat().st_size) > MAX_BYTES:
+        raise BundleCorrupt(
+            f"{bundle.profile} has {size:,} bytes, the limit is {MAX_BYTES:,}", "fetch the bundle again"
+        )
+    try:
+        return Profile.model_validate_json(bundle.profile.read_bytes())
+    except ValidationError as error:
+        raise BundleCorrupt(
+            f"{bundle.profile} has values that no profile has: {error}", "fetch the bundle again"
+        ) from error
+
+
+def write_bundle(
+    path: Path, graph: Path, contract: Contract, reference: Path, card: str, profile: Profile | None = None
+) -> Bundle:
     """Write and seal a bundle at `path`, atomically; it is not signed.
 
     Args:
@@ -92,12 +134,17 @@ def write_bundle(path: Path, graph: Path, contract: Contract, reference: Path, c
         contract: how to use the graph.
         reference: an .npz file, as described at the top of this module.
         card: the model card, Markdown.
+        profile: of labelled pictures; without it the bundle has format 3.
     """
+    version = WITHOUT_PROFILE if profile is None else FORMAT_VERSION
+    contract = contract.model_copy(update={"format_version": version})
     with atomic_directory(path) as fresh:
         shutil.copyfile(graph, fresh / "detector.onnx")
         shutil.copyfile(reference, fresh / "reference.npz")
         (fresh / "contract.json").write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (fresh / "card.md").write_text(card, encoding="utf-8")
+        if profile is not None:
+            (fresh / PROFILE).write_text(profile.model_dump_json() + "\n", encoding="utf-8")
         (fresh / SEAL).write_text(_sha256sums(fresh), encoding="utf-8")
     return _read_unsigned(path)
 
@@ -133,17 +180,24 @@ def _read_contract(path: Path) -> Contract:
         version = content["format_version"]
     except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleCorrupt(f"{path}/contract.json is no contract: {error!r}", "fetch the bundle again") from error
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS or isinstance(version, bool):
         raise BundleOutdated(
-            f"{path}/contract.json has format version {version!r}, this code reads {FORMAT_VERSION}",
+            f"{path}/contract.json has format version {version!r}, this code reads {READABLE_VERSIONS}",
             "run `make repro` to package the model again, or `python -m pipelines.upgrade_bundle FOLDER` for version 2",
         )
+    _require_profile(path, version != WITHOUT_PROFILE)
     try:
         return Contract.model_validate_json(text)
     except ValidationError as error:
         raise BundleCorrupt(
             f"{path}/contract.json has values that no model has: {error}", "fetch the bundle again, or `make repro`"
         ) from error
+
+
+def _require_profile(path: Path, expected: bool) -> None:
+    if (path / PROFILE).is_file() is not expected:
+        state = "is missing" if expected else f"does not belong into a bundle of format {WITHOUT_PROFILE}"
+        raise BundleCorrupt(f"{path}/{PROFILE} {state}", "fetch the bundle again, or `make repro`")
 
 
 def _sha256sums(path: Path) -> str:

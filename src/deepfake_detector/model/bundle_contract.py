@@ -7,7 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+WITHOUT_PROFILE = 3  # the same contract, in a bundle without profile.json
+READABLE_VERSIONS = (WITHOUT_PROFILE, FORMAT_VERSION)
 
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
@@ -107,7 +109,7 @@ class MediumCoverage(_FrozenModel):
 class Contract(_FrozenModel):
     """Everything a program needs to use `detector.onnx` as it was evaluated."""
 
-    format_version: Literal[3]
+    format_version: Literal[3, 4]
     network: Name
     side_px: Annotated[int, Field(ge=16, le=1024)]
     alignment: Literal["ffhq"]

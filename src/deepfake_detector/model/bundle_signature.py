@@ -37,11 +37,16 @@ def create_key_pair(private: Path, public: Path) -> None:
     key = Ed25519PrivateKey.generate()
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     private_pem = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-    with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(private_pem)
     public_pem = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    with atomic_write(public) as new:
-        new.write_bytes(public_pem)
+    descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(private_pem)
+        with atomic_write(public) as new:
+            new.write_bytes(public_pem)
+    except BaseException:
+        private.unlink()  # half a key, or one without its public part
+        raise
 
 
 def sign_seal(bundle: Path, seal: bytes, private: Path) -> None:

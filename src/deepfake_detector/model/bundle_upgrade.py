@@ -1,6 +1,7 @@
 """A bundle of format 2, sealed -> the same graph, outputs and card in format 3; answers about images do not change.
 
-Format 3 has a calibration of its own for videos, `VideoCalibration`, and measured coverage.
+Format 3 has a calibration of its own for videos, `VideoCalibration`, and measured coverage. Format 4 adds a profile of
+labelled pictures, which needs such pictures: `with_profile`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from deepfake_detector.errors import BadInput, BundleCorrupt
-from deepfake_detector.model.bundle import SEAL, Bundle, write_bundle
+from deepfake_detector.model.bundle import SEAL, Bundle, read_profile, write_bundle
 from deepfake_detector.model.bundle_contract import (
-    FORMAT_VERSION,
+    WITHOUT_PROFILE,
     Contract,
     MediumCoverage,
     Thresholds,
     VideoCalibration,
 )
+from deepfake_detector.model.bundle_profile import Profile
 
 OLD_VERSION = 2
 
@@ -46,7 +48,7 @@ def upgrade_bundle(path: Path, rates: tuple[float, float] = (0.01, 0.001)) -> Bu
             flag_false_positive_rate=rates[0],
             strict_false_positive_rate=rates[1],
         )
-        upgraded = content | {"format_version": FORMAT_VERSION, "video": video.model_dump()}
+        upgraded = content | {"format_version": WITHOUT_PROFILE, "video": video.model_dump()}
         contract = Contract.model_validate_json(json.dumps(upgraded))
     except (ValidationError, KeyError) as error:
         raise BundleCorrupt(f"{path}/contract.json has values that no model has: {error}") from error
@@ -62,15 +64,26 @@ def with_video(bundle: Bundle, video: VideoCalibration, coverage: MediumCoverage
         coverage: of videos, as measured.
     """
     changed = {"video": video, "coverage": bundle.contract.coverage | {"video": coverage}}
-    return _rewritten(bundle.path, bundle.contract.model_copy(update=changed))
+    profile = None if bundle.contract.format_version == WITHOUT_PROFILE else read_profile(bundle)
+    return _rewritten(bundle.path, bundle.contract.model_copy(update=changed), profile)
 
 
-def _rewritten(path: Path, contract: Contract) -> Bundle:
+def with_profile(bundle: Bundle, profile: Profile) -> Bundle:
+    """Replace a bundle by the same one with another profile, atomically; a signature is lost, answers do not change.
+
+    Args:
+        bundle: of format 3 or 4.
+        profile: of labelled pictures, as this model sees them.
+    """
+    return _rewritten(bundle.path, bundle.contract, profile)
+
+
+def _rewritten(path: Path, contract: Contract, profile: Profile | None = None) -> Bundle:
     with tempfile.TemporaryDirectory() as scratch:
         graph, reference = Path(scratch) / "detector.onnx", Path(scratch) / "reference.npz"
         shutil.copyfile(path / graph.name, graph)
         shutil.copyfile(path / reference.name, reference)
-        return write_bundle(path, graph, contract, reference, (path / "card.md").read_text(encoding="utf-8"))
+        return write_bundle(path, graph, contract, reference, (path / "card.md").read_text(encoding="utf-8"), profile)
 
 
 def _verified_contract(path: Path) -> dict[str, object]:
