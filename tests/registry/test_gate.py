@@ -282,6 +282,15 @@ def test_more_kinds_of_fakes_keep_the_contract() -> None:
     assert decide(new, model("old", noisy(0.3, 2)), RULES).promoted
 
 
+def test_a_bundle_with_a_profile_keeps_the_contract_of_one_without() -> None:
+    """Format 4 is format 3 with one more file."""
+    newer, older = CONTRACT | {"format_version": 4}, CONTRACT | {"format_version": 3}
+    new, old = model("new", noisy(0.1, 1), contract=newer), model("old", noisy(0.3, 2), contract=older)
+    assert decide(new, old, RULES).promoted
+    back = decide(model("new", noisy(0.1, 1), contract=older), model("old", noisy(0.3, 2), contract=newer), RULES)
+    assert failed_codes(back) == ["contract"]
+
+
 def test_a_model_of_drawings_never_replaces_one_of_photographs() -> None:
     drawn = model("new", noisy(0.1, 1), trained_on="drawn sample")
     (refused,) = failed(decide(drawn, model("old", noisy(0.3, 2)), RULES))

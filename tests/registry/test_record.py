@@ -159,6 +159,16 @@ def test_of_several_runs_the_newest_training_is_completed(checkout: PipelineChec
     assert open_client().get_run(newest).data.metrics["train_seconds"] == 1.5
 
 
+def test_of_trainings_with_the_same_weights_the_one_with_the_same_parameters_is_completed(
+    checkout: PipelineCheckout,
+) -> None:
+    mine = logged_run()
+    time.sleep(0.01)
+    with start_run(EXPERIMENT, "tiny-3ep", {"epochs": 3}, LINEAGE) as longer:  # its second epoch was the best
+        log_training_result(longer.run_id, weights_of_seed(0), 1.5, 0)
+    assert record_candidate(checkout.candidate(), EXPERIMENT, LINEAGE, load_keras).run_id == mine
+
+
 def test_lost_files_are_stored_again(checkout: PipelineCheckout) -> None:
     candidate = trained_candidate(checkout)
     recorded = record_candidate(candidate, EXPERIMENT, LINEAGE, load_keras)

@@ -32,7 +32,7 @@ def test_the_file_and_mlflow_give_the_same_rows(checkout: PipelineCheckout) -> N
     with start_run("elsewhere", "no", {}, {}):
         pass
     rows = read_runs(EXPERIMENT)
-    by_client = run_table._read_by_client(EXPERIMENT)
+    by_client = run_table._read_by_client(EXPERIMENT, ())
     assert sorted(rows, key=lambda r: r.name) == sorted(by_client, key=lambda r: r.name)
     named = {f"{r.run_id[:8]} run {i}": r for i, r in enumerate(sorted(rows, key=lambda r: r.params["epochs"]))}
     assert {r.name for r in rows} == set(named)  # the id first: MLflow's pages cut long names
@@ -42,6 +42,21 @@ def test_the_file_and_mlflow_give_the_same_rows(checkout: PipelineCheckout) -> N
         "run 0": (0.0, "0", "tiny"),
         "run 1": (0.1, "1", "tiny"),
     }
+
+
+def test_a_versions_run_is_shown_whatever_experiment_it_was_logged_in(checkout: PipelineCheckout) -> None:
+    """`register` finds a training by its weights, also one that was logged before the experiment was renamed."""
+    runs = {}
+    for experiment in (EXPERIMENT, "before", "deleted"):
+        with start_run(experiment, experiment, {}, {"network": experiment}) as run:
+            runs[experiment] = run.run_id
+    open_client().delete_run(runs["deleted"])
+    for read in (read_runs, run_table._read_by_client):
+        assert {r.run_id for r in read(EXPERIMENT, ())} == {runs[EXPERIMENT]}
+        rows = read(EXPERIMENT, [*runs.values(), "f" * 32])
+        assert {r.run_id: r.tags["network"] for r in rows} == {runs[name]: name for name in (EXPERIMENT, "before")}
+        assert len(rows) == 2
+        assert [r.run_id for r in read("no experiment", [runs["before"]])] == [runs["before"]]
 
 
 def test_the_best_runs_come_first_and_those_without_the_metric_apart() -> None:
@@ -78,7 +93,7 @@ def test_a_run_of_version_0_1_is_read_and_sorted_under_current_names(checkout: P
         client.log_metric(run.run_id, name, value)
     (found,) = read_runs(EXPERIMENT)
     assert (found.metrics["corrupted/auc"], found.metrics["at_thresholds/coverage"]) == (0.8, 0.6)
-    assert found.metrics == run_table._read_by_client(EXPERIMENT)[0].metrics
+    assert found.metrics == run_table._read_by_client(EXPERIMENT, ())[0].metrics
     assert sort_runs([found], "sent/auc")[0] == [found]
 
 
@@ -99,14 +114,14 @@ def test_no_experiment_no_store_and_other_tables(
     checkout: PipelineCheckout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert read_runs("nothing") == ()
-    assert run_table._read_by_client("nothing") == ()
+    assert run_table._read_by_client("nothing", ()) == ()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
     assert read_runs(EXPERIMENT) == ()
     shutil.copyfile(checkout.empty_store, tmp_path / "none.db")
     with closing(sqlite3.connect(tmp_path / "none.db")) as connection:  # of another MLflow: its client is asked
         connection.execute("UPDATE alembic_version SET version_num = 'other'")
         connection.commit()
-    monkeypatch.setattr(run_table, "_read_by_client", lambda name: (row(name),))
+    monkeypatch.setattr(run_table, "_read_by_client", lambda name, _: (row(name),))
     assert read_runs(EXPERIMENT)[0].name == EXPERIMENT
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from deepfake_detector.config import Register
 from deepfake_detector.evaluation.prediction_table import PredictionTable
 from deepfake_detector.evaluation.source_metrics import left_out_subsets, strata
+from deepfake_detector.model.bundle_contract import FORMAT_VERSION, WITHOUT_PROFILE
 from deepfake_detector.registry.model_facts import EvaluatedModel, ModelFacts
 from deepfake_detector.stats import (
     Difference,
@@ -161,7 +162,9 @@ def _compare_contracts(ours: ModelFacts, theirs: ModelFacts, rules: Register) ->
 
 
 def _is_compatible(name: str, ours: object, theirs: object) -> bool:
-    """Whether callers of the champion can use the candidate: equal values, or more kinds of fakes."""
+    """Whether callers of the champion can use the candidate: equal values, more kinds of fakes, or a profile more."""
+    if name == "format_version":
+        return ours == theirs or (theirs, ours) == (WITHOUT_PROFILE, FORMAT_VERSION)
     if name == "kinds" and isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         return set(theirs) <= set(ours)
     return ours == theirs
@@ -189,6 +192,7 @@ def _compare_predictions(ours: PredictionTable, theirs: PredictionTable, rules: 
     yield _accuracy_finding(*trained, rules)
     yield from _coverage_finding(*trained, rules)
     yield from _left_out_finding(ours, theirs, rules)
+    yield from _feedback_finding(ours, theirs, rules)
     yield from _slice_findings(ours, theirs, rules)
 
 
@@ -230,7 +234,9 @@ def _coverage_finding(ours: PredictionTable, theirs: PredictionTable, rules: Reg
 
 def _left_out_finding(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
     """Compare the mean AUC on sources that the candidate was not trained on; none without such sources."""
-    subsets = left_out_subsets(ours.labels, ours.sources, ours.left_out)
+    ours, theirs = ours.without(ours.feedback), theirs.without(ours.feedback)
+    left_out = ours.left_out - ours.feedback
+    subsets = left_out_subsets(ours.labels, ours.sources, left_out)
     if not subsets:
         return
     candidate, champion = (mean_auc(table.p_fake, table.labels, subsets) for table in (ours, theirs))
@@ -238,8 +244,31 @@ def _left_out_finding(ours: PredictionTable, theirs: PredictionTable, rules: Reg
         ours.p_fake, theirs.p_fake, ours.labels, subsets, strata(ours.labels, ours.sources)
     )  # fmt: skip
     limit = rules.max_left_out_auc_loss, "max_left_out_auc_loss"
-    label, pictures = f"mean AUC on left-out sources ({', '.join(sorted(ours.left_out))})", len(ours.labels)
+    label, pictures = f"mean AUC on left-out sources ({', '.join(sorted(left_out))})", len(ours.labels)
     yield _limited_loss("left_out_auc_loss", label, candidate, champion, difference, pictures, *limit)
+
+
+def _feedback_finding(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
+    """Compare the accuracy on held-out feedback, and name that on the older test pictures beside it.
+
+    It can refuse a candidate and never lets one pass that the other findings refuse: people who give feedback must not
+    decide alone which model serves.
+    """
+    names = ours.feedback & set(ours.sources)
+    if not names:
+        return
+    candidate, champion = (table.only(names).correct for table in (ours, theirs))
+    old = [float(table.trained.correct.mean()) for table in (ours, theirs)]
+    label = f"accuracy at `flag` on {len(candidate)} held-out feedback pictures ({', '.join(sorted(names))})"
+    difference = proportion_difference(candidate, champion)
+    found = _accuracy_loss(
+        "feedback_accuracy", label, candidate, champion, difference, rules.max_slice_loss, "max_slice_loss"
+    )
+    few = len(candidate) < rules.min_slice_images
+    note = f"; too few to refuse a candidate (register.min_slice_images {rules.min_slice_images})" if few else ""
+    text = f"{found.text}; on the {len(ours.trained.paths)} other test pictures {old[0]:.4f} against {old[1]:.4f}{note}"
+    numbers = {**found.numbers, "old_candidate": old[0], "old_champion": old[1]}
+    yield Finding(found.code, found.passed or few, text, numbers)
 
 
 def _slice_findings(ours: PredictionTable, theirs: PredictionTable, rules: Register) -> Iterator[Finding]:
@@ -247,6 +276,7 @@ def _slice_findings(ours: PredictionTable, theirs: PredictionTable, rules: Regis
 
     With k slices each interval covers 1 - 0.05 / k (Bonferroni): at 95 % each, chance alone would refuse many.
     """
+    ours, theirs = ours.without(ours.feedback), theirs.without(ours.feedback)
     slices = {
         name: mask for name, mask in ours.slices.items() if rules.min_slice_images <= mask.sum() < len(ours.labels)
     }

@@ -16,7 +16,7 @@ from deepfake_detector.errors import ToolFailed
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.registry.decisions import read_decision
 from deepfake_detector.registry.model_registry import ModelVersion, RegistrySnapshot, read_registry_file
-from deepfake_detector.tracking.lineage import NO_COMMIT, NOT_GIT
+from deepfake_detector.tracking.lineage import DRIFT_TAG, FEEDBACK_TAG, NO_COMMIT, NOT_GIT
 from deepfake_detector.tracking.runs import RESTORED_TAG
 from deepfake_detector.tracking.store import (
     OWN_PREFIX,
@@ -41,8 +41,8 @@ def read_provenance(bundle: Bundle, root: Path) -> dict[str, Any]:
 
     Returns:
         `registry` ("" if the bundle is registered, else why it was not found there), `model`, `version`, `aliases`,
-        `run_id`, `trained_by`, `restored`, `code`, `data`, `dvc`, `digests`, `libraries`, `decision`, `alias_changes`,
-        and `steps`: the commands that restore code and data. Unknown items are left out.
+        `run_id`, `trained_by`, `restored`, `code`, `data`, `feedback`, `drift_report`, `dvc`, `digests`, `libraries`,
+        `decision`, `alias_changes`, and `steps`: the commands that restore code and data. Unknown items are left out.
     """
     contract = bundle.contract
     known: dict[str, Any] = {
@@ -77,6 +77,10 @@ def format_provenance(origin: Mapping[str, Any]) -> str:
         dirty = " with uncommitted changes" if code.get("git_dirty") == "true" else ""
         lines.append(("code", f"{code['git_commit']}{dirty}"))
     lines += [("data", f"{source} sha256 {digest}") for source, digest in sorted(origin["data"].items())]
+    lines += [
+        ("feedback", f"{source} sha256 {digest}") for source, digest in sorted(origin.get("feedback", {}).items())
+    ]
+    lines += [("drift", origin["drift_report"])] if origin.get("drift_report") else []
     lines += [("digest", f"{name} {digest}") for name, digest in sorted(origin["digests"].items())]
     lines += [("decision", reason) for reason in origin.get("decision", {}).get("reasons", ())]
     lines += [("history", change) for change in origin.get("alias_changes", ())]
@@ -119,6 +123,8 @@ def _describe_version(database: Path, snapshot: RegistrySnapshot, version: Model
         "restored": RESTORED_TAG in tags or version.run_id != tags.get("trained_by_run", version.run_id),
         "code": {key: tags[key] for key in CODE if key in tags},
         "data": _with_prefix(tags, "data_sha256:"),
+        "feedback": _with_prefix(tags, FEEDBACK_TAG),
+        "drift_report": tags.get(DRIFT_TAG, ""),
         "dvc": _with_prefix(tags, "dvc:"),
         "digests": {key: tags[key] for key in DIGESTS if key in tags},
         "libraries": _with_prefix(tags, "version:"),

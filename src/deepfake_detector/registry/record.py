@@ -93,7 +93,7 @@ def record_candidate(
 
 
 def _find_or_create_run(client: MlflowClient, candidate: Candidate, experiment: str, lineage: Mapping[str, str]) -> Run:
-    run = find_run_of_weights(client, candidate.weights_sha256)
+    run = find_run_of_weights(client, candidate.weights_sha256, candidate.params)
     if run is not None:
         return run
     restored = {RESTORED_TAG: "true", WEIGHTS_TAG: candidate.weights_sha256}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepfake_detector.registry.model_registry import RegistrySnapshot
-from deepfake_detector.tracking.store import (
-    connect_readonly,
-    open_client,
-    read_store,
-)
+from deepfake_detector.tracking.runs import find_run
+from deepfake_detector.tracking.store import connect_readonly, open_client, read_store
 
 METRICS, PARAMS, TAGS = "latest_metrics", "params", "tags"  # tables of MLflow
 MAX_RUNS = 50_000  # that one request to a server may return
@@ -67,13 +65,20 @@ class RunRow:
         return "mlflow.parentRunId" in self.tags
 
 
-def read_runs(experiment: str) -> tuple[RunRow, ...]:
+def read_runs(experiment: str, run_ids: Collection[str] = ()) -> tuple[RunRow, ...]:
     """All runs of an experiment that are not deleted; without store or experiment there are none.
+
+    Args:
+        experiment: name.
+        run_ids: of further runs, in any experiment: `register` finds a training by its weights, so a version's run may
+            have been logged before the experiment was renamed. Ids that the store lacks are skipped.
 
     Raises:
         ToolFailed: the store does not answer.
     """
-    return read_store(lambda file: _read_file(file, experiment), lambda: _read_by_client(experiment), ())
+    return read_store(
+        lambda file: _read_file(file, experiment, run_ids), lambda: _read_by_client(experiment, run_ids), ()
+    )
 
 
 def current_name(metric: str) -> str:
@@ -99,20 +104,21 @@ def version_label(row: RunRow, snapshot: RegistrySnapshot) -> str:
     return ", ".join(f"{number} {names[number]}" if number in names else number for number in numbers)
 
 
-def _read_file(database: Path, experiment: str) -> tuple[RunRow, ...]:
+def _read_file(database: Path, experiment: str, run_ids: Collection[str]) -> tuple[RunRow, ...]:
     selected = (
-        "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id)"
-        " WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'"
+        "SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE runs.lifecycle_stage = 'active'"
+        " AND (experiments.name = ? OR run_uuid IN (SELECT value FROM json_each(?)))"
     )
+    wanted = (experiment, json.dumps(list(run_ids)))
     with closing(connect_readonly(database)) as connection:
         connection.execute("BEGIN")  # one transaction, so that all answers are of one moment
         runs = connection.execute(
-            f"SELECT run_uuid, name, status, start_time FROM runs WHERE run_uuid IN ({selected})", (experiment,)
+            f"SELECT run_uuid, name, status, start_time FROM runs WHERE run_uuid IN ({selected})", wanted
         ).fetchall()
         values: dict[str, dict[str, dict[str, Any]]] = {METRICS: {}, PARAMS: {}, TAGS: {}}
         for table, by_run in values.items():
             select = f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid IN ({selected})"
-            for run_id, key, value in connection.execute(select, (experiment,)):
+            for run_id, key, value in connection.execute(select, wanted):
                 by_run.setdefault(run_id, {})[key] = value
     return tuple(
         RunRow(
@@ -128,12 +134,12 @@ def _read_file(database: Path, experiment: str) -> tuple[RunRow, ...]:
     )
 
 
-def _read_by_client(experiment: str) -> tuple[RunRow, ...]:
+def _read_by_client(experiment: str, run_ids: Collection[str]) -> tuple[RunRow, ...]:
     client = open_client()
     found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return ()
-    runs = client.search_runs([found.experiment_id], max_results=MAX_RUNS)
+    runs = list(client.search_runs([found.experiment_id], max_results=MAX_RUNS)) if found else []
+    elsewhere = sorted(set(run_ids) - {run.info.run_id for run in runs})
+    runs += [run for run in (find_run(client, run_id) for run_id in elsewhere) if run is not None]
     return tuple(
         RunRow(
             run.info.run_id,
