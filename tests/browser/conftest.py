@@ -6,14 +6,7 @@ this folder in a process of its own.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +17,10 @@ from numpy.typing import NDArray
 
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.model.bundle import Bundle
+from tests.service_process import running_service
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-START_S, WAIT_MS = 120, 30_000
+WAIT_MS = 30_000
 
 Visit = Callable[..., Any]
 
@@ -35,30 +29,8 @@ Visit = Callable[..., Any]
 def address(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running service; it and its workers are killed afterwards."""
     log = tmp_path_factory.mktemp("service") / "log.txt"
-    with socket.create_server(("127.0.0.1", 0)) as listening, log.open("wb") as out:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        script, number = Path(__file__).with_name("serve_tiny.py"), listening.fileno()
-        command = [sys.executable, str(script), str(tiny_bundle.path), str(number)]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=[number], start_new_session=True
-        )
-    try:
-        wait_until_ready(url, process, log)
+    with running_service(Path(__file__).with_name("serve_tiny.py"), tiny_bundle.path, log) as url:
         yield url
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
-def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end_s = time.monotonic() + START_S
-    while time.monotonic() < end_s and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/about", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"the service did not start within {START_S} s: {log.read_text(errors='replace')[-2000:]}")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +80,7 @@ def visit(browser: Any, address: str, expected_messages: list[str]) -> Iterator[
         page.on("console", check_message)
         page.on("request", check_request)
         page.goto(f"{address}/ui/")
+        page.locator("#strengths:not([hidden])").wait_for(state="attached")  # it comes late and moves what lies below
         return page
 
     yield open_page

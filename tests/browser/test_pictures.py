@@ -273,6 +273,26 @@ def test_the_report_has_the_answer_and_the_digest_of_the_file(
     assert report["posterior"]["p_fake"] == pytest.approx(report["answer"]["p_fake"])
 
 
+def test_a_late_description_of_the_model_replaces_nothing_that_is_on_show(
+    visit: Any, files: dict[str, Path], tmp_path: Path
+) -> None:
+    page, held = visit(), list[Any]()
+    page.route("**/about", lambda route: held.append(route))
+    page.reload()
+    upload(page, files["red.png"])
+    button = page.get_by_role("button", name="Download the report").element_handle()
+    button.focus()
+    assert page.locator(".verdict-coverage").count() == 0
+    (route,) = held
+    route.fulfill(json=route.fetch().json() | {"coverage": COVERAGE})
+    page.locator(".verdict-coverage").wait_for()
+    assert button.evaluate("(e) => e.isConnected && document.activeElement === e")
+    with page.expect_download() as download:
+        button.click()
+    download.value.save_as(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["about"]["coverage"] == COVERAGE
+
+
 def test_the_printed_page_has_facts_instead_of_buttons(visit: Any, files: dict[str, Path]) -> None:
     page = visit()
     upload(page, files["red.png"])

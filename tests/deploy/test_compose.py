@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
+from deepfake_detector.serving import jobs_command
 from deepfake_detector.serving.dispatcher import RESPONSE_TIMEOUT_S
 from deepfake_detector.serving.options import PREFIX, read_options
 from deepfake_detector.serving.sandbox import JOB_BYTES
-from deepfake_detector.serving.upload import UPLOAD_TIMEOUT_S
+from deepfake_detector.serving.upload import MIB, UPLOAD_TIMEOUT_S
 from deepfake_detector.serving.worker_process import START_TIMEOUT_S
 from tests.deploy.validators import DEPLOY, find_program, read_yaml
 
 EXAMPLE = (DEPLOY / ".env.example").read_text(encoding="utf-8")
 REQUIRED = re.findall(r"^(\w+)=$", EXAMPLE, re.MULTILINE)
 PROCESS_BYTES = 2**28
+MAX_REDIS_BYTES = 2560 * MIB
 BENTOML_S = 20  # what the service adds to both for BentoML
 SIZES = {"s": 1, "m": 60}
 
@@ -65,7 +67,9 @@ def test_the_example_explains_every_variable_and_no_other() -> None:
 
 def test_all_parts_are_there_and_report_their_health(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert set(services) == {"detector", "mlflow", "bucket", "postgres", "s3", "prometheus", "grafana"}
+    assert set(services) == {
+        "detector", "jobs", "redis", "mlflow", "bucket", "postgres", "s3", "prometheus", "grafana",
+    }  # fmt: skip
     for name, service in services.items():
         assert not service["image"].endswith(":latest")
         assert ":" in service["image"]
@@ -142,3 +146,26 @@ def test_the_registry_gets_its_stores_from_the_environment(compose: dict[str, An
     command = (DEPLOY / "mlflow" / "Dockerfile").read_text(encoding="utf-8").splitlines()[-1]
     assert json.loads(command.removeprefix("CMD "))[:2] == ["mlflow", "server"]
     assert "uri" not in command
+
+
+def test_the_worker_of_jobs_reaches_redis_and_nothing_else(compose: dict[str, Any]) -> None:
+    worker, redis, detector = (compose["services"][name] for name in ("jobs", "redis", "detector"))
+    assert set(worker["networks"]) == set(redis["networks"]) == {"jobs"}
+    assert compose["networks"]["jobs"]["internal"] is True
+    assert "jobs" in detector["networks"]
+    assert worker["image"] == detector["image"]
+    assert (worker["read_only"], worker["cap_drop"]) == (True, ["ALL"])
+    for service in (worker, detector):
+        options = read_options({k: v for k, v in service["environment"].items() if k.startswith(PREFIX)})
+        assert options.redis is not None
+        password = redis["environment"]["REDISCLI_AUTH"]
+        assert options.redis.get_secret_value() == f"redis://:{password}@redis:6379/0"
+        store_bytes = options.job_store_mib * MIB
+        assert store_bytes < MAX_REDIS_BYTES < int(redis["deploy"]["resources"]["limits"]["memory"])
+        folder_mib = int(re.findall(r"size=(\d+)m", worker["tmpfs"][0])[0])
+        assert options.job_upload_mib + 50 < folder_mib
+    limits = worker["deploy"]["resources"]["limits"]  # a tmpfs is memory
+    assert int(limits["memory"]) >= JOB_BYTES + 2 * PROCESS_BYTES + folder_mib * MIB
+    assert worker["command"][:3] == ["python", "-m", jobs_command.__name__]
+    assert f"--maxmemory {MAX_REDIS_BYTES // MIB}mb" in redis["command"][-1]
+    assert redis["environment"]["REDISCLI_AUTH"] not in redis["command"][-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from deepfake_detector.media.limits import VideoLimits
+from deepfake_detector.serving import jobs_command
 from deepfake_detector.serving.dispatcher import RESPONSE_TIMEOUT_S
 from deepfake_detector.serving.options import PREFIX, ServingOptions, read_options
 from deepfake_detector.serving.sandbox import JOB_BYTES
-from deepfake_detector.serving.upload import MAX_UNFINISHED_BYTES, UPLOAD_TIMEOUT_S
+from deepfake_detector.serving.upload import MAX_UNFINISHED_BYTES, MIB, UPLOAD_TIMEOUT_S
 from deepfake_detector.serving.worker_process import START_TIMEOUT_S
 from tests.deploy.validators import DEPLOY, find_program, read_yaml, to_number
 
@@ -216,3 +218,97 @@ def test_prometheus_asks_each_pod(production: Manifests) -> None:
     name = f"{headless['metadata']['name']}.{headless['metadata']['namespace']}.svc.cluster.local"
     assert (target["names"], target["port"]) == ([name], headless["spec"]["ports"][0]["port"])
     assert headless["spec"]["publishNotReadyAddresses"] is True  # else DeepfakeNotReady would see no pod
+
+
+@pytest.fixture(scope="module")
+def with_jobs(tmp_path_factory: pytest.TempPathFactory) -> Manifests:
+    """The overlay, with its line on jobs as the guide has it changed."""
+    copy = tmp_path_factory.mktemp("deploy") / "kubernetes"
+    shutil.copytree(DEPLOY / "kubernetes", copy)
+    settings = copy / "production" / "kustomization.yaml"
+    before = settings.read_text(encoding="utf-8")
+    settings.write_text(before.replace("# components: [../jobs]", "components: [../jobs]"), encoding="utf-8")
+    assert settings.read_text(encoding="utf-8") != before
+    return render(str(copy / "production"))
+
+
+def named(manifests: Manifests, kind: str, name: str) -> dict[str, Any]:
+    (found,) = (each for each in of_kind(manifests, kind) if each["metadata"]["name"] == name)
+    return found
+
+
+def pod_of(manifests: Manifests, name: str) -> dict[str, Any]:
+    spec: dict[str, Any] = named(manifests, "Deployment", name)["spec"]["template"]["spec"]
+    return spec
+
+
+def labels_of(manifests: Manifests, name: str) -> dict[str, str]:
+    deployment = named(manifests, "Deployment", name)["spec"]
+    labels: dict[str, str] = deployment["template"]["metadata"]["labels"]
+    assert deployment["selector"]["matchLabels"].items() <= labels.items()
+    return labels
+
+
+def test_kubernetes_accepts_the_component_for_jobs(with_jobs: Manifests) -> None:
+    for manifest in with_jobs:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    assert {each["metadata"].get("namespace") for each in with_jobs if each["kind"] != "Namespace"} == {
+        "deepfake-detector"
+    }
+
+
+def opens(manifests: Manifests, source: str, target: str, port: int) -> bool:
+    """Whether the policies let the pods of one Deployment reach a port of another's, in the same namespace."""
+    policy_out, policy_in = (named(manifests, "NetworkPolicy", name)["spec"] for name in (source, target))
+    allowed = []
+    for rules, key, labels in ((policy_out.get("egress"), "to", target), (policy_in.get("ingress"), "from", source)):
+        peers = [
+            peer for rule in rules or [] if {"port": port, "protocol": "TCP"} in rule["ports"] for peer in rule[key]
+        ]
+        own = [peer for peer in peers if "namespaceSelector" not in peer]
+        allowed.append(any(matches(peer["podSelector"], labels_of(manifests, labels)) for peer in own))
+    return all(allowed)
+
+
+def test_pods_that_analyse_videos_reach_redis_and_nothing_else(with_jobs: Manifests) -> None:
+    for name in ("deepfake-jobs", "deepfake-redis", "deepfake-detector"):
+        policy = named(with_jobs, "NetworkPolicy", name)["spec"]
+        assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+        assert policy["podSelector"]["matchLabels"].items() <= labels_of(with_jobs, name).items()
+    assert opens(with_jobs, "deepfake-jobs", "deepfake-redis", 6379)
+    assert opens(with_jobs, "deepfake-detector", "deepfake-redis", 6379)
+    assert not opens(with_jobs, "deepfake-jobs", "deepfake-detector", 3000)
+    worker, redis = (named(with_jobs, "NetworkPolicy", f"deepfake-{name}")["spec"] for name in ("jobs", "redis"))
+    assert len(worker["egress"]) == 2  # names, and Redis
+    assert may_reach({"spec": {"egress": worker["egress"][:1]}}, "kube-system", {"k8s-app": "kube-dns"}, 53, "UDP")
+    assert not worker.get("ingress")
+    assert not redis.get("egress")
+    (service,) = [s for s in of_kind(with_jobs, "Service") if s["metadata"]["name"] == "deepfake-redis"]
+    assert service["spec"]["selector"].items() <= labels_of(with_jobs, "deepfake-redis").items()
+
+
+def test_the_pods_for_jobs_are_confined_and_fit_the_settings(with_jobs: Manifests) -> None:
+    values = []
+    for name in ("deepfake-jobs", "deepfake-redis", "deepfake-detector"):
+        context, (own,) = pod_of(with_jobs, name)["securityContext"], pod_of(with_jobs, name)["containers"]
+        assert (context["runAsNonRoot"], context["seccompProfile"]["type"]) == (True, "RuntimeDefault")
+        assert own["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+        names = [each["name"] for each in own["env"]]
+        if "DEEPFAKE_SERVE_REDIS" in names:  # Kubernetes fills in variables that stand before it
+            assert names.index("REDIS_PASSWORD") < names.index("DEEPFAKE_SERVE_REDIS")
+            values.append(own["env"][names.index("DEEPFAKE_SERVE_REDIS")]["value"])
+    assert values == ["redis://:$(REDIS_PASSWORD)@deepfake-redis:6379/0"] * 2
+    options = ServingOptions(redis=values[0])
+    (worker,), (redis,) = (pod_of(with_jobs, f"deepfake-{name}")["containers"] for name in ("jobs", "redis"))
+    assert worker["image"] == pod_of(with_jobs, "deepfake-detector")["containers"][0]["image"]
+    assert worker["args"][:3] == ["python", "-m", jobs_command.__name__]
+    maximum = 2560 * MIB
+    assert "--maxmemory 2560mb" in redis["args"][0]
+    assert options.job_store_mib * MIB < maximum < to_number(redis["resources"]["limits"]["memory"])
+    assert to_number(worker["resources"]["limits"]["memory"]) >= JOB_BYTES + 2 * PROCESS_BYTES
+    folder = to_number(pod_of(with_jobs, "deepfake-jobs")["volumes"][0]["emptyDir"]["sizeLimit"])
+    assert options.job_upload_mib * MIB < folder < to_number(worker["resources"]["limits"]["ephemeral-storage"])
+    startup = worker["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] > START_TIMEOUT_S

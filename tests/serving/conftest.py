@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.serving.dispatcher import Dispatcher
@@ -18,6 +19,7 @@ from deepfake_detector.serving.middleware import ServiceMiddleware
 from deepfake_detector.serving.openapi import ModelIdentity
 from deepfake_detector.serving.options import ServingOptions
 from deepfake_detector.serving.routes import METRIC_ROUTES, create_app
+from tests.serving.job_services import running_redis
 
 READY_TIMEOUT_S = 150
 IDENTITY = ModelIdentity("pretrained", "1", "the model that ships with the code")
@@ -83,3 +85,16 @@ def idle(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Calla
         return serve(dispatcher, tmp_path_factory.mktemp("log"))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[str]:
+    with running_redis() as address:
+        yield address
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """Address of an empty Redis."""
+    redis.Redis.from_url(redis_server).flushall()
+    return redis_server

@@ -57,6 +57,15 @@ def hostile_files(rgb: NDArray[np.uint8], fuzzed: int = 12, seed: int = 1) -> It
         **costly(rgb),
     }.items():
         yield name, "image", data
+    for name, data in thin_images().items():
+        yield name, "image", data
+    for name, data in {
+        **tiff_layouts(rgb),
+        **animations(rgb),
+        **raw_streams(valid["video", "mp4"], valid["video", "ts"]),
+    }.items():
+        yield name, "image", data
+        yield name, "video", data
     for name, data in {**other_formats(valid["image", "JPEG"], valid["video", "mp4"]), **references()}.items():
         yield name, "image", data
         yield name, "video", data
@@ -156,6 +165,72 @@ def costly(rgb: NDArray[np.uint8]) -> dict[str, bytes]:
         "webp of 49 megapixels in a few bytes": blank.getvalue(),
         "tiff of 200000 strips": b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table + bytes(4) + array,
         "jpeg with a manifest at an address": jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + jpeg[2:],
+    }
+
+
+def thin_images() -> dict[str, bytes]:
+    """Pictures of one or two pixels by thousands: resized, a side may become nothing."""
+    files = {}
+    for size in ((1, 20_000), (20_000, 1), (2, 30_000), (30_000, 2), (1, 1)):
+        for name in ("PNG", "JPEG", "TIFF", "BMP"):
+            buffer = io.BytesIO()
+            Image.new("RGB", size, "red").save(buffer, name)
+            files[f"{name} of {size[0]} x {size[1]}"] = buffer.getvalue()
+    return files
+
+
+def tiff_layouts(rgb: NDArray[np.uint8]) -> dict[str, bytes]:
+    """TIFF files with directories that point to each other, to nowhere, or to far more than there is."""
+    buffer, pages = io.BytesIO(), io.BytesIO()
+    image = Image.fromarray(rgb)
+    image.save(buffer, "TIFF")
+    image.save(pages, "TIFF", save_all=True, append_images=[image.resize((9, 9))] * 400)
+    plain = buffer.getvalue()
+    start = struct.unpack_from("<I", plain, 4)[0]
+    (entries,) = struct.unpack_from("<H", plain, start)
+    link = start + 2 + 12 * entries
+    planes = struct.pack("<HHII", 284, 3, 1, 2)
+    big_head = b"MM\0+\0\x08\0\0" + struct.pack(">Q", 16)
+    return {
+        "tiff of 401 pages": pages.getvalue(),
+        "tiff whose pages are a circle": plain[:link] + plain[4:8] + plain[link + 4 :],
+        "tiff whose next page lies beyond its end": plain[:link] + b"\xff\xff\xff\x7f" + plain[link + 4 :],
+        "tiff with planes that are not there": plain.replace(struct.pack("<HHII", 284, 3, 1, 1), planes),
+        "tiff with a thumbnail only": plain.replace(struct.pack("<HH", 256, 3), struct.pack("<HH", 254, 3)),
+        "bigtiff of 2 to the 63 entries": big_head + struct.pack(">Q", 2**63) + bytes(100),
+        "bigtiff of long arrays": big_head + struct.pack(">QHHQQ", 1, 273, 16, 2**61, 16) + bytes(8),
+        "bigtiff that points at itself": big_head[:8] + struct.pack(">Q", 8) + bytes(64),
+    }
+
+
+def animations(rgb: NDArray[np.uint8]) -> dict[str, bytes]:
+    """Animations with frames that are hidden, false in number, or without time."""
+    images = [Image.fromarray(rgb), Image.fromarray(255 - rgb), Image.fromarray(rgb[::-1].copy())]
+    files = {}
+    kinds: dict[str, dict[str, Any]] = {"PNG": {"default_image": True}, "GIF": {"duration": 0}, "WEBP": {"duration": 0}}
+    for name, options in kinds.items():
+        buffer = io.BytesIO()
+        images[0].save(buffer, name, save_all=True, append_images=images[1:], **options)
+        files[f"animated {name}"] = buffer.getvalue()
+    data = files["animated PNG"]
+    at = data.index(b"acTL")
+    counted = b"acTL" + struct.pack(">II", 2**31 - 1, 0)
+    files["animated PNG of 2 billion frames"] = (
+        data[:at] + counted + struct.pack(">I", zlib.crc32(counted)) + data[at + 16 :]
+    )
+    return files
+
+
+def raw_streams(mp4: bytes, ts: bytes) -> dict[str, bytes]:
+    """Videos without a container, in a false one, or of an image's brand."""
+    return {
+        "raw h264": b"\0\0\0\x01\x67\x42\0\x1e" + bytes(500),
+        "raw hevc": b"\0\0\0\x01\x40\x01\x0c\x01" + bytes(500),
+        "mp4 of the brand of a heif sequence": mp4[:8] + b"msf1" + mp4[12:],
+        "mp4 of the brand of a heic image": mp4[:8] + b"heic" + mp4[12:],
+        "ts in an mp4": mp4[:40] + ts,
+        "two videos": ts + mp4,
+        "moov of zero length": mp4.replace(b"moov", b"free"),
     }
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -24,10 +22,11 @@ from numpy.typing import NDArray
 
 from deepfake_detector.media.image import encode_png
 from deepfake_detector.model.bundle import Bundle
+from tests.service_process import running_service
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "bentoml_client.py"
-TOKEN, START_S, MIB = "a-token-of-a-few-letters", 120, 2**20
+TOKEN, MIB = "a-token-of-a-few-letters", 2**20
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -35,36 +34,9 @@ AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 def address(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of BentoML's application, which needs TOKEN and has a worker that is ready."""
     log = tmp_path_factory.mktemp("service") / "log.txt"
-    variables = os.environ | {"DEEPFAKE_SERVE_TOKEN": TOKEN, "DEEPFAKE_SERVE_WORKERS": "1"}
-    with socket.create_server(("127.0.0.1", 0)) as listening, log.open("wb") as out:
-        url, number = f"http://127.0.0.1:{listening.getsockname()[1]}", listening.fileno()
-        script = Path(__file__).with_name("serve_bento.py")
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(tiny_bundle.path), str(number)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=variables,
-            pass_fds=[number],
-            start_new_session=True,
-        )
-    try:
-        wait_until_ready(url, process, log)
+    variables = {"DEEPFAKE_SERVE_TOKEN": TOKEN, "DEEPFAKE_SERVE_WORKERS": "1"}
+    with running_service(Path(__file__).with_name("serve_bento.py"), tiny_bundle.path, log, variables) as url:
         yield url
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end_s = time.monotonic() + START_S
-    while time.monotonic() < end_s and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=30):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"the service did not start within {START_S} s: {log.read_text(errors='replace')[-2000:]}")
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +194,8 @@ def test_300_mib_without_a_declared_length_are_cut_off(address: str) -> None:
 def test_schema_json_needs_the_token_and_names_the_methods(address: str) -> None:
     assert httpx.get(f"{address}/schema.json").status_code == 401
     routes = httpx.get(f"{address}/schema.json", headers=AUTHORIZED).json()["routes"]
-    assert {route["name"] for route in routes} == {"predict_image", "predict_images", "predict_video"}
+    assert {route["name"] for route in routes} == {"predict_image", "predict_images", "predict_video", "submit_job"}
+    assert {route["route"] for route in routes} >= {"/jobs", "/predict_video"}
     for route in routes:
         assert list(route["input"]["properties"])[1:] == ["explain", "prior", "location"]
         assert route["input"]["required"] == [next(iter(route["input"]["properties"]))]

@@ -8,7 +8,8 @@ import pytest
 from deepfake_detector.inference.verdict import ImageVerdict
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.serving.openapi import EXAMPLE, ModelIdentity, describe_served_model, openapi_document
-from deepfake_detector.serving.routes import PREDICTION_ROUTES, PredictionParameters
+from deepfake_detector.serving.parameters import PredictionParameters
+from deepfake_detector.serving.routes import PREDICTION_ROUTES
 
 
 def references(part: Any) -> set[str]:
@@ -23,7 +24,7 @@ def test_every_prediction_route_is_documented_with_its_form_field() -> None:
     for path, route in PREDICTION_ROUTES.items():
         form = paths[path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert form["required"] == [route.upload.field]
-    assert set(paths) == {*PREDICTION_ROUTES, "/about"}
+    assert set(paths) == {*PREDICTION_ROUTES, "/about", "/feedback", "/jobs", "/jobs/{id}"}
 
 
 def test_every_prediction_parameter_is_documented_in_the_query_and_the_form() -> None:
@@ -32,6 +33,20 @@ def test_every_prediction_parameter_is_documented_in_the_query_and_the_form() ->
         form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
         query = {parameter["name"] for parameter in post["parameters"] if parameter["in"] == "query"}
         assert query == set(PredictionParameters.model_fields) == set(form) & query
+
+
+def test_the_routes_of_jobs_are_documented() -> None:
+    paths = openapi_document()["paths"]
+    post, get, delete = paths["/jobs"]["post"], paths["/jobs/{id}"]["get"], paths["/jobs/{id}"]["delete"]
+    form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["video"]
+    assert set(form["properties"]) == {"video", *PredictionParameters.model_fields}
+    for operation, success in ((post, "202"), (get, "200")):
+        assert operation["responses"][success]["content"]["application/json"]["schema"]["$ref"].endswith("/VideoJob")
+        assert {"401", "404", "503"} <= set(operation["responses"])
+    assert "Location" in post["responses"]["202"]["headers"]
+    assert {"204", "404"} <= set(delete["responses"])
+    assert not {"413", "507"} & set(get["responses"])
 
 
 def test_the_server_is_the_root_path_or_the_folder_of_the_document() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,46 @@ def test_the_prediction_log_is_rotated(tmp_path: Any, monkeypatch: pytest.Monkey
     assert files == ["p.jsonl", *(f"p.jsonl.{i}" for i in range(1, 6))]
     assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
     assert json.loads((tmp_path / "p.jsonl").read_text().splitlines()[-1])["request_id"] == "199"
+
+
+def test_no_line_of_the_prediction_log_is_kept_for_longer_than_its_days(tmp_path: Path) -> None:
+    log, day_s = PredictionLog(tmp_path / "p.jsonl", "0" * 64, days=6), 86_400.0
+    start_s = time.time()
+
+    def kept() -> list[str]:
+        lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+        return sorted(json.loads(line)["request_id"] for line in lines)
+
+    log.write("old", "image", JobReport(status=200))
+    log.delete_old(start_s + 0.9 * day_s)
+    assert not (tmp_path / "p.jsonl.1").exists()
+    log.delete_old(start_s + 1.1 * day_s)  # a sixth of the time is over: the next lines go to another file
+    log.write("new", "image", JobReport(status=200))
+    assert kept() == ["new", "old"]
+    log.delete_old(start_s + 5.9 * day_s)
+    assert "old" in kept()
+    (tmp_path / "p.jsonl.5").write_text("damaged\n")
+    log.delete_old(start_s + 6.1 * day_s)
+    assert kept() == []
+    log.close()
+
+
+def test_old_lines_are_deleted_when_the_service_starts_and_hourly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.jsonl"
+    line = json.dumps({"time": "2020-01-01T00:00:00.000+00:00", "request_id": "old"})
+    Path(f"{path}.3").write_text(line + "\n")
+    PredictionLog(path, "0" * 64, days=30).close()
+    assert not Path(f"{path}.3").exists()
+    monkeypatch.setattr(telemetry, "DELETE_OLD_EVERY_S", 0.01)
+    log = PredictionLog(path, "0" * 64, days=30)
+    Path(f"{path}.3").write_text(line + "\n")
+    deadline_s = time.monotonic() + 20
+    while Path(f"{path}.3").exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    log.close()
 
 
 def test_a_traceback_is_logged_on_one_line() -> None:

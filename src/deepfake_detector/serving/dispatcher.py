@@ -8,17 +8,24 @@ import time
 from collections.abc import Awaitable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
-from deepfake_detector.errors import DetectorError
+from deepfake_detector.errors import DetectorError, needs_extra
 from deepfake_detector.model.bundle import Bundle
+from deepfake_detector.serving.api_keys import ApiKeys
 from deepfake_detector.serving.errors import NotReady, TooBusy, error_body
+from deepfake_detector.serving.feedback_intake import FeedbackIntake
+from deepfake_detector.serving.jobs import job_limits
+from deepfake_detector.serving.jobs_metrics import JobMetrics
 from deepfake_detector.serving.messages import Job, JobReport, JobResult, MediaKind
 from deepfake_detector.serving.openapi import About, ModelIdentity, describe_served_model
 from deepfake_detector.serving.options import ServingOptions
-from deepfake_detector.serving.telemetry import Metrics, PredictionLog
+from deepfake_detector.serving.telemetry import Metrics, open_prediction_log
 from deepfake_detector.serving.upload import UploadStore
 from deepfake_detector.serving.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from deepfake_detector.serving.jobs_store import JobStore
 
 AVERAGE_WEIGHT = 0.2  # of the newest request in the moving average of seconds per slot
 FIRST_AVERAGE_S = 0.1
@@ -113,14 +120,17 @@ class Dispatcher:
     """
 
     def __init__(self, bundle: Bundle, identity: ModelIdentity, options: ServingOptions) -> None:
-        self.about = describe_served_model(bundle, identity)
-        self.token = None if options.token is None else options.token.get_secret_value()
+        self.about = describe_served_model(bundle, identity).model_copy(update=_described(options))
+        self.keys = ApiKeys(options.token, options.keys)
+        self.feedback = None if options.feedback is None else FeedbackIntake(options.feedback, options)
+        self.jobs = None if options.redis is None else open_job_store(options)
         self.root_path, self.hosts = options.root_path, options.hosts
         self.metrics = Metrics()
         self.pool = WorkerPool(bundle.path, options.workers, self.metrics.count_worker_restart, options.spares)
         self.uploads = UploadStore(self.pool.uploads)
         self.admission = Admission(options.queue, options.workers)
-        self._log = None if options.prediction_log is None else PredictionLog(options.prediction_log, bundle.sha256)
+        self._log = open_prediction_log(options, bundle.sha256)
+        self.metrics.registry.register(JobMetrics(self.jobs))
         self.metrics.set_model(bundle.sha256, identity.version, self.about.run_id, identity.name)
         self.metrics.add_gauge("deepfake_queue_slots_in_use", "queue slots in use", lambda: self.admission.in_use)
         self.metrics.add_gauge("deepfake_workers_ready", "workers that passed their self-test", lambda: self.pool.ready)
@@ -128,10 +138,14 @@ class Dispatcher:
     def start(self) -> None:
         """Start the workers without waiting for them."""
         self.pool.start()
+        if self.feedback is not None:
+            self.feedback.start()
 
     def stop(self) -> None:
         """Finish the submitted jobs, then stop the workers."""
         self.pool.stop()
+        if self.feedback is not None:
+            self.feedback.stop()
         if self._log is not None:
             self._log.close()
 
@@ -167,7 +181,7 @@ class Dispatcher:
         try:
             result = await asyncio.wrap_future(future)
         except DetectorError as error:
-            result = _error_result(error)
+            result = error_result(error)
         queue_s = max(time.perf_counter() - start_s - result.report.processing_s, 0.0)
         report = result.report.model_copy(update={"steps_s": {"queue": queue_s, **result.report.steps_s}})
         self.admission.record_duration(report.processing_s, slots, job.kind)
@@ -196,12 +210,30 @@ class Dispatcher:
             closed.cancel()
 
 
+def _described(options: ServingOptions) -> dict[str, object]:
+    """What GET /about says of the settings."""
+    logged_days = None if options.prediction_log is None else options.prediction_log_days
+    return {"jobs": job_limits(options), "prediction_log_days": logged_days}
+
+
+def open_job_store(options: ServingOptions) -> JobStore:
+    """Open the jobs in Redis, which need packages of their own.
+
+    Raises:
+        MissingExtra: the extra `jobs` is not installed.
+    """
+    with needs_extra("jobs", "jobs"):
+        from deepfake_detector.serving.jobs_store import JobStore
+    return JobStore(options)
+
+
 def _wait(future: Future[JobResult]) -> JobResult:
     try:
         return future.result()
     except DetectorError as error:
-        return _error_result(error)
+        return error_result(error)
 
 
-def _error_result(error: DetectorError) -> JobResult:
+def error_result(error: DetectorError) -> JobResult:
+    """Return an error of a file as its result."""
     return JobResult(JobReport(status=error.http_status, error_code=error.code), error_body(error))

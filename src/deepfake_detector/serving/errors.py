@@ -10,9 +10,19 @@ BadInput
 |-- HostNotAllowed         400: the request names a host that the service does not answer for
 |-- CrossSiteRequest       403: a page of another site sent the request
 |-- Unauthorized           401: the bearer token is missing or wrong
+|-- JobsOff                404: the service has no Redis, and so no jobs
+|-- JobNotFound            404: no job has this id: it was never there, is expired, or was deleted
+|-- FeedbackOff            404: the service takes no feedback
+|-- UnknownRequest         404: the service has logged no answer with this request id
+|-- AmbiguousRequest       422: the request had several files, and feedback does not say which is meant
+|-- OtherPicture           422: the picture sent with feedback is none of those of the request
+|-- UnkeptPicture          415: the file sent with feedback is no picture that is kept
 `-- TooBusy                429: the queue is full
+    `-- RateLimited            429: the client has sent as much feedback as it may within an hour
 ToolFailed
 |-- NotReady               503: no worker process is ready
+|   `-- QueueUnavailable       503: Redis, which holds the jobs, does not answer
+|-- JobLost                500: the workers that had a job ended without an answer
 |-- OutOfResources         503: the service has too many open files or connections, or no memory
 `-- StorageFull            507: the disk with the uploads is full
 """
@@ -28,7 +38,10 @@ from starlette.responses import JSONResponse
 
 from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
 
-ROUTES = "POST /predict_image, /predict_video and /predict_images; GET /about, /docs, /ui, /livez, /readyz and /metrics"
+ROUTES = (
+    "POST /predict_image, /predict_video, /predict_images, /jobs and /feedback; "
+    "GET /about, /docs, /ui, /livez, /readyz and /metrics"
+)
 HINTS = {
     400: "send an HTTP/1.1 request",
     404: f"the routes are {ROUTES}",
@@ -92,6 +105,18 @@ class Unauthorized(BadInput):
     code, http_status = "unauthorized", 401
 
 
+class JobsOff(BadInput):
+    """The service has no Redis, and so no jobs."""
+
+    code, http_status = "jobs_off", 404
+
+
+class JobNotFound(BadInput):
+    """No job has this id."""
+
+    code, http_status = "job_not_found", 404
+
+
 class TooBusy(BadInput):
     """The queue has too few free slots for the request.
 
@@ -107,11 +132,60 @@ class TooBusy(BadInput):
         self.retry_after_s = retry_after_s
 
 
+class FeedbackOff(BadInput):
+    """The service takes no feedback."""
+
+    code, http_status = "feedback_off", 404
+
+
+class UnknownRequest(BadInput):
+    """No answer with this request id was logged."""
+
+    code, http_status = "unknown_request", 404
+
+
+class AmbiguousRequest(BadInput):
+    """The request had several files."""
+
+    code = "ambiguous_request"
+
+
+class OtherPicture(BadInput):
+    """The picture is none of those of the request."""
+
+    code = "other_picture"
+
+
+class UnkeptPicture(BadInput):
+    """The file is no picture that is kept."""
+
+    code, http_status = "unkept_picture", 415
+
+
+class RateLimited(TooBusy):
+    """The client has sent as much feedback as it may within an hour."""
+
+    code = "rate_limited"
+
+
 class NotReady(ToolFailed):
     """No worker process has passed its self-test."""
 
     code, http_status = "not_ready", 503
     retry_after_s = 2.0  # a worker loads the model in about 2 s
+
+
+class QueueUnavailable(NotReady):
+    """Redis, which holds the jobs, does not answer."""
+
+    code = "queue_unavailable"
+    retry_after_s = 5.0
+
+
+class JobLost(ToolFailed):
+    """The workers that had a job ended without an answer."""
+
+    code = "job_lost"
 
 
 class OutOfResources(ToolFailed):

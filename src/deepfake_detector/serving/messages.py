@@ -1,16 +1,19 @@
 """HTTP process -> worker: a Job and an open file; worker -> HTTP process: a JobReport and the answer, JSON bytes.
 
-An empty message asks whether the worker is alive; it answers with an empty one.
+An empty message asks whether the worker is alive; it answers with an empty one. While it analyses a long video it sends
+`Progress` messages.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 MediaKind = Literal["image", "video"]
+LONG_VIDEO_S = 4 * 3600.0  # of a longer video only this much from its start is analysed
+MAX_UNFINISHED = 0.99  # progress of a long video before its answer is there
 
 
 class _Message(BaseModel):
@@ -24,6 +27,14 @@ class Job(_Message):
     explain: bool = False
     prior: float | None = Field(None, gt=0, lt=1)
     location: bool = False
+    long: bool = False  # a video that is analysed as a whole, see `long_video`; progress messages precede the report
+    max_bytes: int = 0  # of a long video
+
+
+class Progress(_Message):
+    """How much of a long video has been analysed, 0 to 1."""
+
+    progress: float = Field(ge=0, le=1)
 
 
 class ImageQuality(_Message):
@@ -52,6 +63,24 @@ class JobReport(_Message):
     steps_s: dict[str, float] = {}  # queue, decode, find, score; decode excludes what overlaps find and score
     quality: ImageQuality | None = None
     traceback: str = ""  # for the log, never for the client
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: Annotated[str, Field(description="for programs")]
+    message: Annotated[str, Field(description="what went wrong, with the value")]
+    hint: Annotated[str, Field(description="what to do next; may be empty")]
+
+
+class Error(BaseModel):
+    """The answer to a request, or for one file of a batch, that failed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    error: ErrorDetail
 
 
 class SandboxState(_Message):

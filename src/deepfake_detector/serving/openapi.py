@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from deepfake_detector.inference.verdict import SCHEMA_VERSION, ImageVerdict, VideoVerdict
 from deepfake_detector.model.bundle import Bundle, Contract
-from deepfake_detector.serving.messages import SandboxState
+from deepfake_detector.serving.feedback_intake import FeedbackReceipt
+from deepfake_detector.serving.feedback_openapi import FEEDBACK_ERRORS, feedback_operation
+from deepfake_detector.serving.jobs import JobLimits, VideoJob
+from deepfake_detector.serving.jobs_openapi import job_operations
+from deepfake_detector.serving.messages import Error, SandboxState
 
 BATCH_FILES = 16  # images in one request to /predict_images
 
@@ -33,24 +37,8 @@ class About(Contract):
     reason: str
     sha256: str  # of the bundle
     sandbox: SandboxState | None = None  # what the kernel enforces in worker processes; None until one has started
-
-
-class ErrorDetail(BaseModel):
-    """What went wrong."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    code: Annotated[str, Field(description="for programs")]
-    message: Annotated[str, Field(description="what went wrong, with the value")]
-    hint: Annotated[str, Field(description="what to do next; may be empty")]
-
-
-class Error(BaseModel):
-    """The answer to a request, or for one file of a batch, that failed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    error: ErrorDetail
+    jobs: JobLimits | None = None  # None: the service has no jobs
+    prediction_log_days: int | None = None  # how long scores of answers are kept; None: they are not
 
 
 class BatchAnswer(BaseModel):
@@ -139,7 +127,7 @@ def openapi_document(root_path: str = "") -> dict[str, Any]:
         root_path: prefix of all paths; "": they are relative to the folder from which the document is loaded.
     """
     schemas: dict[str, Any] = {}
-    for answer in (ImageVerdict, VideoVerdict, BatchAnswer, About):
+    for answer in (ImageVerdict, VideoVerdict, BatchAnswer, About, FeedbackReceipt, VideoJob):
         schema = TypeAdapter(answer).json_schema(mode="serialization", ref_template=f"{SCHEMAS}{{model}}")
         schemas |= schema.pop("$defs", {}) | {answer.__name__: schema}
     return {
@@ -161,6 +149,18 @@ def openapi_document(root_path: str = "") -> dict[str, Any]:
                 "images",
                 {"$ref": f"{SCHEMAS}BatchAnswer"},
                 batch=True,
+            ),
+            "/feedback": feedback_operation(
+                {
+                    "201": _json("what was stored", {"$ref": f"{SCHEMAS}FeedbackReceipt"}),
+                    **{str(status): _error(*error) for status, error in (ERROR_RESPONSES | FEEDBACK_ERRORS).items()},
+                }
+            ),
+            **job_operations(
+                FORM_PARAMETERS,
+                PARAMETERS,
+                lambda description: _json(description, {"$ref": f"{SCHEMAS}VideoJob"}),
+                {str(status): _error(*error) for status, error in ERROR_RESPONSES.items()},
             ),
             "/about": {
                 "get": _get(

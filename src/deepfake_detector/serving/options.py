@@ -6,13 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from deepfake_detector.errors import SettingsError
 from deepfake_detector.parallel import available_cores
+from deepfake_detector.serving.api_keys import MIN_KEY_LENGTH, NamedKeys
 
 PREFIX = "DEEPFAKE_SERVE_"
-MIN_TOKEN_LENGTH = 16
 RENAMED = {"LINE": "QUEUE"}  # without the prefix: old name -> new name
 
 
@@ -41,12 +50,25 @@ class ServingOptions(BaseModel):
         client_connections: of them, those of one network address; None: half. Behind a proxy all have its address.
         hosts: names in the Host header, beside localhost, that are answered; "*": any.
         prediction_log: file that gets one line of scores and image quality per answer; None: no such log.
+        prediction_log_days: after which its lines are deleted.
+        redis: address of the Redis that holds jobs, redis://, rediss:// or unix://; None: the service has no jobs.
+        job_upload_mib: size of the largest video that is accepted as a job.
+        job_store_mib: of all videos and results in Redis.
+        job_queue: jobs that wait or are analysed.
+        client_jobs: of them, those of one network address; None: half. Behind a proxy all have its address.
+        job_hours: after which an unfinished job is deleted with its video, and after its end its result.
+        keys: name of a client -> its key, which counts as a token; so one client can be told from another.
+        feedback: folder that gets what clients say about answers; None: the service takes no feedback.
+        feedback_per_hour: reports that one client may send within an hour.
+        feedback_days: after which a kept picture is deleted.
+        feedback_mib: of the folder.
+        feedback_logs: pattern of the prediction logs that are searched for a request; "": this service's own.
         root_path: prefix of all paths behind a reverse proxy, for example /deepfake; "": none, or the proxy removes it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    token: SecretStr | None = Field(None, min_length=MIN_TOKEN_LENGTH)
+    token: SecretStr | None = Field(None, min_length=MIN_KEY_LENGTH)
     workers: int = Field(default_factory=available_cores, ge=1, le=256)
     spares: int = Field(1, ge=0, le=16)
     queue: int = Field(64, ge=16, le=10_000)
@@ -54,7 +76,44 @@ class ServingOptions(BaseModel):
     client_connections: int | None = Field(None, ge=1, le=10_000)
     hosts: Hosts = ()
     prediction_log: Path | None = None
+    prediction_log_days: int = Field(90, ge=1, le=3650)
+    redis: SecretStr | None = Field(None, min_length=1)
+    job_upload_mib: int = Field(512, ge=1, le=4096)
+    job_store_mib: int = Field(2048, ge=1, le=1_000_000)
+    job_queue: int = Field(32, ge=1, le=1000)
+    client_jobs: int | None = Field(None, ge=1, le=1000)
+    job_hours: float = Field(24.0, gt=0, le=720)
+    keys: NamedKeys = Field(default_factory=dict)
+    feedback: Path | None = None
+    feedback_per_hour: int = Field(60, ge=1, le=100_000)
+    feedback_days: float = Field(30.0, gt=0, le=3650)
+    feedback_mib: int = Field(1024, ge=1, le=1_000_000)
+    feedback_logs: str = ""
     root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+
+    @field_validator("redis")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("expected an address such as redis://:PASSWORD@HOST:6379/0")
+        return value
+
+    @field_validator("feedback")
+    @classmethod
+    def _has_reporters_and_a_log(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """Without a key nobody could be held to a rate, without a log no request could be checked."""
+        if value == Path():
+            raise ValueError("it names no folder")
+        if value is not None and not (info.data.get("token") or info.data.get("keys")):
+            raise ValueError(f"feedback needs {PREFIX}KEYS or {PREFIX}TOKEN")
+        if value is not None and info.data.get("prediction_log") is None:
+            raise ValueError(f"feedback needs {PREFIX}PREDICTION_LOG, in which it looks for the request")
+        return value
+
+    @property
+    def own_jobs(self) -> int:
+        """Jobs of one network address that may wait or be analysed."""
+        return self.client_jobs or max(1, self.job_queue // 2)
 
 
 def read_options(environment: Mapping[str, str]) -> ServingOptions:

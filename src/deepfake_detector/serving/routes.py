@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -12,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,27 +21,16 @@ from starlette.staticfiles import StaticFiles
 from deepfake_detector.errors import DetectorError, ToolFailed
 from deepfake_detector.media.limits import ImageLimits, VideoLimits
 from deepfake_detector.serving.dispatcher import ClientDisconnected, Dispatcher
-from deepfake_detector.serving.errors import BadParameter, error_response, http_error_response, resource_error
+from deepfake_detector.serving.errors import error_response, http_error_response, resource_error
+from deepfake_detector.serving.feedback_route import CLIENT_CLOSED_REQUEST, FEEDBACK_PATH, post_feedback
+from deepfake_detector.serving.jobs_route import JOBS_PATH, delete_job, get_job, post_job
 from deepfake_detector.serving.messages import Job, JobResult, MediaKind
 from deepfake_detector.serving.middleware import LOG_FIELDS, ROOT_PATH
 from deepfake_detector.serving.openapi import BATCH_FILES, openapi_document
-from deepfake_detector.serving.upload import MIB, MultipartForm, RequestBody, UploadSpec
+from deepfake_detector.serving.parameters import TEXT_FIELDS, read_job, read_parameters
+from deepfake_detector.serving.upload import MIB, RequestBody, UploadSpec
 
 PAGE, DOCS = (Path(__file__).with_name(name) for name in ("page", "docs"))
-CLIENT_CLOSED_REQUEST = 499  # nginx's status: nobody reads the response
-
-
-class PredictionParameters(BaseModel):
-    """Parameters of a prediction: in the query, or form fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    explain: bool = False
-    prior: float | None = Field(None, gt=0, lt=1)
-    location: bool = False
-
-
-TEXT_FIELDS = tuple(PredictionParameters.model_fields)
 
 
 @dataclass(frozen=True)
@@ -68,13 +55,20 @@ PREDICTION_ROUTES: Mapping[str, PredictionRoute] = MappingProxyType(
         ),
     }
 )
-OTHER_ROUTES = ("/", "/about", "/docs/", "/docs.json", "/metrics", "/openapi.json", "/schema.json", "/ui/")
-METRIC_ROUTES = frozenset({*PREDICTION_ROUTES, *OTHER_ROUTES})
-
-PARAMETERS_HINT = (
-    "explain=true adds crops and heatmaps; prior=0.001 is the share of fakes at the file's source; "
-    "location=true adds the position that the file holds"
+OTHER_ROUTES = (
+    "/",
+    "/about",
+    FEEDBACK_PATH,
+    JOBS_PATH,
+    f"{JOBS_PATH}/",
+    "/docs/",
+    "/docs.json",
+    "/metrics",
+    "/openapi.json",
+    "/schema.json",
+    "/ui/",
 )
+METRIC_ROUTES = frozenset({*PREDICTION_ROUTES, *OTHER_ROUTES})
 
 logger = logging.getLogger("deepfake")
 
@@ -88,6 +82,10 @@ def create_app(swagger_files: Path, bentoml_schema: Callable[[], dict[str, Any]]
     """
     routes = [
         *(Route(path, _predict, methods=["POST"]) for path in PREDICTION_ROUTES),
+        Route(FEEDBACK_PATH, post_feedback, methods=["POST"]),
+        Route(JOBS_PATH, post_job, methods=["POST"]),
+        Route(f"{JOBS_PATH}/{{job_id}}", get_job, methods=["GET"]),
+        Route(f"{JOBS_PATH}/{{job_id}}", delete_job, methods=["DELETE"]),
         Route("/about", _about),
         Route("/metrics", _metrics),
         *(Route(path, _healthy) for path in ("/livez", "/healthz")),
@@ -114,11 +112,11 @@ async def _predict(request: Request) -> Response:
     body = RequestBody(request, dispatcher.uploads)
     try:
         dispatcher.check_ready()
-        query = _parameters(request.query_params)
+        query = read_parameters(request.query_params)
         dispatcher.admission.check(route.slots)  # what would not be admitted now is not read
         # Slots are taken once the body is complete: a slow upload holds none that another request could use.
         with await body.read_form(route.upload) as form, dispatcher.admission.admit(route.slots, route.kind):
-            job = _job(route.kind, query, form)
+            job = read_job(route.kind, query, form)
             futures = dispatcher.submit(job, form.release())
             results = await dispatcher.wait_for(
                 _results(dispatcher, job, futures, request, route.slots), body.disconnected()
@@ -149,32 +147,6 @@ async def _results(
     log_fields["verdict"] = " ".join(result.report.verdict or result.report.error_code for result in results)
     log_fields["faces"] = sum(result.report.faces for result in results)
     return results
-
-
-def _job(kind: MediaKind, query: PredictionParameters, form: MultipartForm) -> Job:
-    """Return the job that the query and the form describe together."""
-    fields = _parameters({name: decoded for name, text in form.texts.items() if (decoded := _decode(text)) is not None})
-    for name in query.model_fields_set & fields.model_fields_set:
-        if getattr(query, name) != getattr(fields, name):
-            raise BadParameter(f"parameter {name} has one value in the query and another in the form", PARAMETERS_HINT)
-    return Job(kind=kind, **query.model_dump(exclude_unset=True) | fields.model_dump(exclude_unset=True))
-
-
-def _decode(text: bytes) -> Any:
-    """Decode a form field: BentoML's client sends JSON, `null` for None; curl sends the text itself."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text.decode("utf-8", "replace")
-
-
-def _parameters(given: Mapping[str, Any]) -> PredictionParameters:
-    try:
-        return PredictionParameters.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name, value = ".".join(map(str, first["loc"])), str(first["input"])[:40]
-        raise BadParameter(f"parameter {name} = {value!r}: {first['msg']}", PARAMETERS_HINT) from None
 
 
 def _healthy(_: Request) -> Response:

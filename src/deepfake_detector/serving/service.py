@@ -22,6 +22,8 @@ from deepfake_detector.inference.verdict import ImageVerdict, VideoVerdict
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.serving.dispatcher import RESPONSE_TIMEOUT_S, Dispatcher
 from deepfake_detector.serving.http_server import HTTPProtocol, connection_limits, use_http_protocol
+from deepfake_detector.serving.jobs import OFF_HINT, VideoJob, long_video_job
+from deepfake_detector.serving.jobs_route import JOBS_PATH
 from deepfake_detector.serving.messages import Job, JobResult
 from deepfake_detector.serving.middleware import ServiceMiddleware
 from deepfake_detector.serving.openapi import BATCH_FILES, ModelIdentity
@@ -108,6 +110,17 @@ class DeepfakeDetector:
         """Analyse up to 16 images; each gets a verdict or an error, in the same order."""
         results = self._results(Job(kind="image", explain=explain, prior=prior, location=location), images)
         return {"answers": [json.loads(result.body) for result in results]}
+
+    @bentoml.api(route=JOBS_PATH)  # type: ignore[untyped-decorator]
+    def submit_job(self, video: Path, explain: bool = False, prior: Prior = None, location: bool = False) -> VideoJob:
+        """Queue a long video; `GET /jobs/ID` gives its state and verdict. Off unless DEEPFAKE_SERVE_REDIS is set."""
+        store = self.dispatcher.jobs
+        if store is None:
+            raise BentoMLException(OFF_HINT, error_code=HTTPStatus.NOT_FOUND)
+        options = {"explain": explain, "prior": prior, "location": location}
+        with video.open("rb") as file:
+            job_id = store.submit(long_video_job(store.options, options), file, "this process")
+        return store.describe(job_id)[0]
 
     def _results(self, job: Job, paths: Sequence[Path]) -> list[JobResult]:
         """Analyse files for a caller in this process, who needs no admission."""

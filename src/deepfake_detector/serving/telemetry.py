@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,8 +18,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from deepfake_detector.serving.messages import JobReport, MediaKind
+from deepfake_detector.serving.options import ServingOptions
 
 LOG_BYTES, LOG_BACKUPS = 20 * 2**20, 5  # the prediction log: six files, together about half a million answers
+DELETE_OLD_EVERY_S = 3600.0
 DURATION_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 SCORE_BUCKETS = tuple(i / 10 for i in range(1, 11))
 FACE_BUCKETS = (0, 1, 2, 4, 8, 16, 32, 64)
@@ -39,10 +43,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_json_logging() -> None:
-    """Write the logs of this service, BentoML and uvicorn as JSON lines to standard error."""
+    """Write the logs of this service, BentoML, uvicorn and RQ as JSON lines to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
-    for name in ("deepfake", "bentoml", "uvicorn", "uvicorn.error"):
+    for name in ("deepfake", "bentoml", "uvicorn", "uvicorn.error", "rq"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
     logging.getLogger("deepfake").setLevel(logging.INFO)
@@ -74,16 +78,23 @@ class _TolerantHandler(RotatingFileHandler):
 class PredictionLog:
     """A rotating file with one JSON line per answer, for drift checks: scores, times and image quality.
 
+    No line is kept for longer than some days: a file is replaced after a sixth of that time, at the latest.
+
     Args:
         path: of the file; older ones beside it end in .1 to .5.
         model_sha256: digest of the model that answers.
+        days: after which a line is deleted.
     """
 
-    def __init__(self, path: Path, model_sha256: str) -> None:
+    def __init__(self, path: Path, model_sha256: str, days: int = 90) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._model_sha256 = model_sha256
+        self._path, self._model_sha256, self._kept_s = path, model_sha256, days * 86_400.0
         self._handler = _TolerantHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_BACKUPS, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(message)s"))
+        self.delete_old()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._delete_old_hourly, daemon=True)
+        self._thread.start()
 
     def write(self, request_id: str, kind: MediaKind, report: JobReport) -> None:
         """Append one answer."""
@@ -91,9 +102,57 @@ class PredictionLog:
         names = {"time": _utc_now(), "request_id": request_id, "model_sha256": self._model_sha256, "kind": kind}
         self._handler.emit(logging.makeLogRecord({"msg": json.dumps(names | logged)}))
 
+    def delete_old(self, now_s: float | None = None) -> None:
+        """Delete the lines whose time is over; `now_s` is the time, in seconds since 1970."""
+        now_s = time.time() if now_s is None else now_s
+        self._handler.acquire()
+        try:
+            first_s = _first_time_s(self._path)
+            if first_s is not None and first_s <= now_s - self._kept_s / (LOG_BACKUPS + 1):
+                self._handler.doRollover()
+            for number in range(1, LOG_BACKUPS + 1):
+                older = Path(f"{self._path}.{number}")
+                first_s = _first_time_s(older)
+                if first_s is not None and first_s <= now_s - self._kept_s:
+                    older.unlink()
+        except OSError as error:
+            logger.warning("old lines of the prediction log cannot be deleted", extra={"error": str(error)})
+        finally:
+            self._handler.release()
+
     def close(self) -> None:
         """Close the file."""
+        self._closed.set()
+        self._thread.join()
         self._handler.close()
+
+    def _delete_old_hourly(self) -> None:
+        while not self._closed.wait(DELETE_OLD_EVERY_S):
+            self.delete_old()
+
+
+def open_prediction_log(options: ServingOptions, model_sha256: str) -> PredictionLog | None:
+    """Open the prediction log that the settings name; None if they name none."""
+    if options.prediction_log is None:
+        return None
+    return PredictionLog(options.prediction_log, model_sha256, options.prediction_log_days)
+
+
+def _first_time_s(path: Path) -> float | None:
+    """Time of the first line of a prediction log, in seconds since 1970; None if there is none.
+
+    A line that tells no time, for example of a damaged file, counts as written when the file was last changed.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        line = file.readline()
+    if not line:
+        return None
+    try:
+        return datetime.fromisoformat(json.loads(line)["time"]).timestamp()
+    except (ValueError, KeyError, TypeError):
+        return path.stat().st_mtime
 
 
 def _utc_now() -> str:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -28,7 +28,6 @@ RATE_WINDOW_S, MIN_BYTES_PER_S = 10.0, 1024  # slower uploads are ended: they ke
 MAX_UNFINISHED_BYTES = 4096 * MIB  # of all uploads that are being read, on disk
 MAX_TEXT_BYTES = 100  # of a text field
 DRAIN_BYTES, DRAIN_TIMEOUT_S = 2 * MIB, 2.0  # how much of a rejected body is still read
-
 HEAD_BYTES = 4096  # searched for references
 _TEXT_PREFIX = b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"  # byte order marks and white space before text
 _FORMATS_BY_START = {
@@ -60,6 +59,9 @@ class UploadSpec:
         max_files: number of files.
         max_total_bytes: of all files; 0: max_bytes * max_files.
         text_fields: names of the form fields that may hold a short text.
+        timeout_s: for the whole upload.
+        min_files: number of files that it must have.
+        max_text_bytes: of each text field.
     """
 
     field: str
@@ -67,6 +69,9 @@ class UploadSpec:
     max_files: int = 1
     max_total_bytes: int = 0
     text_fields: tuple[str, ...] = ()
+    timeout_s: float = UPLOAD_TIMEOUT_S
+    min_files: int = 1
+    max_text_bytes: int = MAX_TEXT_BYTES
 
     @property
     def max_body_bytes(self) -> int:
@@ -133,6 +138,19 @@ class _Rate:
         self._start_s, self._bytes = time.monotonic(), 0
 
 
+class BodyParser(Protocol):
+    """What `RequestBody` needs of a parser: see `MultipartForm`."""
+
+    spec: UploadSpec
+
+    def feed(self, chunk: bytes) -> None: ...  # noqa: D102
+    def finish(self) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+Parser = TypeVar("Parser", bound=BodyParser)
+
+
 class RequestBody:
     """The body of one request.
 
@@ -158,17 +176,21 @@ class RequestBody:
             TooSlow: the upload stalls, is too slow or takes too long.
             TooBusy: see `UploadStore`.
         """
-        form = MultipartForm(self._content_type, spec, self._store.folder)
+        return await self.read_into(MultipartForm(self._content_type, spec, self._store.folder))
+
+    async def read_into(self, form: Parser) -> Parser:
+        """Have a parser read the body; the errors are those of `read_form`, and the parser's own."""
+        spec = form.spec
         try:
             if self._declared_bytes > spec.max_body_bytes:
                 raise too_large_error(spec)
-            async with asyncio.timeout(UPLOAD_TIMEOUT_S):
+            async with asyncio.timeout(spec.timeout_s):
                 with self._store.reader() as take:
                     await self._feed(form, take)
             form.finish()
         except TimeoutError:
             form.close()
-            raise TooSlow(f"the upload took more than {UPLOAD_TIMEOUT_S:.0f} seconds", "send a smaller file") from None
+            raise TooSlow(f"the upload took more than {spec.timeout_s:.0f} seconds", "send a smaller file") from None
         except BaseException:
             form.close()
             raise
@@ -189,7 +211,7 @@ class RequestBody:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _feed(self, form: MultipartForm, take: Callable[[int], None]) -> None:
+    async def _feed(self, form: BodyParser, take: Callable[[int], None]) -> None:
         size, rate = 0, _Rate()
         while not self._complete:
             chunk = await self._next_chunk(IDLE_TIMEOUT_S)
@@ -267,7 +289,7 @@ class MultipartForm:
 
     def finish(self) -> None:
         """Check that the form is complete, and reject files that refer to other files."""
-        if not self.files:
+        if len(self.files) < self.spec.min_files:
             raise BadUpload(f"the form has no field {self.spec.field!r}", self._hint)
         if not self._ended:
             raise BadUpload("the multipart form is incomplete", self._hint)
@@ -337,8 +359,9 @@ class MultipartForm:
         self.files[-1].write(memoryview(data)[start:end])
 
     def _add_text(self, data: bytes) -> None:
-        if self._part_bytes > MAX_TEXT_BYTES:
-            raise BadUpload(f"field {self._text_name!r} holds more than {MAX_TEXT_BYTES} bytes", self._hint)
+        if self._part_bytes > self.spec.max_text_bytes:
+            message = f"field {self._text_name!r} holds more than {self.spec.max_text_bytes} bytes"
+            raise BadUpload(message, self._hint)
         self.texts[self._text_name] += data
 
     def _on_end(self) -> None:

@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from pathlib import Path
@@ -22,6 +23,7 @@ from deepfake_detector.media.image_stats import ImageStats
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.parallel import limit_opencv_to_one_thread
 from deepfake_detector.serving.errors import TooCostly, error_body
+from deepfake_detector.serving.long_video import ProgressReporter
 from deepfake_detector.serving.messages import ImageQuality, Job, JobReport
 from deepfake_detector.serving.sandbox import RestrictedFiles, confine, unrestricted_files
 
@@ -33,9 +35,14 @@ OUT_OF_MEMORY = (
 
 
 class Measurements:
-    """Observes a detector that works on one file at a time: step times and crop quality of the current file."""
+    """Observes a detector that works on one file at a time: step times and crop quality of the current file.
 
-    def __init__(self) -> None:
+    Args:
+        progress: of a long video, for the parent process; None: nobody asks.
+    """
+
+    def __init__(self, progress: ProgressReporter | None = None) -> None:
+        self.progress = progress
         self.reset()
 
     def reset(self) -> None:
@@ -46,6 +53,8 @@ class Measurements:
     def step_done(self, step: Step, seconds: float) -> None:
         """See `DetectorObserver`."""
         self.steps_s[step] = self.steps_s.get(step, 0.0) + seconds
+        if step == "find" and self.progress is not None:
+            self.progress.frame_done()
 
     def crops_measured(self, stats: Sequence[ImageStats]) -> None:
         """See `DetectorObserver`."""
@@ -70,7 +79,7 @@ def main(bundle: Path, connection_fd: int, restricted: RestrictedFiles) -> None:
     for interrupt in (signal.SIGINT, signal.SIGTERM):  # the HTTP process gets them, too, and lets jobs finish
         signal.signal(interrupt, signal.SIG_IGN)
     with Connection(connection_fd) as connection:
-        measurements = Measurements()
+        measurements = Measurements(ProgressReporter(connection))
         detector = load_detector(bundle, connection, measurements, restricted)
         if detector is None:
             return
@@ -111,7 +120,8 @@ def process_job(detector: Detector, measurements: Measurements, job: Job, fd: in
     measurements.reset()
     path = UploadPath(f"/dev/fd/{fd}")
     try:
-        verdict = _predict(detector, job, path)
+        with _limits(detector, job, path, measurements.progress):
+            verdict = _predict(detector, job, path)
         body = verdict.model_dump_json().encode()
         return _report(verdict, measurements, path.stat().st_size, time.perf_counter() - start_s), body
     except DetectorError as error:
@@ -128,6 +138,12 @@ def _unexpected(error: Exception, job: Job) -> DetectorError:
     if isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY):
         return TooCostly(f"the {job.kind} needs more memory than one file may use", "send a smaller file")
     return ToolFailed(f"{type(error).__name__} while the file was processed", "report it with the request id")
+
+
+def _limits(
+    detector: Detector, job: Job, path: Path, progress: ProgressReporter | None
+) -> AbstractContextManager[None]:
+    return progress.whole_video(detector, job, path) if job.long and progress is not None else nullcontext()
 
 
 def _predict(detector: Detector, job: Job, path: Path) -> ImageVerdict | VideoVerdict:

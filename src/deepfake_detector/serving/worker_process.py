@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
@@ -24,13 +24,15 @@ from pydantic import ValidationError
 from deepfake_detector.errors import ToolFailed
 from deepfake_detector.serving import confined_worker
 from deepfake_detector.serving.errors import TooCostly
-from deepfake_detector.serving.messages import Job, JobReport, JobResult, SandboxState
+from deepfake_detector.serving.messages import Job, JobReport, JobResult, Progress, SandboxState
 
 START_TIMEOUT_S = 180.0  # to load the model: it takes 2 s, and 40 s on an overloaded machine
 # Processor time, which other programs cannot use up: an image takes 0.02 s, one of 50 megapixels 1.5 s, a video of ten
 # minutes 2 s.
 JOB_CPU_S = {"image": 5.0, "video": 30.0}
 JOB_TIMEOUT_S = {"image": 45.0, "video": 60.0}  # wall time, for files that wait for something
+# The same for a long video, of up to four hours.
+LONG_CPU_S, LONG_TIMEOUT_S = 900.0, 1800.0
 PING_TIMEOUT_S = 5.0  # an idle worker answers within a millisecond
 EXIT_TIMEOUT_S = 5.0  # for the exit code of a worker that closed its connection
 MESSAGE_TIMEOUT_S, MAX_REPORT_BYTES, MAX_ANSWER_BYTES = 10, 2**20, 256 * 2**20
@@ -41,6 +43,9 @@ ENVIRONMENT = (
     "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "DEEPFAKE_C2PA_TRUST",
 )  # fmt: skip
 _STOPPED = ("T", "t", "Z", "X")  # states of a process: stopped, traced, ended
+PROGRESS_START = b'{"progress":'
+
+Watch = Callable[[float | None], None]
 
 
 class WorkerDied(Exception):  # noqa: N818
@@ -103,8 +108,14 @@ class WorkerProcess:
         except (EOFError, OSError):
             return False
 
-    def run(self, job: Job, file: IO[bytes]) -> JobResult:
+    def run(self, job: Job, file: IO[bytes], watch: Watch | None = None) -> JobResult:
         """Process one file and wait for the result.
+
+        Args:
+            job: how to analyse it.
+            file: with its content.
+            watch: called every CHECK_S seconds at least, with the progress of a long video or None. What it raises ends
+                the wait; the process, which still works, has to be killed then.
 
         Raises:
             WorkerDied: the process ended or hangs; in both cases it has to be killed.
@@ -115,8 +126,7 @@ class WorkerProcess:
             try:
                 self._connection.send_bytes(job.model_dump_json().encode())
                 send_handle(self._connection, descriptor, self.pid)
-                self._wait_for_result(job)
-                report = JobReport.model_validate_json(self._connection.recv_bytes(MAX_REPORT_BYTES))
+                report = self._wait_for_report(job, watch or (lambda _: None))
                 return JobResult(report, self._connection.recv_bytes(MAX_ANSWER_BYTES))
             except (EOFError, OSError, ValidationError) as error:
                 raise WorkerDied(f"{type(error).__name__}: {error}") from error
@@ -129,22 +139,32 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
 
-    def _wait_for_result(self, job: Job) -> None:
-        cpu_s, timeout_s = JOB_CPU_S[job.kind], JOB_TIMEOUT_S[job.kind]
+    def _wait_for_report(self, job: Job, watch: Watch) -> JobReport:
         start_s, (_, start_cpu_s) = time.monotonic(), _state_and_cpu_s(self.pid)
-        while not self._connection.poll(CHECK_S):
-            state, now_cpu_s = _state_and_cpu_s(self.pid)
-            if state in _STOPPED:
-                raise WorkerDied(f"the worker is in state {state}")
-            used_s = now_cpu_s - start_cpu_s
-            if used_s > cpu_s:
-                self.kill()
-                raise TooCostly(
-                    f"the {job.kind} took more than {cpu_s:.0f} seconds of processor time",
-                    "send a smaller or shorter file",
-                )
-            if time.monotonic() - start_s > timeout_s:
-                raise WorkerDied(f"no result in {timeout_s:.0f} s, with {used_s:.1f} s of processor time")
+        while True:
+            progress = None
+            if self._connection.poll(CHECK_S):
+                message = self._connection.recv_bytes(MAX_REPORT_BYTES)
+                if not message.startswith(PROGRESS_START):
+                    return JobReport.model_validate_json(message)
+                progress = Progress.model_validate_json(message).progress
+            self._check_limits(job, start_s, start_cpu_s)
+            watch(progress)
+
+    def _check_limits(self, job: Job, start_s: float, start_cpu_s: float) -> None:
+        cpu_s = LONG_CPU_S if job.long else JOB_CPU_S[job.kind]
+        timeout_s = LONG_TIMEOUT_S if job.long else JOB_TIMEOUT_S[job.kind]
+        state, now_cpu_s = _state_and_cpu_s(self.pid)
+        if state in _STOPPED:
+            raise WorkerDied(f"the worker is in state {state}")
+        used_s = now_cpu_s - start_cpu_s
+        if used_s > cpu_s:
+            self.kill()
+            raise TooCostly(
+                f"the {job.kind} took more than {cpu_s:.0f} seconds of processor time", "send a smaller or shorter file"
+            )
+        if time.monotonic() - start_s > timeout_s:
+            raise WorkerDied(f"no result in {timeout_s:.0f} s, with {used_s:.1f} s of processor time")
 
     def _wait_until_ready(self) -> SandboxState:
         try:

@@ -26,9 +26,33 @@ export async function fetchAbout() {
  * Resolves to { answer, requestId, tookS }; rejects with a ServiceError, or with an AbortError once `signal` is aborted.
  * XMLHttpRequest, because fetch does not report the progress of an upload.
  */
-export function predict(file, field, { signal, onProgress, location = false }) {
-  const request = new XMLHttpRequest();
+export async function predict(file, field, { signal, onProgress, location = false }) {
   const started = performance.now();
+  const { body, requestId } = await upload(`predict_${field}`, file, field, { signal, onProgress, location, expected: 200 });
+  return { answer: body, requestId, tookS: (performance.now() - started) / 1000 };
+}
+
+/** Upload a long video as a job; resolves to the state of the job. For the rest see `predict`. */
+export async function submitJob(file, { signal, onProgress, location = false }) {
+  return (await upload("jobs", file, "video", { signal, onProgress, location, expected: 202 })).body;
+}
+
+/** The state of a job: { status, progress, ahead, result, error }. Rejects with a ServiceError. */
+export async function fetchJob(id, signal) {
+  const response = await fetch(`../jobs/${id}`, { headers: authorization(), signal }).catch((error) => {
+    throw signal.aborted ? error : new ServiceError({ status: 0, code: "lost" });
+  });
+  if (!response.ok) throw new ServiceError(parseError(response.status, await response.text(), (name) => response.headers.get(name)));
+  return response.json();
+}
+
+/** Delete a job with its video and result, also while the page is being closed. */
+export function deleteJob(id) {
+  return fetch(`../jobs/${id}`, { method: "DELETE", headers: authorization(), keepalive: true }).catch(() => {});
+}
+
+function upload(route, file, field, { signal, onProgress, location, expected }) {
+  const request = new XMLHttpRequest();
   const form = new FormData();
   form.append(field, file, shortName(file.name));
   return new Promise((resolve, reject) => {
@@ -38,12 +62,12 @@ export function predict(file, field, { signal, onProgress, location = false }) {
     request.onerror = () => reject(new ServiceError({ status: 0, code: "lost" }));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     request.onload = () => {
-      const answer = request.status === 200 ? parseJson(request.responseText) : null;
-      if (!answer) reject(new ServiceError(parseError(request.status, request.responseText, header)));
-      else resolve({ answer, requestId: header("X-Request-ID"), tookS: (performance.now() - started) / 1000 });
+      const body = request.status === expected ? parseJson(request.responseText) : null;
+      if (!body) reject(new ServiceError(parseError(request.status, request.responseText, header)));
+      else resolve({ body, requestId: header("X-Request-ID") });
     };
     signal.addEventListener("abort", () => request.abort());
-    request.open("POST", `../predict_${field}?explain=true${location ? "&location=true" : ""}`);
+    request.open("POST", `../${route}?explain=true${location ? "&location=true" : ""}`);
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.send(form);
   });

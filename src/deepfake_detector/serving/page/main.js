@@ -1,7 +1,7 @@
 // Entry point: files go into the queue; the item on show is rendered as progress, error or answer.
 import { modelFacts, modelLine, trainingDataWarning } from "./model.js";
 import { preferredLanguage, setLanguage, t } from "./messages.js";
-import { reasonsCard, verdictHeader } from "./verdict.js";
+import { coverageLine, reasonsCard, verdictHeader } from "./verdict.js";
 import { reportActions, reportHead } from "./report.js";
 import { FileList, stateLabel } from "./file_list.js";
 import { Queue } from "./queue.js";
@@ -23,7 +23,8 @@ import { videoView } from "./video_view.js";
 
 const byId = (id) => document.getElementById(id);
 const IN_PROGRESS = ["waiting", "uploading", "processing", "retrying"];
-const queue = new Queue();
+const aboutReady = fetchAbout();
+const queue = new Queue(() => aboutReady.then((about) => about.jobs, () => null));
 let current = null; // the item on show
 let rendered = ""; // which state of it is on show: an answer is rendered only once
 let model = null;
@@ -99,7 +100,7 @@ function answerView(item) {
     html("div", { class: "answer-grid" },
       html("div", { class: "answer-main" }, isVideo ? video.figure : imageView(item), timeline?.section, isVideo && bestFramesSection(answer, timeline.seek), facesSection(answer)),
       html("div", { class: "answer-side" }, reasonsCard(answer), nextStepsCard(answer), priorCard(answer), metadataView(item), credentialsCard(answer))),
-    reportActions(item, model),
+    reportActions(item, () => model),
   ];
 }
 
@@ -114,12 +115,18 @@ function metadataView(item) {
 
 async function loadModel() {
   try {
-    model = await fetchAbout();
+    model = await aboutReady;
   } catch (error) {
     modelError = error;
   }
-  if (current?.state === "answered") renderAll();
-  else renderModel();
+  renderModel();
+  if (current?.state === "answered") addCoverage();
+}
+
+/** The model's description came after the answer on show, which stays as it is: a reader may be clicking in it. */
+function addCoverage() {
+  const line = coverageLine(current.answer, model);
+  if (line) byId("answer").querySelector(".verdict-advice").after(line);
 }
 
 function renderModel() {

@@ -18,15 +18,18 @@ export function progressView(item, actions) {
     html("button", { type: "button", class: "button", onclick: actions.cancel }, t("progress.cancel")));
 }
 
-function stepTitle({ state, secondsLeft, errorStatus, uploaded, kind }) {
+function stepTitle({ state, secondsLeft, errorStatus, uploaded, kind, job }) {
   if (state === "waiting") return t("progress.waiting");
   if (state === "retrying") return t(errorStatus === 429 ? "progress.busy" : "progress.starting", { seconds: secondsLeft });
   if (state === "uploading") return uploaded ? t("progress.uploading", { share: percent(uploaded) }) : t("state.uploading");
+  if (job?.status === "queued") return job.ahead ? t("progress.job.queued", { n: job.ahead }) : t("progress.job.next");
+  if (job) return t("progress.job", { share: percent(job.progress) });
   return t(kind === "video" ? "progress.video" : "progress.picture");
 }
 
-function progressBar({ state, uploaded }) {
+function progressBar({ state, uploaded, job }) {
   const label = t("progress.bar");
   if (state === "uploading") return html("progress", { max: 1, value: uploaded, "aria-label": label });
+  if (state === "processing" && job?.status === "running") return html("progress", { max: 1, value: job.progress, "aria-label": label });
   return state === "processing" ? html("progress", { "aria-label": label }) : null;
 }

@@ -2,6 +2,7 @@
 //
 // waiting -> uploading -> processing -> answered | failed | cancelled; uploading -> retrying (429 or 503) -> uploading
 import { predict, RETRIED, ServiceError } from "./api.js";
+import { isLong, needsJob, predictLong, sleep } from "./long_video.js";
 import { mediaKind } from "./media_kind.js";
 
 const MAX_ATTEMPTS = 10; // when the service is busy or starting
@@ -11,6 +12,13 @@ export class Queue extends EventTarget {
   items = [];
   #nextId = 1;
   #running = false;
+  #jobLimits;
+
+  /** `jobLimits` resolves to `jobs` of GET /about. */
+  constructor(jobLimits) {
+    super();
+    this.#jobLimits = jobLimits;
+  }
 
   /** Add files; returns the first new item. */
   add(files) {
@@ -34,7 +42,8 @@ export class Queue extends EventTarget {
 
   /** Analyse an answered item again for the location that its file holds. */
   async askLocation(item) {
-    const { answer } = await predict(item.file, item.kind, { signal: new AbortController().signal, onProgress: () => {}, location: true });
+    const options = { signal: new AbortController().signal, onProgress: () => {}, onJob: () => {}, location: true };
+    const { answer } = await this.#send(item, options);
     item.answer = { ...item.answer, metadata: answer.metadata };
   }
 
@@ -61,6 +70,7 @@ export class Queue extends EventTarget {
     item.abort = new AbortController();
     try {
       item.kind ??= await mediaKind(item.file);
+      item.isJob ??= await needsJob(item, this.#jobLimits);
       const { answer, requestId, tookS } = await this.#predict(item);
       this.#set(item, { state: "answered", answer, requestId, tookS, answeredAt: new Date() });
       this.#emit("answer", item);
@@ -74,16 +84,27 @@ export class Queue extends EventTarget {
   async #predict(item) {
     const { signal } = item.abort;
     const onProgress = (share) => this.#set(item, { state: share < 1 ? "uploading" : "processing", uploaded: share });
+    const onJob = (job) => this.#set(item, { state: "processing", job });
     for (let attempt = 1; ; attempt += 1) {
-      this.#set(item, { state: "uploading", uploaded: 0 });
+      this.#set(item, { state: "uploading", uploaded: 0, job: null });
       try {
-        return await predict(item.file, item.kind, { signal, onProgress });
+        return await this.#send(item, { signal, onProgress, onJob });
       } catch (error) {
         if (!RETRIED.includes(error.status) || attempt === MAX_ATTEMPTS) throw error;
         item.errorStatus = error.status;
         await this.#countDown(item, error.retryAfterS ?? DEFAULT_RETRY_S);
       }
     }
+  }
+
+  /** Send a file for an answer at once, or as a job. */
+  async #send(item, options) {
+    if (!item.isJob) {
+      const found = await predict(item.file, item.kind, options);
+      item.isJob = item.kind === "video" && isLong(found.answer, await this.#jobLimits()); // the browser could not tell
+      if (!item.isJob) return found;
+    }
+    return predictLong(item.file, options);
   }
 
   async #countDown(item, seconds) {
@@ -106,13 +127,4 @@ export class Queue extends EventTarget {
 function asServiceError(error) {
   if (error instanceof ServiceError) return error;
   return new ServiceError({ status: 0, code: "local" });
-}
-
-function sleep(ms, signal) {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(new DOMException("cancelled", "AbortError"));
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    setTimeout(resolve, ms);
-  });
 }

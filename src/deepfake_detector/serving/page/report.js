@@ -5,12 +5,13 @@ import { currentLanguage, t } from "./messages.js";
 import { factList } from "./facts.js";
 import { html } from "./dom.js";
 
+/** Buttons for a file's report; `about()` is the model's description, or null as long as it is not known. */
 export function reportActions(item, about) {
   return html("section", { class: "report", "aria-labelledby": "report-title" },
     html("div", {}, html("h3", { id: "report-title" }, t("report.title")),
       html("p", { class: "small" }, t("report.note"))),
     html("div", { class: "actions" },
-      html("button", { type: "button", class: "button", onclick: () => download(item, about) }, t("report.json")),
+      html("button", { type: "button", class: "button", onclick: () => download(item, about()) }, t("report.json")),
       html("button", { type: "button", class: "button", onclick: () => print(item) }, t("report.print"))));
 }
 

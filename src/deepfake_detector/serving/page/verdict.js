@@ -8,15 +8,20 @@ import { scoreScale } from "./scale.js";
 export function verdictHeader(item, about) {
   const { answer, file } = item;
   const status = statusOf(answer);
-  const coverage = coverageSentence(answer, about);
   return html("header", { class: `verdict ${status}` },
     html("p", { class: "verdict-file" }, hiddenText(t("verdict.answer_for")), html("span", { translate: "no" }, file.name)),
     html("div", { class: "verdict-line" }, icon(status), html("h2", { id: "verdict", tabindex: -1 }, headline(answer))),
     html("p", { class: "verdict-advice" }, advice(answer)),
-    coverage && html("p", { class: "verdict-advice verdict-coverage" }, coverage),
+    coverageLine(answer, about),
     answer.p_fake !== null && html("div", { class: "verdict-evidence" }, answer.verdict !== "real" && evidenceStrength(answer), html("div", {},
       html("p", { class: "label" }, t(answer.kind === "video" ? "score.clip" : "score.label")), scoreScale(answer.p_fake, thresholdsOf(answer)),
       answer.kind === "video" && html("p", { class: "small score-note" }, clipScoreNote(answer)))));
+}
+
+/** How often such files are decided, or null. */
+export function coverageLine(answer, about) {
+  const text = coverageSentence(answer, about);
+  return text && html("p", { class: "verdict-advice verdict-coverage" }, text);
 }
 
 /** Why the score of a clip differs from those of its frames. */
