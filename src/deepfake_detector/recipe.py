@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from deepfake_detector.config import Settings, read_settings, read_yaml
-from deepfake_detector.errors import SettingsError
+from deepfake_detector.config import Settings, read_settings
+from deepfake_detector.errors import DataRejected, SettingsError
+from deepfake_detector.yaml_file import read_yaml
 
 TRAINING, VALIDATION, PREPARATION = "training step, input included", "validate", "prepare"  # rows of benchmarks.json
 MEASURED_NETWORK = "residual"  # in that row of training
@@ -81,6 +82,46 @@ def read_recipe(path: Path, params: Path) -> tuple[Recipe, Settings]:
         return recipe, read_settings(file)
 
 
+def with_own_pictures(
+    recipe: Recipe,
+    settings: Settings,
+    location: Path,
+    fake_kind: str,
+    sha256: str,
+    counts: Mapping[str, Mapping[str, int]],
+) -> Recipe:
+    """A recipe whose first source is a zip or folder of the user's, and the counts of its pictures.
+
+    Args:
+        recipe: with a source of kind `labelled`.
+        settings: with the recipe's.
+        location: of the pictures.
+        fake_kind: of their fakes.
+        sha256: of the zip that they are packed into: DVC reads them again when it has changed.
+        counts: of pictures, `counts[split][label]`.
+
+    Raises:
+        DataRejected: a split has too few pictures of a class.
+    """
+    total = {label: sum(of_split[label] for of_split in counts.values()) for label in ("real", "fake")}
+    minimum = settings.validate.min_images_per_class
+    if min(count for of_split in counts.values() for count in of_split.values()) < minimum:
+        found = ", ".join(f"{split} {of['real']} + {of['fake']}" for split, of in counts.items())
+        raise DataRejected(
+            f"{location} has {total['real']} real and {total['fake']} fake pictures (real + fake: {found}); "
+            f"each split needs {minimum} of each class",
+            f"{4 * minimum} pictures of each class are enough where no split is given and no group holds more than a "
+            "tenth of them; or lower validate.min_images_per_class in the recipe",
+        )
+    first, *others = recipe.settings["download"]["sources"]
+    source = first | {"location": str(location.resolve()), "sha256": sha256, "fake_kind": fake_kind}
+    download = recipe.settings["download"] | {"sources": [source, *others]}
+    held_out = sum(total.values()) - sum(counts["train"].values())
+    pictures = Pictures(train=sum(counts["train"].values()), held_out=held_out)
+    changed = {"pictures": pictures, "settings": recipe.settings | {"download": download}}
+    return recipe.model_copy(update=changed)
+
+
 def experiment_command(recipe: Recipe, name: str) -> list[str]:
     """`dvc exp run` with every setting of the recipe; `name` is that of the experiment."""
     overrides = [
@@ -117,8 +158,9 @@ def describe_plan(recipe: Recipe, settings: Settings, benchmarks: Mapping[str, A
     """What will be trained and for how long, what is needed before, and how to get back to the committed settings."""
     hours, train = expected_hours(recipe, settings, benchmarks), settings.train
     known = [spent for spent in hours.values() if spent is not None]
+    unit, factor = ("hours", 1) if sum(known) >= 1 else ("minutes", 60)
     parts = ", ".join(
-        f"{stage} {'not measured' if spent is None else f'{spent:.1f}'}" for stage, spent in hours.items()
+        f"{stage} {'not measured' if spent is None else f'{factor * spent:.1f}'}" for stage, spent in hours.items()
     )
     more = (
         ""
@@ -127,7 +169,7 @@ def describe_plan(recipe: Recipe, settings: Settings, benchmarks: Mapping[str, A
     )
     lines = [
         f"{recipe.description}: {recipe.pictures.train:,} training pictures, {train.epochs} epochs, `{train.network}`",
-        f"expected on two cores: {sum(known):.1f} hours ({parts}), {more}download and evaluation come on top",
+        f"expected on two cores: {factor * sum(known):.1f} {unit} ({parts}), {more}download and evaluation come on top",
         f"computed from rates measured on {benchmarks['machine']}; on a GPU none were measured",
         "an interrupted training resumes with the same command; `make mlflow` shows it live",
         "back to the committed settings: git restore params.yaml dvc.lock reports/metrics.json && dvc checkout",

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.datasets.archive import Archive, write_zip
+from deepfake_detector.datasets.archive import Archive
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.evaluation import corruption_grid_crops
 from deepfake_detector.evaluation.corruption_grid_crops import CorruptedCrops, GridCropSpec, crop_grid, jpeg_quality

@@ -15,6 +15,7 @@ from deepfake_detector.evaluation.corruption_grid_scores import (
     scorable_pictures,
     score_grid,
 )
+from deepfake_detector.media.image_stats import ImageStats
 
 
 @pytest.fixture
@@ -57,9 +58,18 @@ def test_all_pictures_are_scored_clean_and_the_sample_under_all_conditions(pictu
 
 
 def test_a_picture_has_the_score_of_its_highest_face_or_none() -> None:
+    stats = ImageStats(brightness=120.0, contrast=40.0, sharpness=7.5)
+
     def crops(path: str, greys: list[int]) -> CorruptedCrops:
         stack = np.array(greys, np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-        return CorruptedCrops(Entry(path, "test", 0, "", "s"), {"JPEG 50": stack, "clean": stack[:1]}, 100.0, 75)
+        return CorruptedCrops(
+            Entry(path, "test", 0, "", "s"),
+            {"JPEG 50": stack, "clean": stack[:1]},
+            100.0,
+            75,
+            len(greys),
+            stats if greys else None,
+        )
 
     pictures = [crops(f"{i}", greys) for i, greys in enumerate([[51, 204, 102], [], [255]] * 4)]  # several batches
     scores, properties = score_grid(pictures, lambda pixels: pixels.mean(axis=(1, 2, 3)) / 255)
@@ -69,4 +79,12 @@ def test_a_picture_has_the_score_of_its_highest_face_or_none() -> None:
     assert np.isnan(p_fake["clean", "1"])
     assert p_fake["clean", "11"] == 1.0
     assert scores["condition"].tolist() == ["clean"] * 12 + ["JPEG 50"] * 12
-    assert properties.loc[0].to_dict() == {"path": "0", "face_px": 100.0, "jpeg_quality": 75}
+    assert properties.loc[0].to_dict() == {
+        "path": "0", "face_px": 100.0, "jpeg_quality": 75, "faces": 3, "brightness": 120.0, "contrast": 40.0,
+        "sharpness": 7.5,
+    }  # fmt: skip
+    assert properties.loc[1, ["brightness", "contrast", "sharpness"]].isna().all()
+    unreadable = CorruptedCrops(
+        Entry("x", "test", 0, "", "s"), {"clean": np.zeros((0, 2, 2, 3), np.uint8)}, 0.0, 0, None, None
+    )
+    assert score_grid([unreadable], lambda pixels: np.zeros(len(pixels)))[1]["faces"].isna().all()

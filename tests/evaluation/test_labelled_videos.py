@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.datasets.archive import write_zip
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.videos import videos_zip
 from deepfake_detector.evaluation.labelled_videos import COLUMNS, VideoResults, answer_videos, measure_videos
 from deepfake_detector.inference.detector import Detector

@@ -101,3 +101,15 @@ def test_a_quick_evaluation_is_named_and_changes_the_card(case: Case) -> None:
     assert "Quick evaluation" not in model_card(case.contract, case.results)
     assert "The gate does not promote this model." in model_card(case.contract, replace(case.results, quick=True))
     assert replace(case.results, quick=True).headline()["quick"] is True
+
+
+def test_the_card_names_the_drift_report_and_the_feedback_that_led_to_the_training(case: Case) -> None:
+    assert "drift report" not in model_card(case.contract, case.results)
+    contract = case.contract.model_copy(update={"data_sha256": {"faces": "a" * 64, "feedback": "b" * 64}})
+    results = replace(
+        case.results, feedback=frozenset({"feedback", "feedback_held_out"}), drift_report="drift-2026-11-29-1a2b3c4d"
+    )
+    training = model_card(contract, results).split("## Training")[1].split("## Limitations")[0]
+    assert "- drift report before this training: `drift-2026-11-29-1a2b3c4d`" in training
+    assert "pictures that users sent and a person accepted: `feedback` (archives below)" in training
+    assert f"- `feedback`: archive SHA-256 `{'b' * 64}`" in training

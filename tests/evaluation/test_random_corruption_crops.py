@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from deepfake_detector.config import Settings, read_settings
-from deepfake_detector.datasets.archive import Archive, write_zip
+from deepfake_detector.datasets.archive import Archive
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.evaluation import random_corruption_crops
 from deepfake_detector.evaluation.random_corruption_crops import corrupt_split

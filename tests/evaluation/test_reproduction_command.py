@@ -70,6 +70,24 @@ def test_only_the_zip_that_was_trained_on_is_accepted(
         fetch(download.sources[0], download, tmp_path / "other.zip")
 
 
+@pytest.mark.parametrize("pattern", [True, False])
+def test_a_source_of_several_zips_is_named_and_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("part-0.zip", "part-1.zip"):
+        write_source("archive", name)
+        Path("mine.zip").rename(name)
+    names = ("part-0.zip", "part-1.zip")
+    location = str(tmp_path / "part-*.zip") if pattern else tuple(str(tmp_path / name) for name in names)
+    settings, source = read_settings(PARAMS), Source("mine", "archive", "swap", location)
+    settings = replace(settings, download=replace(settings.download, sources=(source,)))
+    packed = fetch(source, settings.download, tmp_path / "trained")
+    download = settings_after(reproduction_command(settings, {"mine": packed.sha256}), tmp_path).download
+    assert download.sources[0].location == ("part-*.zip" if pattern else names)
+    assert fetch(download.sources[0], download, tmp_path / "again") == packed
+
+
 def write_source(kind: str, content: str) -> None:
     """mine.zip in the current folder, with one picture per split and class."""
     rows = [(f"{split}/{label}/1.jpg", label) for split in ("train", "valid", "test") for label in ("real", "fake")]

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from deepfake_detector.config import Settings, read_settings
-from deepfake_detector.datasets.archive import Archive, write_zip
+from deepfake_detector.datasets.archive import Archive
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.evaluation import simulated_videos
 from deepfake_detector.evaluation.labelled_videos import VideoMetrics, VideoResults

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from tf2onnx.graph import Graph
 
 from deepfake_detector.model import backbone, export
-from deepfake_detector.model.export import export_onnx, load_trained, save_trained, weights_sha256, with_vector_scaling
+from deepfake_detector.model.export import (
+    branch_logits,
+    export_onnx,
+    load_trained,
+    save_trained,
+    weights_sha256,
+    with_branch_weights,
+    with_vector_scaling,
+)
 from deepfake_detector.model.network import build_network, with_logit_map
 
 SIDE = 32
@@ -57,6 +65,18 @@ def test_vector_scaling_applies_to_every_cell_of_a_kind(name: str, kinds: int) -
     if kinds == 1:
         assert np.allclose(after["logit_map"], before["logit_map"] * 2 - 1.25, atol=1e-3)
     assert weights_sha256(model) == digest  # the trained model is not modified
+
+
+def test_branch_weights_apply_to_their_branch_and_kind() -> None:
+    keras.utils.set_random_seed(1)
+    model = build_network("fused", SIDE, 0.0, kinds=2)
+    before, weights = branch_logits(model, crops(3)), np.array([[2.0, 0.5], [0.0, 3.0]])
+    after = branch_logits(with_branch_weights(model, weights), crops(3))
+    assert before.shape == (3, 2, 2)
+    assert np.allclose(after, before * weights, atol=1e-5)
+    mean = with_logit_map(with_branch_weights(model, weights)).predict(crops(3), verbose=0)["kinds"]
+    assert np.allclose(mean, (before * weights).mean(axis=1), atol=1e-4)
+    assert branch_logits(build_network("residual", SIDE, 0.0, kinds=2), crops(3)).shape == (3, 1, 2)
 
 
 @pytest.mark.parametrize("name", ["residual", "fused"])

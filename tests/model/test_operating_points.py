@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.model.operating_points import ErrorRates, expit, fit_thresholds, threshold_at_rate
+from deepfake_detector.model.bundle_contract import Thresholds
+from deepfake_detector.model.operating_points import (
+    ErrorRates,
+    expit,
+    fit_thresholds,
+    keep_starting_thresholds,
+    threshold_at_rate,
+)
 
 RATES = ErrorRates(flag_false_positives=0.01, strict_false_positives=0.001, clear_false_negatives=0.01)
 ONE_SOURCE = ["faces"]
@@ -84,3 +91,15 @@ def test_thresholds_are_probabilities_in_extreme_cases() -> None:
     assert threshold_at_rate(np.full(3, 0.4), 1.0) == 0.0
     assert 0.4 < threshold_at_rate(np.full(3, 0.4), 0.0) < 0.41
     assert 0 < threshold_at_rate(np.linspace(0, 1, 300), 0.0) <= 1
+
+
+def test_few_files_decide_no_more_than_the_thresholds_before() -> None:
+    start, fitted = Thresholds(clear=0.1, flag=0.9, strict=0.99), Thresholds(clear=0.5, flag=0.5, strict=0.5)
+    few, many = np.repeat([0, 1], 49), np.repeat([0, 1], 50)
+    assert keep_starting_thresholds(fitted, start, few) == start
+    assert keep_starting_thresholds(fitted, start, many) == fitted
+    assert keep_starting_thresholds(fitted, start, np.repeat([0, 1], [50, 49])) == Thresholds(
+        clear=0.1, flag=0.5, strict=0.5
+    )
+    careful = Thresholds(clear=0.01, flag=0.95, strict=0.999)
+    assert keep_starting_thresholds(careful, start, few) == careful

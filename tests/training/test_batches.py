@@ -19,7 +19,8 @@ from deepfake_detector.media.augmentation import Augment, CorruptedView, CutMixP
 from deepfake_detector.preparation.crops import CropResult
 from deepfake_detector.preparation.shard_writer import write_shards
 from deepfake_detector.preparation.shards import Shards
-from deepfake_detector.training.batches import held_out_batches, steps_per_epoch, training_batches
+from deepfake_detector.training import batches as batches_module
+from deepfake_detector.training.batches import fitting_batch_size, held_out_batches, steps_per_epoch, training_batches
 
 SIDE_PX, TRAIN, VALID = 32, 22, 10
 SOURCES = ("generated", "generated", "swapped")  # of every three pictures
@@ -181,6 +182,23 @@ def test_held_out_batches_are_the_same_at_every_pass(shards: Shards) -> None:
         assert [int(code > 0) for _, classes in half for code in classes] == split.labels.tolist()
 
 
-def test_fewer_crops_than_one_batch_are_rejected(shards: Shards) -> None:
-    with pytest.raises(DataRejected, match="22 training crops do not fill one batch of 64"):
-        steps_per_epoch(shards, 64)
+@pytest.mark.parametrize(("cores", "at_once"), [(1, 2), (2, 2), (16, 8)])
+def test_the_cores_decide_how_many_batches_are_made_at_once_but_not_what_they_hold(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch, cores: int, at_once: int
+) -> None:
+    expected = take(training_batches(shards, 4, 7, ("synthetic", "swap"), CORRUPTED)(0), 0, 6)
+    monkeypatch.setattr(batches_module, "available_cores", lambda: cores)
+    assert batches_module.parallel_batches() == at_once
+    found = take(training_batches(shards, 4, 7, ("synthetic", "swap"), CORRUPTED)(0), 0, 6)
+    assert_same_batches(expected, found)
+
+
+@pytest.mark.parametrize(("set_to", "crops", "expected"), [(64, 640, 64), (64, 36, 36), (64, 37, 36), (63, 64, 63)])
+def test_a_batch_is_no_larger_than_the_training_split(set_to: int, crops: int, expected: int) -> None:
+    assert fitting_batch_size(set_to, crops) == expected
+
+
+@pytest.mark.parametrize("crops", [0, 1])
+def test_less_than_two_crops_are_rejected(crops: int) -> None:
+    with pytest.raises(DataRejected, match=rf"(?s){crops} training crops.*reports/prepare\.json"):
+        fitting_batch_size(64, crops)

@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from deepfake_detector.config import Train, read_settings
+from deepfake_detector.errors import SettingsError
 from deepfake_detector.model import backbone, network
 from deepfake_detector.model.ema import ExponentialMovingAverage
 from deepfake_detector.model.export import weights_sha256
@@ -137,6 +139,36 @@ def test_an_interrupted_training_of_two_branches_ends_with_the_same_weights(
     assert started == ["fused", "fused"]  # not when it was resumed
     assert np.allclose(resumed.model.get_layer("stem").get_weights()[0], 0.1)  # frozen
     assert not np.allclose(resumed.model.get_layer("block3_project").get_weights()[0], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("branch", ["residual", "backbone"])
+def test_a_frozen_branch_keeps_its_layers(
+    branch: Literal["residual", "backbone"], settings: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its convolutions and its normalisation; the other branch learns."""
+    small = tuple(replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES)
+    monkeypatch.setattr(backbone, "STAGES", small)
+    settings = replace(settings, network="fused", epochs=1, frozen_branch=branch, ema_momentum=0.0)
+    before = dict[str, Weights]()
+
+    def start(model: keras.Model) -> None:
+        before.update({layer.name: layer.get_weights() for layer in model.layers if layer.weights})
+
+    valid = tf.data.Dataset.from_tensor_slices(sample(1, 16)).batch(BATCH)
+    ignore = lambda epoch, metrics: None  # noqa: E731
+    trained = train(settings, SIDE, 2, batches, STEPS, valid, Checkpoint(tmp_path / "c.npz"), ignore, start).model
+
+    def kept(prefix: str) -> bool:
+        layers = [layer for layer in trained.layers if layer.weights and layer.name.startswith(prefix)]
+        pairs = [pair for layer in layers for pair in zip(before[layer.name], layer.get_weights(), strict=True)]
+        return all(np.array_equal(old, new) for old, new in pairs)
+
+    assert (kept("conv"), kept("block3")) == (branch == "residual", branch == "backbone")
+
+
+def test_a_frozen_branch_needs_branches(settings: Train, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"frozen_branch is residual, and train\.network residual has no br"):
+        fit_small(replace(settings, frozen_branch="residual"), Checkpoint(tmp_path / "c.npz"))
 
 
 def test_a_temporary_checkpoint_file_is_not_read(settings: Train, tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detector.datasets.archive import Archive, Entry, ZipMember
+from deepfake_detector.datasets.archive import Archive, Entry
+from deepfake_detector.datasets.safe_zip import ZipMember
 from deepfake_detector.errors import BadInput
 from deepfake_detector.evaluation.corruption_grid import CLEAN, CONDITIONS, Condition
 from deepfake_detector.media.face_alignment import crop_face
 from deepfake_detector.media.face_detector import Face, FaceDetector
 from deepfake_detector.media.image import decode_image
+from deepfake_detector.media.image_stats import ImageStats, measure_image
 from deepfake_detector.parallel import process_map
 
 Pixels = NDArray[np.uint8]
@@ -47,12 +49,16 @@ class CorruptedCrops:
         crops: condition -> (faces, side, side, 3); no faces where none can be scored.
         face_px: shorter side of the largest face of the clean picture; 0 without a face.
         jpeg_quality: 1 to 100, estimated from the quantization table; 0 if it is no JPEG.
+        faces: detected in the clean picture; None if it cannot be read.
+        stats: of the largest face's clean crop, as the prediction log has them; None without such a crop.
     """
 
     entry: Entry
     crops: dict[str, Pixels]
     face_px: float
     jpeg_quality: int
+    faces: int | None
+    stats: ImageStats | None
 
 
 def crop_grid(
@@ -80,18 +86,21 @@ def crop_picture(spec: GridCropSpec, picture: tuple[Entry, ZipMember, Sequence[s
     try:
         clean = decode_image(data)
     except BadInput:
-        return CorruptedCrops(entry, dict.fromkeys(names, no_crops), 0.0, 0)
+        return CorruptedCrops(entry, dict.fromkeys(names, no_crops), 0.0, 0, None, None)
     clean_faces = _detector().find(clean)
-    crops = {}
+    crops, stats = {}, None
     for condition in (CONDITIONS[name] for name in names):
         rgb, faces = clean, clean_faces
         if condition.corrupt is not CLEAN.corrupt:
             rgb, faces = _corrupt_and_detect(clean, condition, entry, spec.seed)
         scale = spec.crop_scale * condition.margin
         cropped = [crop_face(rgb, face, spec.side_px, spec.min_face_px, scale).pixels for face in faces[:MAX_FACES]]
+        if condition.name == CLEAN.name and cropped and cropped[0] is not None:
+            stats = measure_image(cropped[0])
         usable = [pixels for pixels in cropped if pixels is not None]
         crops[condition.name] = np.stack(usable) if usable else no_crops
-    return CorruptedCrops(entry, crops, clean_faces[0].side_px if clean_faces else 0.0, jpeg_quality(data))
+    face_px = clean_faces[0].side_px if clean_faces else 0.0
+    return CorruptedCrops(entry, crops, face_px, jpeg_quality(data), len(clean_faces), stats)
 
 
 def jpeg_quality(data: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import Any
 
@@ -14,8 +14,10 @@ from deepfake_detector.datasets.archive import Entry
 from deepfake_detector.evaluation.corruption_grid import CLEAN, CONDITIONS, RECOMPRESSED
 from deepfake_detector.evaluation.corruption_grid_crops import CorruptedCrops
 from deepfake_detector.evaluation.metrics import CropScorer
+from deepfake_detector.media.image_stats import ImageStats
 
 SCORABLE = ("", "faceless", "unusable_face", "unreadable")  # exclusions; all other codes were chosen on purpose
+STATISTICS = tuple(field.name for field in fields(ImageStats))
 PICTURES_PER_BATCH = 8  # scored in one call: two hundred crops
 
 
@@ -24,7 +26,7 @@ class GridScores:
     """Scores of whole test pictures under the conditions of the grid."""
 
     scores: pd.DataFrame  # a row per picture and condition, see `score_grid`
-    pictures: pd.DataFrame  # a row per picture: path, face_px, jpeg_quality
+    pictures: pd.DataFrame  # a row per picture, see `score_grid`
     sampled: frozenset[str]  # paths of the pictures that were corrupted
 
     @property
@@ -78,18 +80,28 @@ def score_grid(pictures: Iterable[CorruptedCrops], score: CropScorer) -> tuple[p
 
     Returns:
         A row per picture and condition (path, source, label, condition, family, level, p_fake; NaN without a scorable
-        face), in the order of the conditions; and a row per picture (path, face_px, jpeg_quality).
+        face), in the order of the conditions; and a row per picture (path, face_px, jpeg_quality; faces, NaN for an
+        unreadable picture; brightness, contrast and sharpness of the largest face's crop, NaN without one).
     """
     remaining = iter(pictures)
     scores: list[dict[str, Any]] = []
-    properties: list[tuple[str, float, int]] = []
+    properties: list[dict[str, Any]] = []
     while batch := list(islice(remaining, PICTURES_PER_BATCH)):
         scores += _score_batch(batch, score)
-        properties += [(each.entry.path, each.face_px, each.jpeg_quality) for each in batch]
+        properties += map(_properties, batch)
     table = pd.DataFrame(scores)
     order = table["condition"].map({name: i for i, name in enumerate(CONDITIONS)})
     table = table.assign(order=order).sort_values(["order", "path"], kind="stable").drop(columns="order")
-    return table.reset_index(drop=True), pd.DataFrame(properties, columns=["path", "face_px", "jpeg_quality"])
+    return table.reset_index(drop=True), pd.DataFrame(properties)
+
+
+def _properties(each: CorruptedCrops) -> dict[str, Any]:
+    nan = float("nan")
+    stats = dict.fromkeys(STATISTICS, nan) if each.stats is None else asdict(each.stats)
+    faces = nan if each.faces is None else float(each.faces)
+    return {
+        "path": each.entry.path, "face_px": each.face_px, "jpeg_quality": each.jpeg_quality, "faces": faces, **stats,
+    }  # fmt: skip
 
 
 def _score_batch(batch: Sequence[CorruptedCrops], score: CropScorer) -> list[dict[str, Any]]:

@@ -114,7 +114,10 @@ def evaluate(
     grid = measure_grid(grid_scores.grid, thresholds.flag, options.bootstrap, left_out=left_out)
     slices = measure_slices(p_test, labels, picture_facets(test.crops, grid_scores), thresholds.flag)
     everything = all_test_scores(predictions)
-    sources = measure_sources(*everything, left_out, thresholds)
+    sources, feedback = measure_sources(*everything, left_out, thresholds), settings.download.feedback_slices
+    reported = [
+        each for each in sources if each.name not in feedback
+    ]  # whoever gives feedback changes none of their metrics
     scaling = zip(predictions.vector_scaling.weights, predictions.vector_scaling.offsets, strict=True)
     return EvaluationResults(
         parameters=predictions.parameters,
@@ -129,7 +132,7 @@ def evaluate(
         at_thresholds_corrupted=threshold_metrics(p_corrupted, labels, thresholds),
         slices=tuple(slices),
         sources=tuple(sources),
-        left_out=measure_left_out(*everything, left_out, sources),
+        left_out=measure_left_out(*_of_other_sources(everything, feedback), left_out - feedback, reported),
         videos=videos,
         end_to_end=measure_conditions(
             grid_scores.scores[grid_scores.scores["condition"] == CLEAN.name], thresholds.flag, left_out
@@ -137,7 +140,7 @@ def evaluate(
         grid=grid,
         probes=(
             *_probes(options, predictions, grid_scores, p_test),
-            *probe_false_positive_rates(sources, options.max_false_positive_rate),
+            *probe_false_positive_rates(reported, options.max_false_positive_rate),
         ),
         faithfulness=_faithfulness(options, predictions),
         targets=tuple(compare_with_targets(sources, grid, settings.download.fake_kinds, predictions.parameters)),
@@ -145,6 +148,8 @@ def evaluate(
         reencode=settings.prepare.reencode,
         reproduction=reproduction_command(settings, contract.data_sha256),
         quick=options.quick,
+        feedback=settings.download.feedback,
+        drift_report=options.drift_report,
     )  # fmt: skip
 
 
@@ -164,6 +169,15 @@ def all_test_scores(predictions: Predictions) -> tuple[Floats, Labels, list[str]
     p_fake = np.concatenate([predictions.p_fake(part.logits) for part in parts])
     labels = np.concatenate([part.crops.labels for part in parts])
     return p_fake, labels, [source for part in parts for source in part.crops.sources]
+
+
+def _of_other_sources(
+    scores: tuple[Floats, Labels, list[str]], sources: frozenset[str]
+) -> tuple[Floats, Labels, list[str]]:
+    """What `all_test_scores` returned, without the pictures of some sources."""
+    p_fake, labels, names = scores
+    kept = np.array([name not in sources for name in names], dtype=bool)
+    return p_fake[kept], labels[kept], [name for name in names if name not in sources]
 
 
 def _probes(

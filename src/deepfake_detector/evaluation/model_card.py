@@ -201,7 +201,7 @@ identify anybody, and not to certify a picture: "real" means that no known trace
 - network `{contract.network}`, {results.parameters:,} weights, {contract.train_images} training pictures\
 {_reencoded(results.reencode)}
 - weights SHA-256 `{contract.weights_sha256}`: the tag `weights_sha256` of the MLflow run that trained them
-{_bullets(archives)}
+{_bullets([*_occasion(contract, results), *archives])}
 
 To train the same model again, in a checkout of the commit that `deepfake about` names for it (the tag `git_commit` of
 its MLflow run), with the archives in the repository's root:
@@ -218,6 +218,16 @@ its MLflow run), with the archives in the repository's root:
   false.
 - It gives evidence, not proof, and never a sufficient reason to accuse somebody.
 """
+
+
+def _occasion(contract: Contract, results: EvaluationResults) -> list[str]:
+    """What led to the training, where it is known: the drift report before it, and feedback among its pictures."""
+    names = ", ".join(f"`{name}`" for name in sorted(results.feedback & set(contract.data_sha256)))
+    feedback = [f"pictures that users sent and a person accepted: {names} (archives below)"] if names else []
+    if not results.drift_report:
+        return feedback
+    report = f"drift report before this training: `{results.drift_report}`, an artifact of the champion of that time"
+    return [report, *feedback]
 
 
 def _metrics_table(contract: Contract) -> str:

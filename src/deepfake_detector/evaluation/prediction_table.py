@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOT_FACETS = ("path", "label", "p_fake", "use")  # every other column is a property that defines slices
-TRAINED, LEFT_OUT = "train", "test"  # values of the column `use`, as in `download.sources`
+# Values of the column `use`: of `download.sources`, and for a source with `use: test` and `feedback: true`.
+TRAINED, LEFT_OUT, FEEDBACK = "train", "test", "feedback"
 SOURCE = "source"
 MAX_VALUES = 12  # a column with more values identifies pictures, not slices
 
@@ -29,6 +30,7 @@ class PredictionTable:
         slices: name -> (n,) bool, for example `source: faces`.
         clear: the model's own threshold; at or below it the answer is "real". None: unknown.
         left_out: sources that no model was trained on (`use: test`).
+        feedback: of them, those with held-out feedback, which are compared apart.
     """
 
     paths: tuple[str, ...]
@@ -39,6 +41,7 @@ class PredictionTable:
     slices: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     clear: float | None = None
     left_out: frozenset[str] = frozenset()
+    feedback: frozenset[str] = frozenset()
 
     @property
     def sources(self) -> list[str]:
@@ -48,9 +51,15 @@ class PredictionTable:
     @property
     def trained(self) -> PredictionTable:
         """Without the pictures of left-out sources."""
-        if not self.left_out:
-            return self
-        return self.select([p for p, s in zip(self.paths, self.sources, strict=True) if s not in self.left_out])
+        return self.without(self.left_out)
+
+    def without(self, sources: Collection[str]) -> PredictionTable:
+        """Without the pictures of some sources."""
+        return self.only(set(self.sources) - set(sources)) if sources else self
+
+    def only(self, sources: Collection[str]) -> PredictionTable:
+        """The pictures of some sources."""
+        return self.select([p for p, s in zip(self.paths, self.sources, strict=True) if s in sources])
 
     @property
     def decided(self) -> NDArray[np.bool_] | None:
@@ -88,6 +97,7 @@ def read_predictions(path: Path, test_digest: str, flag: float, clear: float | N
     with path.open(encoding="utf-8", newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
     paths = tuple(row["path"] for row in rows)
+    uses = {(source, row.get("use", TRAINED)) for source, row in zip(sources_from_paths(paths), rows, strict=True)}
     columns = [name for name in (rows[0] if rows else {}) if name not in NOT_FACETS]
     facets = {name: [row[name] for row in rows] for name in columns}
     return PredictionTable(
@@ -98,11 +108,8 @@ def read_predictions(path: Path, test_digest: str, flag: float, clear: float | N
         test_digest=test_digest,
         slices=slice_masks({SOURCE: sources_from_paths(paths)} | facets),
         clear=clear,
-        left_out=frozenset(
-            source
-            for source, row in zip(sources_from_paths(paths), rows, strict=True)
-            if row.get("use", TRAINED) == LEFT_OUT
-        ),
+        left_out=frozenset(source for source, use in uses if use in (LEFT_OUT, FEEDBACK)),
+        feedback=frozenset(source for source, use in uses if use == FEEDBACK),
     )
 
 

@@ -17,22 +17,35 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from deepfake_detector.config import Evaluate, Settings
+from deepfake_detector.evaluation.corruption_grid_scores import GridScores
 from deepfake_detector.evaluation.kind_metrics import measure_kinds
 from deepfake_detector.evaluation.metrics import CalibrationComparison, classification_metrics, compare_calibration
 from deepfake_detector.evaluation.model_card import model_card
 from deepfake_detector.evaluation.random_corruption_crops import corrupt_split
+from deepfake_detector.evaluation.reference_profile import reference_profile
 from deepfake_detector.evaluation.results import EvaluationResults
 from deepfake_detector.evaluation.video_scores import VideoScores, calibrate_videos, measured_coverage, video_coverage
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.model.bundle import FORMAT_VERSION, Bundle, Contract, Thresholds, probabilities, write_bundle
 from deepfake_detector.model.bundle_contract import VideoCalibration
 from deepfake_detector.model.calibration import (
+    PlattScaling,
     VectorScaling,
+    fit_branch_weights,
     fit_platt_scaling,
     fit_vector_scaling,
+    source_weights,
 )
-from deepfake_detector.model.export import export_onnx, load_trained, weights_sha256, with_vector_scaling
-from deepfake_detector.model.operating_points import ErrorRates, fit_thresholds
+from deepfake_detector.model.export import (
+    branch_logits,
+    export_onnx,
+    load_trained,
+    weights_sha256,
+    with_branch_weights,
+    with_vector_scaling,
+)
+from deepfake_detector.model.network import classifier_layers
+from deepfake_detector.model.operating_points import ErrorRates, fit_thresholds, keep_starting_thresholds
 from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.shards import HeldOutSplit, Shards
 
@@ -84,6 +97,7 @@ class Predictions:
     videos: VideoScores  # simulated from validation pictures
     left_out: SplitScores  # test pictures of the other sources (`use: test`); empty without any
     test_digest: str  # of both
+    branch_weights: Floats  # (b, k), of the branches' logits before their mean; part of the graph
     vector_scaling: VectorScaling  # per kind, with the offset of Platt scaling: part of the graph
     temperature: float  # part of the contract
     calibrated_on: CalibratedOn
@@ -132,6 +146,7 @@ class Predictions:
         )  # fmt: skip
         return {
             "test_digest": self.test_digest,
+            **({"branch_weights": self.branch_weights.tolist()} if len(self.branch_weights) > 1 else {}),
             "calibration": calibration | scaling | self.contract.thresholds.model_dump(),
             "simulated_videos": self.videos.report(),
             **({"kinds_of_flagged_fakes": kinds.as_dict()} if kinds else {}),
@@ -154,12 +169,16 @@ def predict_splits(workspace: Workspace, settings: Settings, shards: Shards, scr
     draft = _draft_contract(settings, shards, model, trained)
     on = _calibrated_on(options.calibrate_on, trained["params"]["augment"])
     corrupted = corrupt_split(workspace, settings, valid_crops, CALIBRATION_DRAWS if on == "corruptions" else 1)
+    images = _image_weights(settings, valid_crops)
+    model, branch_weights = _with_fitted_branches(model, valid_crops, corrupted[0], draft.kinds, images)
     engine = _export_engine(model, valid_crops, draft, scratch, options.mirrored)
     valid = _score_split(engine, valid_crops, corrupted[0])
     kinds = [valid.kinds]
     if on == "corruptions":
         kinds += [valid.corrupted_kinds, *(_kinds(engine, crops) for crops in corrupted[1:])]
-    scaling, temperature, thresholds, fake_share = _calibrate(np.concatenate(kinds), valid_crops, draft.kinds, options)
+    scaling, temperature, thresholds, fake_share = _calibrate(
+        np.concatenate(kinds), valid_crops, draft.kinds, options, trained.get("starting_calibration") or {}, images
+    )
     scaled = with_vector_scaling(model, scaling.weights, scaling.offsets)
     engine = _export_engine(scaled, valid_crops, draft, scratch, options.mirrored)
     test_crops = shards.arrays("test")
@@ -181,6 +200,7 @@ def predict_splits(workspace: Workspace, settings: Settings, shards: Shards, scr
         test=test,
         left_out=left_out,
         test_digest=test_crops.sha256,
+        branch_weights=branch_weights,
         vector_scaling=scaling,
         temperature=temperature,
         calibrated_on=on,
@@ -190,29 +210,65 @@ def predict_splits(workspace: Workspace, settings: Settings, shards: Shards, scr
     )  # fmt: skip
 
 
-def seal_bundle(workspace: Workspace, predictions: Predictions, results: EvaluationResults, scratch: Path) -> Bundle:
-    """Write graph, contract, reference outputs and card into models/bundle."""
+def seal_bundle(
+    workspace: Workspace, predictions: Predictions, results: EvaluationResults, grid_scores: GridScores, scratch: Path
+) -> Bundle:
+    """Write graph, contract, reference outputs, card and profile into models/bundle."""
     shutil.rmtree(scratch / "draft")
     videos = video_coverage(predictions.videos.measure(), results.videos)
     coverage = {"image": measured_coverage(results.sources), "video": videos}
     contract = predictions.contract.model_copy(update={"coverage": coverage})
-    card = model_card(contract, results)
-    return write_bundle(workspace.bundle, scratch / "detector.onnx", contract, scratch / "reference.npz", card)
+    profile = reference_profile(workspace, grid_scores, contract)
+    graph, reference, card = scratch / "detector.onnx", scratch / "reference.npz", model_card(contract, results)
+    return write_bundle(workspace.bundle, graph, contract, reference, card, profile)
 
 
 def _calibrate(
-    kinds: Floats, valid: HeldOutSplit, names: Sequence[str], options: Evaluate
+    kinds: Floats,
+    valid: HeldOutSplit,
+    names: Sequence[str],
+    options: Evaluate,
+    start: Mapping[str, float],
+    weights: Floats,
 ) -> tuple[VectorScaling, float, Thresholds, float]:
-    """Vector scaling, temperature, thresholds and share of fakes of logits (m, k), m a multiple of the split's size."""
+    """Vector scaling, temperature, thresholds and share of fakes of logits (m, k), m a multiple of the split's size.
+
+    `start` has temperature and thresholds of the bundle that the training started from, if it did; `weights` (n,) are
+    those of the split's images.
+    """
+    weights = np.resize(weights, len(kinds))
     classes = np.resize(_classes(valid, names), len(kinds))
     labels = (classes > 0).astype(np.int64)
-    scaling = fit_vector_scaling(kinds, classes)
-    platt = fit_platt_scaling(_fake_logits(scaling.apply(kinds)), labels)
+    scaling = fit_vector_scaling(kinds, classes, weights)
+    prior = PlattScaling(start["temperature"], 0.0) if start else None
+    platt = fit_platt_scaling(_fake_logits(scaling.apply(kinds)), labels, prior, len(valid.labels), weights)
     scaling = VectorScaling(scaling.weights, tuple(offset + platt.offset for offset in scaling.offsets))
     p_fake = probabilities(_fake_logits(scaling.apply(kinds)), platt.temperature)
     groups = np.resize(np.array(split_groups(valid)), len(kinds)).tolist()
     thresholds = fit_thresholds(p_fake, labels, groups, picture_rates(options), len(kinds) // len(valid.labels))
-    return scaling, platt.temperature, thresholds, float(labels.mean())
+    if start:
+        known = Thresholds(clear=start["clear"], flag=start["flag"], strict=start["strict"])
+        thresholds = keep_starting_thresholds(thresholds, known, valid.labels)
+    return scaling, platt.temperature, thresholds, float(np.average(labels, weights=weights))
+
+
+def _image_weights(settings: Settings, valid: HeldOutSplit) -> Floats:
+    """(n,) of the validation images: as they are, or of both classes and all sources as in a balanced batch."""
+    if settings.train.sampling != "balanced":
+        return np.ones(len(valid.labels))
+    return source_weights(valid.sources, valid.labels, settings.download.weights)
+
+
+def _with_fitted_branches(
+    model: keras.Model, valid: HeldOutSplit, corrupted: NDArray[np.uint8], names: Sequence[str], images: Floats
+) -> tuple[keras.Model, Floats]:
+    """The network with a weight per branch and kind, fitted on clean and corrupted validation crops; the weights."""
+    if len(classifier_layers(model)) == 1:
+        return model, np.ones((1, len(names)))
+    branches = [branch_logits(model, crops) for crops in (valid.crops, corrupted)]
+    classes = np.resize(_classes(valid, names), 2 * len(valid.labels))
+    weights = fit_branch_weights(np.concatenate(branches), classes, np.resize(images, len(classes)))
+    return with_branch_weights(model, weights), weights
 
 
 def picture_rates(options: Evaluate) -> ErrorRates:

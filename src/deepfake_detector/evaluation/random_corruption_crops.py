@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from deepfake_detector.datasets.archive import Archive, ZipMember
+from deepfake_detector.datasets.archive import Archive
+from deepfake_detector.datasets.safe_zip import ZipMember
 from deepfake_detector.media.corruptions import random_corruption
 from deepfake_detector.media.face_alignment import align_face
 from deepfake_detector.media.face_detector import Face

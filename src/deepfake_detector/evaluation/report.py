@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import resources
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from deepfake_detector.evaluation.evaluate import all_test_scores, picture_facet
 from deepfake_detector.evaluation.faithfulness import draw_faithfulness
 from deepfake_detector.evaluation.figures import ExampleCrops, draw_examples, draw_figures, most_confident
 from deepfake_detector.evaluation.model_card import known_failures, scope, terms_of_use
-from deepfake_detector.evaluation.prediction_table import LEFT_OUT, TRAINED
+from deepfake_detector.evaluation.prediction_table import FEEDBACK, LEFT_OUT, TRAINED
 from deepfake_detector.evaluation.predictions import Predictions
 from deepfake_detector.evaluation.result_tables import write_curves, write_predictions, write_result_tables
 from deepfake_detector.evaluation.results import EvaluationResults
 from deepfake_detector.evaluation.robustness_metrics import ALL_SOURCES, draw_robustness, worst_conditions
-from deepfake_detector.io import atomic_write
+from deepfake_detector.io import atomic_directory, atomic_write
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.stats import Floats
 
@@ -50,16 +50,25 @@ def write_report(
     """Write figures, tables and the HTML report.
 
     Args:
-        folder: created if missing; files of an earlier evaluation are removed.
+        folder: replaced as a whole.
         predictions: for the crops.
         results: of the evaluation.
         grid_scores: for whole pictures.
         bundle: as it was sealed.
         bins: of the reliability curve.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()  # a network without a heatmap writes fewer files
+    with atomic_directory(folder) as fresh:
+        _write_files(fresh, predictions, results, grid_scores, bundle, bins)
+
+
+def _write_files(
+    folder: Path,
+    predictions: Predictions,
+    results: EvaluationResults,
+    grid_scores: GridScores,
+    bundle: Bundle,
+    bins: int,
+) -> None:
     test, thresholds = predictions.test, predictions.contract.thresholds
     p_fake, labels = predictions.p_fake(test.logits), test.crops.labels
     uncalibrated = predictions.uncalibrated(test.kinds)
@@ -69,7 +78,7 @@ def write_report(
     if results.faithfulness:
         draw_faithfulness(folder / "faithfulness.png", results.faithfulness)
     _draw_confident_examples(folder, predictions, p_fake)
-    _write_predictions(folder, predictions, grid_scores)
+    _write_predictions(folder, predictions, grid_scores, results.feedback)
     write_curves(folder, labels, p_fake, bins)
     write_result_tables(folder, results, grid_scores.scores)
     write_html_report(folder, bundle, results)
@@ -203,13 +212,17 @@ def _images(folder: Path) -> Callable[[str], str]:
     return image
 
 
-def _write_predictions(folder: Path, predictions: Predictions, grid_scores: GridScores) -> None:
+def _write_predictions(
+    folder: Path, predictions: Predictions, grid_scores: GridScores, feedback: Collection[str]
+) -> None:
     """The table of all test pictures, those of left-out sources too."""
     p_fake, labels, _ = all_test_scores(predictions)
     test, left_out = predictions.test.crops, predictions.left_out.crops
     facets = [picture_facets(split, grid_scores) for split in (test, left_out)]
     columns = {name: [*facets[0][name], *facets[1][name]] for name in facets[0]}
-    columns["use"] = [TRAINED] * len(test.paths) + [LEFT_OUT] * len(left_out.paths)
+    columns["use"] = [TRAINED] * len(test.paths) + [
+        FEEDBACK if source in feedback else LEFT_OUT for source in left_out.sources
+    ]
     write_predictions(folder, [*test.paths, *left_out.paths], labels, p_fake, columns)
 
 

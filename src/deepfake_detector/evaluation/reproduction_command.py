@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deepfake_detector.config import Settings, Source
+from deepfake_detector.config import SEVERAL_ZIPS, Settings, Source
 
 CONTINUATION = " \\\n    "
 
@@ -32,10 +32,13 @@ def reproduction_command(settings: Settings, data_sha256: Mapping[str, str]) -> 
 
 def _source(source: Source, packed_sha256: str) -> str:
     fields = {name: value for name, value in asdict(source).items() if name != "terms"}
-    if source.kind in ("archive", "labelled"):
-        path = Path(source.location).expanduser()
-        fields["location"] = path.name
-        if not source.sha256 and path.is_file():  # `download` takes no checksum for a folder
+    if source.kind in SEVERAL_ZIPS:
+        given = (source.location,) if isinstance(source.location, str) else source.location
+        paths = [Path(location).expanduser() for location in given]
+        names = [path.name for path in paths]
+        fields["location"] = names[0] if isinstance(source.location, str) else names
+        # `download` takes no checksum for a folder.
+        if not source.sha256 and (source.is_several or paths[0].is_file()):
             fields["sha256"] = packed_sha256
     return "{" + ",".join(f"{name}: {json.dumps(value)}" for name, value in fields.items()) + "}"
 

@@ -87,6 +87,7 @@ class EngineRescorer:
             slices=slice_masks({SOURCE: [known[name][1] for name in names]}),
             clear=contract.thresholds.clear,
             left_out=self._settings.download.left_out,
+            feedback=self._settings.download.feedback_slices,
         )
 
     def _test_split(self) -> tuple[HeldOutSplit, Shards]:

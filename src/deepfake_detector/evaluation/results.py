@@ -104,6 +104,8 @@ class EvaluationResults:
         reencode: JPEG quality with which every picture was recompressed before cropping; 0: none.
         reproduction: the commands that train the same model again.
         quick: measured on small samples (`evaluate.quick`).
+        feedback: sources with pictures from `deepfake feedback export`; those with `use: test` are not in `left_out`.
+        drift_report: name of the drift report that came before the training; "": there is none.
     """
 
     parameters: int
@@ -129,6 +131,8 @@ class EvaluationResults:
     reencode: int
     reproduction: str
     quick: bool = False
+    feedback: frozenset[str] = frozenset()
+    drift_report: str = ""
 
     @property
     def failed_probes(self) -> list[ShortcutProbe]:

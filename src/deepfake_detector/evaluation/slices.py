@@ -22,8 +22,29 @@ SMALL_FACE_PX, LARGE_FACE_PX = 96, 160  # shorter side of the box
 RESAMPLES, BINS = 300, 15
 
 
+class ClassCounts:
+    """Base of the metrics of a group of pictures: how many of each class there are, and whether these are enough."""
+
+    reals: int
+    fakes: int
+
+    @property
+    def images(self) -> int:
+        """Of both classes."""
+        return self.reals + self.fakes
+
+    @property
+    def small_sample(self) -> bool:
+        """Whether a class has too few pictures for its metrics to mean much."""
+        return min(self.required_counts()) < SMALL_SAMPLE
+
+    def required_counts(self) -> list[int]:
+        """Pictures of the classes that the group should hold."""
+        return [self.reals, self.fakes]
+
+
 @dataclass(frozen=True)
-class SliceMetrics:
+class SliceMetrics(ClassCounts):
     """Metrics of one slice, at p_fake >= 0.5 unless named otherwise.
 
     Attributes:
@@ -42,16 +63,6 @@ class SliceMetrics:
     auc: Estimate | None
     true_positive_rate: Estimate | None
     false_positive_rate: Estimate | None
-
-    @property
-    def images(self) -> int:
-        """Of both classes."""
-        return self.reals + self.fakes
-
-    @property
-    def small_sample(self) -> bool:
-        """Whether one class has too few pictures for its metrics to mean much."""
-        return min(self.reals, self.fakes) < SMALL_SAMPLE
 
     def as_dict(self) -> dict[str, object]:
         """For a JSON report; unknown metrics are left out."""

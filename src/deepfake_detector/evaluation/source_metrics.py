@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepfake_detector.evaluation.metrics import estimate_calibration_error, threshold_metrics
-from deepfake_detector.evaluation.slices import BINS, RESAMPLES, SMALL_SAMPLE
+from deepfake_detector.evaluation.slices import BINS, RESAMPLES, ClassCounts
 from deepfake_detector.model.bundle import Thresholds
 from deepfake_detector.stats import (
     Estimate,
@@ -31,7 +31,7 @@ CLASSES = ("reals", "fakes")  # in the order of the labels
 
 
 @dataclass(frozen=True)
-class SourceMetrics:
+class SourceMetrics(ClassCounts):
     """Metrics of one source, of its test pictures.
 
     Attributes:
@@ -61,15 +61,9 @@ class SourceMetrics:
     true_positive_rate: Estimate | None
     false_negative_rate_at_clear: Estimate | None
 
-    @property
-    def images(self) -> int:
-        """Of both classes."""
-        return self.reals + self.fakes
-
-    @property
-    def small_sample(self) -> bool:
-        """Whether a class that it holds has too few pictures for the metrics to mean much."""
-        return min(count for count in (self.reals, self.fakes) if count) < SMALL_SAMPLE
+    def required_counts(self) -> list[int]:
+        """Pictures of the classes that it holds: a source may consist of one."""
+        return [count for count in (self.reals, self.fakes) if count]
 
     def headline(self) -> dict[str, object]:
         """For reports/evaluate.json; unknown metrics are left out."""

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from deepfake_detector.io import atomic_write
-from deepfake_detector.model.network import WITH_BACKBONE, classifier_layers, portable_copy, with_logit_map
+from deepfake_detector.model.network import (
+    CLASSIFIERS,
+    MAP_LAYER,
+    WITH_BACKBONE,
+    classifier_layers,
+    portable_copy,
+    with_logit_map,
+)
 
 # Of one kernel: smaller ones have few bytes.
 MIN_COMPACT_VALUES, MAX_INT16 = 4096, 32767
@@ -172,6 +179,31 @@ def with_vector_scaling(model: keras.Model, weights: Sequence[float], offsets: S
         kernel, bias = layer.get_weights()
         layer.set_weights([kernel * factors, bias * factors + np.array(offsets, np.float32)])
     return copy
+
+
+def with_branch_weights(model: keras.Model, weights: NDArray[np.float64]) -> keras.Model:
+    """The same network with each branch's logits multiplied, before their mean is taken.
+
+    Args:
+        model: a trained model with b branches and k kinds.
+        weights: (b, k).
+    """
+    copy = portable_copy(model, model.input.shape[1])
+    branches = sorted(classifier_layers(copy), key=lambda layer: CLASSIFIERS.index(layer.name))
+    for layer, factors in zip(branches, weights.astype(np.float32), strict=True):
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel * factors, bias * factors])
+    return copy
+
+
+def branch_logits(model: keras.Model, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Logits of each kind by each branch: uint8 (n, side, side, 3) -> (n, b, k); b is 1 without branches."""
+    layer = model.get_layer(MAP_LAYER)
+    maps = list(layer.input) if isinstance(layer.input, list) else [layer.output]
+    found = keras.Model(model.input, maps).predict(crops, verbose=0)
+    return np.stack(
+        [np.asarray(each, np.float64).mean(axis=(1, 2)) for each in (found if len(maps) > 1 else [found])], 1
+    )
 
 
 def weights_sha256(model: keras.Model) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import SettingsError
-from deepfake_detector.model.backbone import feature_maps
+from deepfake_detector.model.backbone import block_index, feature_maps
 from deepfake_detector.model.branches import BranchScales
 from deepfake_detector.model.normalization import normalisation_layer
 
@@ -79,6 +79,27 @@ def per_cell(model: keras.Model) -> keras.Model:
     scales = {layer.name: layer for layer in model.layers}.get(SCALES_LAYER)
     cells = model.get_layer(MAP_LAYER).output if scales is None else keras.ops.stack(scales.output, axis=3)
     return keras.Model(model.input, cells, name=model.name)
+
+
+def freeze_branch(model: keras.Model, branch: str) -> None:
+    """Keep one branch of `fused` as it is in training, its normalisation included.
+
+    Args:
+        model: a network that `build_network` made.
+        branch: `residual` or `backbone`; "": none.
+
+    Raises:
+        SettingsError: the network has no branches.
+    """
+    if branch and model.name != "fused":
+        raise SettingsError(
+            f"train.frozen_branch is {branch}, and train.network {model.name} has no branches",
+            "set train.frozen_branch to '', or train.network to fused",
+        )
+    for layer in model.layers:
+        in_backbone = block_index(layer.name) is not None or layer.name == BACKBONE_MAP
+        if branch and layer.weights and layer.name != SCALES_LAYER and in_backbone == (branch == "backbone"):
+            layer.trainable = False
 
 
 def classifier_layers(model: keras.Model) -> list[Any]:

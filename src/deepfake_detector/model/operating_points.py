@@ -60,6 +60,21 @@ def fit_thresholds(
     return Thresholds(clear=float(np.clip(clear, 0.0, 0.5)), flag=max(flag, 0.5), strict=max(strict, flag, 0.5))
 
 
+def keep_starting_thresholds(thresholds: Thresholds, start: Thresholds, labels: NDArray[np.int64]) -> Thresholds:
+    """Thresholds of a fine-tuned model: of few files no more is decided than by the model that it started from.
+
+    Args:
+        thresholds: of the fine-tuned model, see `fit_thresholds`.
+        start: of the model before.
+        labels: (n,) of the validation files, 1 = fake. With 50 of a class its thresholds are the fitted ones.
+    """
+    reals, fakes = int((labels == 0).sum()), int((labels == 1).sum())
+    flag, strict, clear = thresholds.flag, thresholds.strict, thresholds.clear
+    if reals < MIN_GROUP_FILES:
+        flag, strict = max(flag, start.flag), max(strict, start.strict)
+    return Thresholds(clear=min(clear, start.clear) if fakes < MIN_GROUP_FILES else clear, flag=flag, strict=strict)
+
+
 def threshold_at_rate(scores: Floats, rate: float) -> float:
     """The smallest threshold that at most this share of the scores reaches, 0 to 1.
 

@@ -20,7 +20,7 @@ from deepfake_detector.media.augmentation import Augment, Level
 from deepfake_detector.parallel import limit_opencv_to_one_thread
 from deepfake_detector.preparation.shards import RecordReader, Shards
 from deepfake_detector.training.balanced_sampling import BalancedSampler, Draw
-from deepfake_detector.training.batches import HELD_OUT_BATCH_SIZE, PARALLEL_BATCHES, BatchMix, CropTransform
+from deepfake_detector.training.batches import HELD_OUT_BATCH_SIZE, BatchMix, CropTransform, parallel_batches
 
 # Of each class of each source: a large source would take most of the time of an epoch and most of the figures.
 MAX_VALID_CROPS = 200
@@ -75,18 +75,13 @@ def balanced_training_batches(
 ) -> Callable[[int], tf.data.Dataset]:
     """Endless batches; each depends on (seed, epoch, step) only.
 
+    Shards, seed, kinds, mix and what is returned are as for `batches.training_batches`.
+
     Args:
-        shards: the crops.
         index: of the shards, that of the sampler.
         sampler: chooses the crops.
         steps: batches per epoch.
-        seed: of choice and augmentation.
-        kinds: of fakes, in the order of the classes 1, 2, ...
         augment: applied to each crop.
-        mix: applied to each batch after that.
-
-    Returns:
-        A function from the first epoch to a data set.
     """
     records = _Records(shards, index, kinds)
 
@@ -104,7 +99,7 @@ def balanced_training_batches(
     shapes = [size, shards.side_px, shards.side_px, 3], [size, *cells]
     return lambda first: (
         tf.data.Dataset.range(first * steps, 2**62)
-        .map(lambda number: _in_numpy(batch, number, *shapes), num_parallel_calls=PARALLEL_BATCHES)
+        .map(lambda number: _in_numpy(batch, number, *shapes), num_parallel_calls=parallel_batches())
         .prefetch(2)
     )
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import DataRejected
-from deepfake_detector.parallel import limit_opencv_to_one_thread
+from deepfake_detector.parallel import available_cores, limit_opencv_to_one_thread
 from deepfake_detector.preparation.shards import Shards
 
 # Crop (side, side, 3), landmarks (5, 2) px, class, random generator -> crop and class.
@@ -40,21 +40,34 @@ class BatchMix(Protocol):
 # validation figures of different trainings must be comparable.
 HELD_OUT_BATCH_SIZE = 64
 SHUFFLE_BYTES = 512 * 2**20  # upper limit of the shuffle buffer; the crops in the shards are already in random order
-# Batches transformed at once, each by one thread. OpenCV and Pillow release Python's lock but compete with the training
-# for the same cores: on two cores, two keep up with it.
-PARALLEL_BATCHES = 2
+
+
+def parallel_batches() -> int:
+    """Number of batches transformed at once, each by one thread; it does not change what they hold.
+
+    OpenCV and Pillow release Python's lock but compete with the training for the same cores: on two cores, two keep up
+    with it. Where a GPU trains, half of many cores feed it.
+    """
+    return max(2, available_cores() // 2)
+
+
+def fitting_batch_size(batch_size: int, crops: int) -> int:
+    """`train.batch_size`, or a smaller even one for fewer training crops: a batch holds no crop twice.
+
+    Raises:
+        DataRejected: there are fewer than two crops.
+    """
+    if crops < 2:
+        raise DataRejected(
+            f"there are {crops} training crops, and two is the least that can be trained on",
+            "add pictures, or see reports/prepare.json: it counts the pictures without a crop, and why",
+        )
+    return min(batch_size, crops - crops % 2)
 
 
 def steps_per_epoch(shards: Shards, batch_size: int) -> int:
-    """Whole batches in the training split.
-
-    Raises:
-        DataRejected: there are fewer crops than one batch.
-    """
-    crops = shards.crops.get("train", 0)
-    if crops < batch_size:
-        raise DataRejected(f"{crops} training crops do not fill one batch of {batch_size}", "lower train.batch_size")
-    return crops // batch_size
+    """Whole batches in the training split; `batch_size` as `fitting_batch_size` gives it."""
+    return shards.crops["train"] // batch_size
 
 
 def training_batches(
@@ -89,7 +102,7 @@ def training_batches(
         batches = rows.batch(batch_size, drop_remainder=True).enumerate()
         return batches.map(
             lambda step, row: _transform_batch(row, kinds, transform, (seed, number, step), mix),
-            num_parallel_calls=PARALLEL_BATCHES,
+            num_parallel_calls=parallel_batches(),
         )
 
     return lambda first: tf.data.Dataset.range(first, 2**31).flat_map(epoch).prefetch(2)
@@ -107,7 +120,7 @@ def held_out_batches(
             lambda step, row, transform=transform, number=number: _transform_batch(
                 row, kinds, transform, (0, number, step)
             ),
-            num_parallel_calls=PARALLEL_BATCHES,
+            num_parallel_calls=parallel_batches(),
         )
         for number, transform in enumerate(transforms)
     ]  # fmt: skip

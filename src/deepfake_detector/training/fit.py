@@ -14,7 +14,7 @@ from deepfake_detector.config import Train
 from deepfake_detector.model.backbone import freeze_blocks
 from deepfake_detector.model.ema import Arrays, ExponentialMovingAverage
 from deepfake_detector.model.losses import build_metrics, build_optimizer, kinds_loss
-from deepfake_detector.model.network import build_network, per_cell, portable_copy
+from deepfake_detector.model.network import build_network, freeze_branch, per_cell, portable_copy
 from deepfake_detector.training.checkpoint import Checkpoint, EpochMetrics, TrainingState
 
 MONITOR = "val_auc"  # of fake against real, on the validation split; selects the best epoch
@@ -64,6 +64,7 @@ def train(
     if set_starting_weights is not None and not checkpoint.path.is_file():
         set_starting_weights(network)
     freeze_blocks(network, settings.frozen_blocks)
+    freeze_branch(network, settings.frozen_branch)
     model = per_cell(network)
     model.compile(optimizer=build_optimizer(settings, steps), loss=kinds_loss, metrics=build_metrics())
     averages = ExponentialMovingAverage(settings.ema_momentum)

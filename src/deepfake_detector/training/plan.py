@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from deepfake_detector.code_digest import code_digest
 from deepfake_detector.config import Settings, Train
-from deepfake_detector.io import atomic_write
+from deepfake_detector.errors import SettingsError
+from deepfake_detector.io import atomic_write, sha256_of_file
 from deepfake_detector.media.augmentation import Augment, CorruptedView, CutMixPatches
 from deepfake_detector.model.export import save_trained, weights_sha256
 from deepfake_detector.model.network import cell_px
@@ -32,12 +33,14 @@ from deepfake_detector.training.balanced_sampling import BalancedSampler
 from deepfake_detector.training.batches import (
     HELD_OUT_BATCH_SIZE,
     CropTransform,
+    fitting_batch_size,
     held_out_batches,
     steps_per_epoch,
     training_batches,
 )
 from deepfake_detector.training.checkpoint import Checkpoint
 from deepfake_detector.training.fit import TrainingResult, train
+from deepfake_detector.training.replay import Features, fit_with_replay, read_replay
 from deepfake_detector.training.starting_weights import StartingWeights, starting_weights
 
 # Code that decides the result of a training: a checkpoint is resumed only with the same code and libraries.
@@ -65,11 +68,18 @@ class TrainingPlan:
     steps: int
     valid: tf.data.Dataset
     start: StartingWeights
+    earlier: Features | None = None  # of `train.replay`
 
     def fit(
         self, run: RunContext, on_epoch: Callable[[int, Mapping[str, float]], None] | None = None
     ) -> TrainingResult:
         """Train, resuming an interrupted run; `on_epoch` gets each epoch's metrics, by default the run logs them."""
+        if self.earlier is not None:
+            return fit_with_replay(
+                self.settings, self.side_px, self.kinds, self.batches(0).take(self.steps * self.settings.epochs),
+                self.valid, self.earlier, on_epoch or run.log_epoch,
+                lambda model: self.start.apply(model, self.kinds, self.batches),
+            )  # fmt: skip
         return train(
             self.settings, self.side_px, len(self.kinds), self.batches, self.steps, self.valid, run.checkpoint,
             on_epoch or run.log_epoch, lambda model: self.start.apply(model, self.kinds, self.batches),
@@ -85,24 +95,27 @@ def plan_training(workspace: Workspace, settings: Settings, shards: Shards) -> T
         shards: the crops.
 
     Raises:
-        DataRejected: there are fewer training crops than one batch, or no crop of a class.
+        DataRejected: there are fewer than two training crops, or no crop of a class.
         SettingsError, ModelNotFound: `train.start_from` does not fit, see `starting_weights`.
     """
-    options, start = settings.train, starting_weights(workspace, settings.train)
-    if options.sampling == "balanced":
-        return _plan_balanced(settings, shards, start)
-    kinds, transform, views = plan_transforms(options, shards.kinds)
+    start = starting_weights(workspace, settings.train)
+    if settings.train.sampling == "balanced":
+        return _plan_balanced(workspace, settings, shards, start)
+    options = _fit_batches(settings.train, shards.crops.get("train", 0))
+    kinds, transform, views = plan_transforms(options, (*shards.kinds, *start.kinds))
     steps = steps_per_epoch(shards, options.batch_size)
     mix = _batch_mix(options, kinds)
     batches = training_batches(shards, options.batch_size, options.seed, kinds, transform, mix)
     valid = held_out_batches(shards, "valid", HELD_OUT_BATCH_SIZE, kinds, views)
-    return TrainingPlan(options, shards.side_px, kinds, batches, steps, valid, start)
+    earlier = _earlier_features(workspace, options, kinds, start)
+    return TrainingPlan(options, shards.side_px, kinds, batches, steps, valid, start, earlier)
 
 
-def _plan_balanced(settings: Settings, shards: Shards, start: StartingWeights) -> TrainingPlan:
-    options, index, weights = settings.train, shards.index(), settings.download.weights
+def _plan_balanced(workspace: Workspace, settings: Settings, shards: Shards, start: StartingWeights) -> TrainingPlan:
+    index, weights = shards.index(), settings.download.weights
     trained = index[(index["split"] == "train") & (index["shard"] != "") & index["source"].isin(list(weights))]
-    kinds, _, views = plan_transforms(options, tuple(trained["kind"].unique()))
+    options = _fit_batches(settings.train, int((trained["copy"] == 0).sum()))
+    kinds, _, views = plan_transforms(options, (*trained["kind"].unique(), *start.kinds))
     sampler = BalancedSampler(index, weights, options.batch_size, options.self_blend)
     steps = balanced_steps(options, sampler)
     augment = BalancedAugment(options.augment, 1 + kinds.index("swap") if options.self_blend else 0)
@@ -110,7 +123,29 @@ def _plan_balanced(settings: Settings, shards: Shards, start: StartingWeights) -
         shards, index, sampler, steps, options.seed, kinds, augment, _batch_mix(options, kinds)
     )
     valid = balanced_valid_batches(shards, index, weights, kinds, views)
-    return TrainingPlan(options, shards.side_px, kinds, batches, steps, valid, start)
+    earlier = _earlier_features(workspace, options, kinds, start)
+    return TrainingPlan(options, shards.side_px, kinds, batches, steps, valid, start, earlier)
+
+
+def _earlier_features(
+    workspace: Workspace, settings: Train, kinds: tuple[str, ...], start: StartingWeights
+) -> Features | None:
+    if not settings.replay:
+        return None
+    if settings.cutmix:
+        raise SettingsError(
+            f"train.replay fits whole faces, and train.cutmix is {settings.cutmix}", "set train.cutmix to 0"
+        )
+    weights = start.contract.weights_sha256 if start.contract else ""
+    return read_replay(workspace.root / settings.replay, kinds, weights)
+
+
+def _fit_batches(settings: Train, crops: int) -> Train:
+    """The settings with a batch size that fits the number of training crops."""
+    size = fitting_batch_size(settings.batch_size, crops)
+    if size < settings.batch_size:
+        print(f"{crops} training crops: batches of {size} crops instead of train.batch_size {settings.batch_size}")
+    return replace(settings, batch_size=size)
 
 
 def _batch_mix(settings: Train, kinds: tuple[str, ...]) -> CutMixPatches | None:
@@ -126,7 +161,7 @@ def plan_transforms(
 
     Args:
         settings: params.yaml's `train`.
-        found: kinds of fakes in the training split.
+        found: kinds of fakes in the training split and in the bundle that the training starts from.
 
     Returns:
         The kinds to train on (self-blended crops count as swaps), the augmentation of training crops, and the views of
@@ -177,7 +212,7 @@ def write_training_outputs(
 
     The same training gives the same bytes: its times, commit and MLflow run are recorded in MLflow alone.
     """
-    history = workspace.figures("train") / "history.csv"
+    history, start = workspace.figures("train") / "history.csv", starting_weights(workspace, settings.train)
     save_trained(result.model, workspace.trained / "model.keras")
     with atomic_write(history) as temporary:
         pd.DataFrame(result.history).to_csv(temporary, index=False)
@@ -189,7 +224,8 @@ def write_training_outputs(
         "kinds": kinds if settings.train.network != "original" else kinds[:1],
         "parameters": result.parameters,
         "precision": result.precision,
-        "started_from_sha256": starting_weights(workspace, settings.train).sha256,  # "" without a model
+        "started_from_sha256": start.sha256,  # "" without a model
+        "starting_calibration": start.calibration,
         "weights_sha256": weights_sha256(result.model),
         "data_sha256": _download_report(workspace, "sha256"),
         "source_kinds": _download_report(workspace, "kind"),
@@ -218,5 +254,7 @@ def training_key(workspace: Workspace, settings: Settings, shards: Shards, comma
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update((shards.folder / "index.parquet").read_bytes())
     digest.update(starting_weights(workspace, settings.train).sha256.encode())
+    if settings.train.replay:
+        digest.update(sha256_of_file(workspace.root / settings.train.replay).encode())
     digest.update(code_digest(*RESUME_MODULES, libraries=RESUME_LIBRARIES).encode())
     return f"{command}-{digest.hexdigest()[:16]}"

@@ -15,7 +15,7 @@ from deepfake_detector.config import Train
 from deepfake_detector.errors import ModelNotFound, SettingsError
 from deepfake_detector.io import sha256_of_file
 from deepfake_detector.model.backbone import load_imagenet_weights
-from deepfake_detector.model.bundle import read_bundle
+from deepfake_detector.model.bundle import Contract, read_bundle
 from deepfake_detector.model.export import load_trained
 from deepfake_detector.model.network import (
     BACKBONE_MAP,
@@ -50,6 +50,19 @@ class StartingWeights:
     settings: Train
     path: Path | None
     sha256: str
+    contract: Contract | None = None  # of a bundle
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of fakes that a bundle tells apart: a network that starts from it keeps them."""
+        return self.contract.kinds if self.contract else ()
+
+    @property
+    def calibration(self) -> dict[str, float]:
+        """Temperature and thresholds of a bundle."""
+        if self.contract is None:
+            return {}
+        return {"temperature": self.contract.temperature, **self.contract.thresholds.model_dump()}
 
     def apply(self, model: keras.Model, kinds: tuple[str, ...], batches: Callable[[int], tf.data.Dataset]) -> None:
         """Set the weights of a network that has just been built.
@@ -88,7 +101,8 @@ def starting_weights(workspace: Workspace, settings: Train) -> StartingWeights:
         return StartingWeights(settings, None, "")
     path = {SHIPPED: workspace.pretrained, CHAMPION: workspace.champion}.get(named, workspace.root / named)
     if path.is_dir():
-        return StartingWeights(settings, path, read_bundle(path).sha256)
+        bundle = read_bundle(path)
+        return StartingWeights(settings, path, bundle.sha256, bundle.contract)
     if path.is_file() and path.suffix == ".keras":
         return StartingWeights(settings, path, sha256_of_file(path))
     raise ModelNotFound(
