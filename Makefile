@@ -13,12 +13,13 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export UV_CACHE_DIR := $(ROOT)/.cache/uv
 
-.PHONY: help install repro experiments kaggle recipe test test-fast check coverage docs serve mlflow bench lock wheel
+.PHONY: help install repro experiments kaggle own recipe test test-fast check coverage docs serve mlflow bench lock wheel
 help:
 	@echo "make repro      data to served model: the seven stages of dvc.yaml"
 	@echo "make experiments  what 'dvc exp run' tried, in a table that fits 120 columns"
 	@echo "make kaggle     train on the Kaggle set, after a login; prints the expected hours. PLAN=--plan only prints"
-	@echo "make recipe     the same by RECIPE=, for example recipes/photographs.yaml, the recipe of the shipped model"
+	@echo "make own        fine-tune the shipped model on own pictures: PICTURES=folder or zip, FAKES=synthetic or swap"
+	@echo "make recipe     the same by RECIPE=, for example recipes/photographs.yaml, the recipe of the shipped model, or recipes/one_gpu.yaml"
 	@echo "make serve      the packaged model on http://127.0.0.1:3000, or PORT=; MODEL=champion or MODEL=pretrained selects one"
 	@echo "make mlflow     runs and registry on http://127.0.0.1:5000, or PORT="
 	@echo "make install    the environment in .venv, from requirements.lock"
@@ -44,10 +45,19 @@ experiments: $(ENV)
 
 kaggle: $(ENV)
 	@python -m pipelines.recipe recipes/kaggle.yaml $(PLAN)
+	@test -n "$(PLAN)" || python -m pipelines.package
+
+own: RECIPE ?= recipes/own_pictures.yaml
+own: FAKES ?= synthetic
+own: $(ENV)
+	@test -n "$(PICTURES)" || { echo "name the pictures: make own PICTURES=/path/to/folder_or_zip (docs/own-pictures.md)"; exit 1; }
+	@python -m pipelines.recipe "$(RECIPE)" --pictures "$(PICTURES)" --fakes "$(FAKES)" $(PLAN)
+	@test -n "$(PLAN)" || python -m pipelines.package
 
 recipe: RECIPE ?= recipes/photographs.yaml
 recipe: $(ENV)
 	@python -m pipelines.recipe "$(RECIPE)" $(PLAN)
+	@test -n "$(PLAN)" || python -m pipelines.package
 
 test: check
 	pytest -n 2 --dist loadfile --max-worker-restart=0 --ignore tests/browser
@@ -86,7 +96,7 @@ bench: $(ENV)
 	python -m benchmarks
 
 lock: $(ENV)
-	uv pip compile pyproject.toml --extra train --extra dev --extra docs --extra s3 --universal --generate-hashes \
+	uv pip compile pyproject.toml --extra train --extra dev --extra docs --extra s3 --extra cluster --universal --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock
 	uv pip compile requirements-image.in --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade -o requirements-image.lock

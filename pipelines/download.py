@@ -1,4 +1,4 @@
-"""params.yaml `download:` -> data/raw, one zip per source, and reports/download.json."""
+"""params.yaml `download:` -> data/raw, the zip or zips of each source, and reports/download.json."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.stage import run_stage
 
 
 def main() -> None:
-    """Fetch one verified archive per source."""
+    """Fetch the verified archives of all sources."""
     workspace = Workspace().enter()
     settings = read_settings(workspace.params).download
     fetched = fetch_all(settings, workspace.raw)

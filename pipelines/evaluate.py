@@ -32,7 +32,7 @@ def main() -> None:
         grid_scores = score_pictures(workspace, settings, predictions)
         videos = score_videos(workspace, settings, predictions, Path(scratch))
         results = evaluate(settings, predictions, grid_scores, videos)
-        bundle = seal_bundle(workspace, predictions, results, Path(scratch))
+        bundle = seal_bundle(workspace, predictions, results, grid_scores, Path(scratch))
     bins = settings.evaluate.calibration_bins
     write_report(workspace.figures("evaluate"), predictions, results, grid_scores, bundle, bins)
     report = results.headline() | predictions.report() | {"bundle_sha256": bundle.sha256}

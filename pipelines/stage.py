@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from deepfake_detector.errors import DetectorError
-from deepfake_detector.io import escape_unencodable_output
+from deepfake_detector.io import escape_unencodable_output, machine_failure
 
 
 def run_stage(main: Callable[[], None]) -> int:
@@ -22,7 +22,10 @@ def run_stage(main: Callable[[], None]) -> int:
     except DetectorError as error:
         print(f"\nerror [{error.code}]: {error}", file=sys.stderr)
         return error.exit_code
-    except Exception:
+    except Exception as error:
+        if (known := machine_failure(error)) is not None:
+            print(f"\nerror [{known.code}]: {known}", file=sys.stderr)
+            return known.exit_code
         traceback.print_exc()
         print("\nerror [unexpected]: the lines above are a bug in the tool, not in your data", file=sys.stderr)
         return 2

@@ -8,26 +8,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.tokens import (
-    AnchorToken,
-    BlockEndToken,
-    BlockMappingStartToken,
-    BlockSequenceStartToken,
-    FlowMappingEndToken,
-    FlowMappingStartToken,
-    FlowSequenceEndToken,
-    FlowSequenceStartToken,
-)
 
 from deepfake_detector.errors import SettingsError
 from deepfake_detector.renamed_settings import refuse_renamed, setting_leaves
+from deepfake_detector.yaml_file import read_yaml
 
 CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-YAML_STARTS = (BlockMappingStartToken, BlockSequenceStartToken, FlowMappingStartToken, FlowSequenceStartToken)
-YAML_ENDS = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
-MAX_YAML_DEPTH = 30  # params.yaml has 5 levels; parsing takes time that grows with the square of the depth
 MAX_NUMBER = 2**32  # of any setting: seeds are the largest
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenShare = Annotated[float, Field(ge=0, lt=1)]
@@ -52,6 +39,8 @@ SelectableCheck = Literal[
     "thumbnail",
     "border",
 ]
+SEVERAL_ZIPS = ("archive", "labelled")  # kinds of sources that may be several
+WILDCARDS = frozenset("*?[")  # of a pattern of paths
 # Of sections and metrics beside the sources in reports/metrics.json and in the corruption grid.
 RESERVED_NAMES = frozenset(
     {"accuracy", "all", "auc", "coverage", "ece", "false_positive_rate", "left_out", "robust_accuracy", "videos"}
@@ -92,7 +81,8 @@ class Source:
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]  # of its archive, data/raw/NAME.zip
     kind: Literal["sample", "archive", "kaggle", "labelled", "videos"]
     fake_kind: Literal["synthetic", "swap"]
-    location: str = ""  # a path, or a Kaggle handle; empty for the sample
+    # A path or a pattern of paths, a list of zips, or a Kaggle handle; empty for the sample.
+    location: str | tuple[Annotated[str, Field(min_length=1)], ...] = ""
     sha256: str = ""
     terms: str = ""  # of use, one sentence: what is trained on these pictures is bound by it too, so the card tells it
     use: Literal["train", "test"] = (
@@ -100,6 +90,15 @@ class Source:
     )
     family: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_-]*)?$", max_length=40)] = ""  # empty: its own
     weight: Annotated[float, Field(gt=0, le=100)] = 1.0  # share of the batches under `train.sampling: balanced`
+    feedback: bool = False  # written by `deepfake feedback export`: splits as given; outside of other sources' metrics
+
+    @property
+    def is_several(self) -> bool:
+        """Whether the location is a list of zips, or a pattern that is no path itself."""
+        if isinstance(self.location, tuple):
+            return True
+        pattern = self.kind in SEVERAL_ZIPS and not WILDCARDS.isdisjoint(self.location)
+        return pattern and not Path(self.location).expanduser().exists()
 
     @property
     def family_name(self) -> str:
@@ -114,10 +113,14 @@ def _distinct_names(sources: tuple[Source, ...]) -> tuple[Source, ...]:
     if sum(source.kind == "sample" for source in sources) > 1:
         raise ValueError("the sample can be a source only once: it draws the same pictures every time")
     for source in sources:
-        if (source.location == "") != (source.kind == "sample"):
+        if (not source.location) != (source.kind == "sample"):
             raise ValueError(f"source {source.name}: `location` is needed by every kind but the sample, which has none")
         if source.name in RESERVED_NAMES:
             raise ValueError(f"source {source.name}: reports use this name for something else")
+        if isinstance(source.location, tuple) and source.kind not in SEVERAL_ZIPS:
+            raise ValueError(f"source {source.name}: a list of zips is for kinds {' and '.join(SEVERAL_ZIPS)}")
+        if source.feedback and source.kind != "labelled":
+            raise ValueError(f"source {source.name}: `feedback: true` is for `kind: labelled`")
         if source.kind == "videos" and source.use != "test":
             raise ValueError(f"source {source.name}: videos are tested, not trained on: set `use: test`")
     if all(source.use == "test" for source in sources):
@@ -151,6 +154,16 @@ class Download:
     def left_out(self) -> frozenset[str]:
         """Sources of pictures that are never trained on, calibrated on or used for thresholds."""
         return frozenset(source.name for source in self.sources if source.use == "test" and source.kind != "videos")
+
+    @property
+    def feedback(self) -> frozenset[str]:
+        """Sources that hold pictures from `deepfake feedback export`."""
+        return frozenset(source.name for source in self.sources if source.feedback)
+
+    @property
+    def feedback_slices(self) -> frozenset[str]:
+        """Of them, those that are held out from training."""
+        return self.feedback & self.left_out
 
     @property
     def videos(self) -> tuple[Source, ...]:
@@ -226,7 +239,9 @@ class Train:
     steps_per_epoch: Annotated[int, Field(ge=0)] = 0  # of balanced sampling; 0: as many crops as there are
     start_from: str = ""  # shipped, champion, imagenet, or a path of a bundle or a .keras file; empty: random weights
     frozen_blocks: Annotated[int, Field(ge=0, le=16)] = 0  # of the backbone, from the first; with its stem
+    frozen_branch: Literal["", "residual", "backbone"] = ""  # of the network `fused`
     backbone_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1.0  # times learning_rate
+    replay: str = ""  # a path of features of earlier pictures; empty: all weights are trained
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -251,6 +266,9 @@ class Evaluate:
     min_background_gap: Share
     max_false_positive_rate: Share
     quick: bool = False  # few pictures and resamples; the gate refuses the model
+    drift_report: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = (
+        ""  # its name; "": there is none
+    )
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -339,25 +357,6 @@ def read_settings(path: Path) -> Settings:
             f"{path.name} cannot be used:\n  " + "\n  ".join(_problems(error)),
             "params.yaml explains every key in place",
         ) from error
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML 1.2 document without anchors: `1e-05`, as `dvc exp run -S` writes it, is a number.
-
-    Raises:
-        ruamel.yaml.error.YAMLError: the file is no YAML, is nested too deeply, or has an anchor: a few of them
-            expand to gigabytes.
-        OSError, UnicodeDecodeError: it cannot be read.
-    """
-    text, depth = path.read_text(encoding="utf-8"), 0
-    for token in YAML(typ="safe", pure=True).scan(text):
-        depth += isinstance(token, YAML_STARTS) - isinstance(token, YAML_ENDS)
-        line = token.start_mark.line + 1
-        if isinstance(token, AnchorToken):
-            raise YAMLError(f"anchor &{token.value} in line {line}: write the value out")
-        if depth > MAX_YAML_DEPTH:
-            raise YAMLError(f"line {line} is nested deeper than {MAX_YAML_DEPTH} levels")
-    return YAML(typ="safe", pure=True).load(text)
 
 
 def _problems(error: ValidationError | TypeError) -> list[str]:

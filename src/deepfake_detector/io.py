@@ -19,6 +19,10 @@ from deepfake_detector.errors import BadInput, DetectorError, ToolFailed
 
 PIPE_TIMEOUT_S = 10
 BROKEN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+BROKEN_DATABASE = ("disk is full", "disk I/O error")  # in the messages of SQLite
+DESCRIPTOR_HINT = "allow more open files, for example by `ulimit -n 4096`, and run the same command again"
+SPACE_HINT = "free some space, and run the same command again"
 
 
 @contextmanager
@@ -45,8 +49,26 @@ def write_failure(path: Path, error: OSError) -> DetectorError:
     """The error for an output that could not be written: of the tool if a disk is full or broken, else of the input."""
     reason = error.strerror or str(error)
     if error.errno in BROKEN_DISK:
-        return ToolFailed(f"cannot write {path}: {reason}", "free some space, and run the same command again")
+        return ToolFailed(f"cannot write {path}: {reason}", SPACE_HINT)
+    if error.errno in NO_DESCRIPTOR:
+        return ToolFailed(f"cannot write {path}: {reason}", DESCRIPTOR_HINT)
     return BadInput(f"cannot write {path}: {reason}", "name a folder that exists and can be written")
+
+
+def machine_failure(error: BaseException) -> ToolFailed | None:
+    """The error for people if a full or broken disk, or too few descriptors, is behind an exception; else None.
+
+    Libraries (MLflow, SQLAlchemy, pyarrow) raise errors of their own from those of the system: the whole chain counts.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (*BROKEN_DISK, *NO_DESCRIPTOR):
+            hint = DESCRIPTOR_HINT if cause.errno in NO_DESCRIPTOR else SPACE_HINT
+            return ToolFailed(f"{cause.filename or 'a file'}: {cause.strerror or cause}", hint)
+        if type(cause).__name__ == "OperationalError" and any(text in str(cause) for text in BROKEN_DATABASE):
+            return ToolFailed(f"a database cannot be written: {str(cause).splitlines()[0]}", SPACE_HINT)
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def open_pipe(name: str) -> BinaryIO:

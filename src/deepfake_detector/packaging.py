@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake_detector.config import read_yaml
 from deepfake_detector.errors import ModelNotFound, ToolFailed, needs_extra
 from deepfake_detector.inference.model_selection import preferred_model, verify_digest
 from deepfake_detector.io import read_json
 from deepfake_detector.model.bundle import Bundle, read_bundle
+from deepfake_detector.yaml_file import read_yaml
 
 # As in serving/service.py; importing it would start BentoML's service here.
 BENTO_MODEL = "deepfake-detector"
@@ -270,9 +271,20 @@ def _store_model(request: _PackageRequest) -> Any:
     return bentoml.models.get(model.tag)  # `model` still has the path of the folder in which it was created
 
 
+def _delete_incomplete(name: str) -> None:
+    """Delete what a killed process left of a bento or model in the store; BentoML lists no version beside it."""
+    home = Path(os.environ.get("BENTOML_HOME", ""))
+    for kind, manifest in (("bentos", "bento.yaml"), ("models", "model.yaml")):
+        for folder in (home / kind / name).glob("*/"):
+            if not (folder / manifest).is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _latest(store: Any, name: str) -> Any:
     from bentoml.exceptions import NotFound
 
+    if os.environ.get("BENTOML_HOME"):
+        _delete_incomplete(name)
     try:
         return store.get(f"{name}:latest")
     except NotFound:

@@ -58,7 +58,7 @@ class Workspace:
 
     @property
     def raw(self) -> Path:
-        """One verified zip per source, named after it."""
+        """The verified zip of each source, named after it, or a folder of its zips."""
         return self.root / "data" / "raw"
 
     @property

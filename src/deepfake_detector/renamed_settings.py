@@ -33,7 +33,7 @@ def refuse_renamed(content: Any, path: Path) -> None:
     """Name each key and value that version 0.2 renamed, with what replaces it.
 
     Args:
-        content: of the file, as `config.read_yaml` returns it.
+        content: of the file, as `yaml_file.read_yaml` returns it.
         path: of the file.
 
     Raises:

@@ -24,9 +24,10 @@ from deepfake_detector.registry.model_registry import read_registry
 from deepfake_detector.tracking.store import open_client
 from pipelines import register
 from pipelines.stage import run_stage
-from tests.behaviour.test_shared_store import BINARIES, free_port, postgres, running, wait_for
+from tests.behaviour.test_shared_store import BINARIES, postgres, running, wait_for
 from tests.deploy.validators import DEPLOY
 from tests.pipeline_checkout import PipelineCheckout
+from tests.service_process import free_port
 
 __all__ = ["postgres"]  # a fixture
 REPOSITORY = Path(__file__).parents[2]

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,18 +24,13 @@ from typing import Any
 import pytest
 
 from deepfake_detector.media.image import encode_png
+from tests.service_process import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENTS = 3
 START_S = 240
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Proxy:

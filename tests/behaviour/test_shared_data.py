@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from tests.behaviour.test_object_store import CREDENTIALS, is_up
-from tests.behaviour.test_shared_store import free_port, running, wait_for
+from tests.behaviour.test_shared_store import running, wait_for
 from tests.pipeline_checkout import PIPELINE_FILES, copy_repository
+from tests.service_process import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 EXPENSIVE = ("download", "validate", "prepare", "train", "evaluate")

@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from deepfake_detector.tracking.store import open_client
 from pipelines import register
 from pipelines.stage import run_stage
 from tests.pipeline_checkout import PipelineCheckout, StubRescorer
+from tests.service_process import free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 START_S = 240  # a server takes half a minute on two quiet cores
@@ -43,12 +43,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not BINARIES, reason="no PostgreSQL: apt-get install postgresql"),
 ]
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import deepfake_detector
+from deepfake_detector.cli.app import require_supported_platform
 from deepfake_detector.model.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def test_wrong_usage_is_bad_input(run_cli: RunCli, arguments: list[str]) -> None
     assert "Usage" in stderr
 
 
-@pytest.mark.parametrize("command", ["predict", "scan", "about", "serve"])
+@pytest.mark.parametrize("command", ["predict", "scan", "about", "serve", "jobs"])
 def test_help_has_examples(run_cli: RunCli, command: str) -> None:
     code, stdout, _ = run_cli(command, "--help", model=None)
     assert code == 0
@@ -91,6 +92,22 @@ def test_a_system_where_nothing_was_tried_is_refused_with_a_sentence(
     assert code == 2
     assert "error: [tool_failed] Linux and macOS are supported, win32 is not" in stderr
     assert "WSL" in stderr
+
+
+@pytest.mark.parametrize(("system", "machine"), [("linux", "riscv64"), ("darwin", "i386")])
+def test_a_processor_without_packages_is_refused_with_a_sentence(
+    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, system: str, machine: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    code, _, stderr = run_cli("about", model=None)
+    assert code == 2
+    assert f"error: [tool_failed] processors x86_64, aarch64, arm64 are supported, {machine} is not" in stderr
+
+
+@pytest.mark.parametrize(("system", "machine"), [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")])
+def test_linux_and_macos_on_both_processors_are_supported(system: str, machine: str) -> None:
+    require_supported_platform(system, machine)
 
 
 def test_a_command_that_needs_another_extra_names_it(

@@ -77,6 +77,13 @@ def test_runs_prints_a_sorted_table(two: PipelineCheckout, deepfake: Command) ->
     assert "1 of 2 runs" in lowest
 
 
+def test_runs_of_versions_are_shown_after_the_experiment_was_renamed(two: PipelineCheckout, deepfake: Command) -> None:
+    two.write_params(experiment="renamed")
+    table = deepfake("runs")[1]
+    assert "2 champion" in table
+    assert "2 of 2 runs with test_auc" in table
+
+
 def test_runs_prints_runs_and_history_as_json(two: PipelineCheckout, deepfake: Command) -> None:
     printed = json.loads(deepfake("runs", "--json")[1])
     assert [run["version"] for run in printed["runs"]] == ["2 champion", "1 previous"]

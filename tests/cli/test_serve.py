@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,28 +15,12 @@ import httpx
 import pytest
 
 from deepfake_detector.model.bundle import Bundle
+from tests.service_process import free_port, wait_until_ready
 
 if TYPE_CHECKING:
     from tests.cli.conftest import RunCli
 
-START_S = 200
 COMMAND = "import sys; sys.argv[0] = 'deepfake'; from deepfake_detector.cli.app import main; main()"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-def wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/readyz", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(log.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_detector.datasets.archive import SafeZip
+from deepfake_detector.datasets.safe_zip import SafeZip
 from deepfake_detector.errors import ArchiveRejected, BadInput
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.serving.messages import Job, MediaKind

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from deepfake_detector.config import Settings, read_settings
-from deepfake_detector.datasets.archive import SafeZip
+from deepfake_detector.datasets.safe_zip import SafeZip
 from deepfake_detector.errors import ArchiveRejected, BadInput, DetectorError, SettingsError
 from deepfake_detector.io import read_json
 from deepfake_detector.media.decoding_cost import check_tiff_arrays, count_jpeg_scans, longest_tiff_array
 from deepfake_detector.media.file_type import file_type
 from deepfake_detector.serving.options import PREFIX, ServingOptions, read_options
 from deepfake_detector.serving.origin import check_host, check_origin
-from deepfake_detector.serving.routes import _decode, _parameters
+from deepfake_detector.serving.parameters import _decode, read_parameters
 from deepfake_detector.serving.upload import MultipartForm, UploadSpec, reject_external_references
 
 settings.register_profile(
@@ -99,14 +99,14 @@ def test_any_content_type_is_read_or_refused(content_type: str) -> None:
 )
 def test_a_parameter_is_in_its_range_or_refused(text: bytes) -> None:
     found = list[Any]()
-    error = refusal(lambda: found.append(_parameters({"prior": _decode(text)}).prior))
+    error = refusal(lambda: found.append(read_parameters({"prior": _decode(text)}).prior))
     assert error is None or len(error.message) < 300
     assert all(prior is None or 0 < prior < 1 for prior in found)
 
 
 @given(query=st.dictionaries(st.text(max_size=20), st.text(max_size=50) | st.none() | st.floats(), max_size=4))
 def test_any_query_is_read_or_refused(query: dict[str, Any]) -> None:
-    error = refusal(lambda: _parameters(query))
+    error = refusal(lambda: read_parameters(query))
     assert error is None or error.http_status == 422
 
 

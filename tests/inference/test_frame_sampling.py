@@ -106,7 +106,7 @@ def test_a_truncated_video_says_where_it_ends(
 def test_far_fewer_frames_than_planned_are_mentioned() -> None:
     info = VideoInfo(8.0, 64, 64, 25.0, "h264", 0, 8.0)
     assert _describe_left_out(info, 16, 16) == _describe_left_out(info, 8, 16) == ()
-    assert "only 7 of 16 planned frames could be decoded" in _describe_left_out(info, 7, 16)[0]
+    assert "only 7 of 16 planned frames were found" in _describe_left_out(info, 7, 16)[0]
     three_frames = VideoInfo(0.3, 64, 64, 10.0, "gif", 0, 0.3)
     assert _describe_left_out(three_frames, 3, 16) == ()
 

@@ -17,13 +17,14 @@ import pytest
 import yaml
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, Archive
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.evaluation import corruption_grid_crops, predictions, random_corruption_crops, simulated_videos
 from deepfake_detector.inference.detector import Detector
 from deepfake_detector.inference.engine import Engine
 from deepfake_detector.io import write_json
-from deepfake_detector.model.bundle import read_bundle
+from deepfake_detector.model.bundle import read_bundle, read_profile, write_bundle
 from deepfake_detector.model.export import weights_sha256
 from deepfake_detector.model.network import MAP_LAYER, build_network
 from deepfake_detector.paths import Workspace
@@ -33,6 +34,7 @@ from deepfake_detector.preparation.shards import Shards
 from deepfake_detector.validation import manifest as manifests
 from deepfake_detector.validation.manifest import build_manifest, write_manifest
 from pipelines.evaluate import main
+from pipelines.profile import main as write_profile
 from pipelines.stage import run_stage
 from tests.pipeline_checkout import area_under_roc
 
@@ -178,6 +180,34 @@ def test_the_contract_has_the_measured_coverage(workspace: Workspace, report: di
     assert videos.all.files == report["simulated_videos"]["videos"] == 16  # every validation picture
     assert contract.video.thresholds == contract.thresholds  # too few videos to fit on
     assert contract.video.videos == 0
+
+
+def test_the_bundle_has_the_profile_of_the_test_pictures(workspace: Workspace) -> None:
+    profile = read_profile(read_bundle(workspace.bundle))
+    groups = {(group.source, group.kind): group for group in profile.groups}
+    assert {name: group.pictures for name, group in groups.items()} == {
+        ("faces", ""): 8, ("faces", "synthetic"): 8, ("mine", "swap"): 4,
+    }  # fmt: skip
+    scores = pd.read_csv(workspace.figures("evaluate") / "grid_scores.csv")
+    clean = scores[scores["condition"] == "clean"]
+    for (source, kind), group in groups.items():
+        rows = clean[clean["path"].str.startswith(f"{source}/") & (clean["label"] == int(bool(kind)))]
+        assert group.quantities["p_fake"].quantiles[50] == pytest.approx(rows["p_fake"].median(), rel=1e-4)
+        assert group.unscored == rows["p_fake"].isna().sum()
+
+
+def test_the_command_writes_the_same_profile_into_a_bundle_without_one(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = read_bundle(workspace.bundle)
+    card = (sealed.path / "card.md").read_text(encoding="utf-8")
+    plain = write_bundle(tmp_path / "plain", sealed.graph, sealed.contract, sealed.reference, card)
+    assert plain.contract.format_version == 3
+    monkeypatch.setattr(corruption_grid_crops, "process_map", map)
+    monkeypatch.setattr(Workspace, "enter", lambda self: self)
+    monkeypatch.setattr("sys.argv", ["profile", str(plain.path), "--data", str(workspace.root)])
+    assert run_stage(write_profile) == 0
+    assert read_bundle(plain.path).sha256 == sealed.sha256
 
 
 def test_each_source_has_its_own_metrics(workspace: Workspace, report: dict[str, Any]) -> None:

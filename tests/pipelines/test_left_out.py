@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from deepfake_detector.config import read_settings
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.evaluation import corruption_grid_crops, random_corruption_crops, simulated_videos
 from deepfake_detector.io import write_json

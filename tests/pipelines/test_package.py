@@ -21,6 +21,8 @@ from deepfake_detector.inference.model_selection import select_model
 from deepfake_detector.model.bundle import Bundle
 from deepfake_detector.packaging import bento_files, code_digest, find_champion, model_change, read_champion
 
+# What runs in the image: the service, its workers, and the workers of jobs.
+SERVED = tuple(f"deepfake_detector.serving.{name}" for name in ("service", "worker", "jobs_command"))
 REPOSITORY = Path(__file__).resolve().parents[2]
 # A line of a lock: name==version ; marker, then the hashes of its files.
 PIN = re.compile(
@@ -271,7 +273,7 @@ def test_the_code_digest_covers_the_served_code_and_its_packages_only(root: Path
 
 
 def test_the_bento_includes_exactly_the_code_that_serving_imports() -> None:
-    imported = import_closure("deepfake_detector.serving.service", "deepfake_detector.serving.worker")
+    imported = import_closure(*SERVED)
     expected = {path.relative_to(REPOSITORY).as_posix() for path in imported}
     included = {name for name in bento_files(REPOSITORY) if name.endswith(".py")}
     assert {name for name in included if not name.endswith("__init__.py")} == expected
@@ -310,7 +312,7 @@ def test_the_packages_of_an_image_are_those_of_the_repository(lock: str) -> None
 
 
 def test_the_image_has_what_serving_imports_and_needs_and_nothing_else() -> None:
-    closure = import_closure("deepfake_detector.serving.service", "deepfake_detector.serving.worker")
+    closure = import_closure(*SERVED)
     modules = {name.split(".")[0] for path in closure for name in imported_names(path)}
     distributions = packages_distributions()
     imported = {canonicalize_name(distributions[name][0]) for name in modules if name in distributions}

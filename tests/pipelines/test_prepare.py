@@ -20,7 +20,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.media.image import decode_image, encode_jpeg, encode_png
 from deepfake_detector.paths import Workspace

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, write_zip
-from deepfake_detector.datasets.packing import pack_labelled
+from deepfake_detector.datasets.archive import KAGGLE_ROOT
+from deepfake_detector.datasets.labelled import pack_labelled
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample
 from deepfake_detector.model.autoencoder import TinyAutoencoder
 from deepfake_detector.paths import Workspace

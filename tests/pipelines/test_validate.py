@@ -14,7 +14,8 @@ import yaml
 from PIL import Image
 
 from deepfake_detector.config import Sample
-from deepfake_detector.datasets.archive import KAGGLE_ROOT, LABELS_FILE, Entry, labels_file_bytes, write_zip
+from deepfake_detector.datasets.archive import KAGGLE_ROOT, LABELS_FILE, Entry, labels_file_bytes
+from deepfake_detector.datasets.safe_zip import write_zip
 from deepfake_detector.datasets.synthetic_faces.sample import draw_sample, write_sample
 from deepfake_detector.io import write_json
 from deepfake_detector.paths import Workspace

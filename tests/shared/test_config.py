@@ -86,6 +86,10 @@ def test_sources_are_read_in_order_and_the_checksum_is_optional(tmp_path: Path, 
         ([source(fake_kind="drawn")], r"download\.sources\.0\.fake_kind"),
         ([source(location="")], "source faces: `location`"),
         ([source(kind="sample")], "source faces: `location`"),
+        ([source(location=[])], "source faces: `location`"),
+        ([source(location=[""])], "location"),
+        ([source(kind="videos", use="test", location=["a.zip", "b.zip"])], "a list of zips is for kinds archive"),
+        ([source(kind="kaggle", location=["a.zip"])], "a list of zips is for kinds archive and labelled"),
         ([source(kind="sample", location=""), source(name="b", kind="sample", location="")], "only once"),
         ([source(name="left_out")], "source left_out: reports use this name"),
         ([source(use="both")], r"download\.sources\.0\.use"),
@@ -126,6 +130,8 @@ def test_a_source_is_changed_from_the_command_line_as_dvc_does_it(tmp_path: Path
     apply_overrides(path, ["download.sources.0.kind=archive", "download.sources.0.location=/data/my-faces.zip"])
     (changed,) = read_settings(path).download.sources
     assert (changed.name, changed.kind, changed.location) == ("faces", "archive", "/data/my-faces.zip")
+    apply_overrides(path, ["download.sources.0.location=[/data/a.zip,/data/b.zip]"])
+    assert read_settings(path).download.sources[0].location == ("/data/a.zip", "/data/b.zip")
 
 
 def test_every_choosable_severity_must_be_chosen(tmp_path: Path, content: dict) -> None:
@@ -192,3 +198,26 @@ def test_numbers_are_read_as_dvc_writes_them(tmp_path: Path, content: dict) -> N
     text = yaml.safe_dump(content | {"train": content["train"] | {"weight_decay": "PLACEHOLDER"}})
     (tmp_path / "params.yaml").write_text(text.replace("PLACEHOLDER", "1e-05"), encoding="utf-8")
     assert read_settings(tmp_path / "params.yaml").train.weight_decay == 1e-05
+
+
+def test_feedback_is_of_one_kind_and_has_a_held_out_part(tmp_path: Path, content: dict) -> None:
+    feedback = {"kind": "labelled", "location": "a.zip", "fake_kind": "swap", "feedback": True}
+    content["download"]["sources"] += [
+        {"name": "feedback", **feedback},
+        {"name": "feedback_held_out", "use": "test", **feedback},
+        {"name": "portraits", "kind": "labelled", "location": "b.zip", "fake_kind": "swap", "use": "test"},
+    ]
+    download = read_settings(written(tmp_path, content)).download
+    assert download.feedback == {"feedback", "feedback_held_out"}
+    assert download.feedback_slices == {"feedback_held_out"}
+    assert download.left_out == {"feedback_held_out", "portraits"}
+    content["download"]["sources"][1]["kind"] = "archive"
+    with pytest.raises(SettingsError, match="`feedback: true` is for `kind: labelled`"):
+        read_settings(written(tmp_path, content))
+
+
+@pytest.mark.parametrize("name", ["a b", "../report", "x" * 101, "a;b"])
+def test_the_name_of_a_drift_report_is_a_name(tmp_path: Path, content: dict, name: str) -> None:
+    content["evaluate"]["drift_report"] = name
+    with pytest.raises(SettingsError, match=r"evaluate\.drift_report"):
+        read_settings(written(tmp_path, content))

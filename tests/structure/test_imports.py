@@ -15,16 +15,29 @@ PACKAGE = ROOT / "src" / "deepfake_detector"
 
 # A package may import itself, the modules beside the packages and these; no two packages import each other.
 ALLOWED = {
-    "cli": {"evaluation", "inference", "media", "model", "registry", "scanning", "serving", "tracking"},
+    "cli": {
+        "evaluation",
+        "feedback",
+        "inference",
+        "media",
+        "model",
+        "monitoring",
+        "registry",
+        "scanning",
+        "serving",
+        "tracking",
+    },
     "datasets": {"media"},
     "evaluation": {"datasets", "inference", "media", "model", "preparation", "validation"},
+    "feedback": {"datasets", "validation"},
     "inference": {"media", "model"},
     "media": set(),
+    "monitoring": {"inference", "media", "model", "validation"},
     "model": {"media"},
     "preparation": {"datasets", "media", "validation"},
     "registry": {"evaluation", "inference", "media", "model", "tracking"},
     "scanning": {"inference", "media", "model"},
-    "serving": {"inference", "media", "model"},
+    "serving": {"feedback", "inference", "media", "model"},
     "tracking": set(),
     "training": {"media", "model", "preparation", "tracking"},
     "validation": {"datasets", "media"},
@@ -33,6 +46,7 @@ ALLOWED = {
 DOORS = {
     "kagglehub": {"datasets.sources"},
     "great_expectations": {
+        "monitoring.expectations",
         "validation.check_results",
         "validation.checks",
         "validation.custom_expectations",
@@ -58,10 +72,15 @@ DOORS = {
     "c2pa": {"inference.content_credentials"},
     "cryptography": {"model.bundle_signature"},
     "pi_heif": {"media.image"},
+    "redis": {"serving.jobs_store", "serving.jobs_worker"},
+    "rq": {"serving.jobs_store", "serving.jobs_worker"},
     "imagehash": {"validation.image_record"},
-    "matplotlib": {"plotting", "evaluation", "training.search_figure", "validation.leak_figure"},
+    "matplotlib": {"plotting", "evaluation", "monitoring.figures", "training.search_figure", "validation.leak_figure"},
     "optuna": {"training.tuning"},
+    "ray": {"scanning.cluster", "scanning.unit_worker"},
+    "boto3": {"scanning.storage"},
 }
+SERVED = tuple(f"deepfake_detector.serving.{name}" for name in ("service", "worker", "jobs_command"))
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -117,7 +136,7 @@ def test_what_answers_loads_no_training_code(package: str) -> None:
 
 
 def test_the_served_process_reaches_no_heavy_library() -> None:
-    reached = import_closure("deepfake_detector.serving.service", "deepfake_detector.serving.worker")
+    reached = import_closure(*SERVED)
     libraries = {name.split(".")[0] for path in reached for name in imported_names(path)}
     assert not libraries & {"tensorflow", "keras", "mlflow", "great_expectations", "sklearn", "matplotlib", "pandas"}
 

@@ -36,6 +36,14 @@ def test_there_are_five() -> None:
     assert names == ["checks.yml", "image.yml", "nightly.yml", "release.yml", "retrain.yml"]
 
 
+def test_the_run_of_the_tests_outlasts_the_longest_test() -> None:
+    """A test that asks for more time than `faulthandler_timeout` would end the whole run instead of failing."""
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    longest_s = max(int(limit) for text in files for limit in re.findall(r"mark\.timeout\((\d+)\)", text))
+    (end_s,) = re.findall(r"^faulthandler_timeout = (\d+)$", PYPROJECT, re.MULTILINE)
+    assert longest_s < int(end_s)
+
+
 def test_the_wheel_is_tried_on_every_supported_python() -> None:
     workflow = read(ROOT / ".github" / "workflows" / "release.yml")
     tried = set(workflow["jobs"]["try"]["strategy"]["matrix"]["python"])
@@ -95,3 +103,22 @@ def test_the_report_of_a_retraining_without_a_champion(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "Version 1 was made; there is no champion yet."
     assert "- refused: accuracy 0.5" in done.stdout
+
+
+def test_a_retraining_needs_a_reason_other_than_drift(tmp_path: Path) -> None:
+    """Nothing is trained unless the step before says so; drift alone opens an issue."""
+    by_name = {step.get("name"): step for step in steps(ROOT / ".github" / "workflows" / "retrain.yml")}
+    names = list(by_name)
+    order = ("Look for drift", "Look for a reason to train", "Train, and let the gate decide", "Report", "Open it")
+    assert sorted(order, key=names.index) == list(order)
+    assert by_name["Train, and let the gate decide"]["if"] == "steps.decide.outputs.train == 'true'"
+    assert "occasion.md" in by_name["Report"]["run"]
+    assert "evaluate.drift_report=$DRIFT_REPORT" in by_name["Train, and let the gate decide"]["run"]
+
+    code = by_name["Look for a reason to train"]["run"].split("<<'OUTPUT'\n")[1].split("OUTPUT\n")[0]
+    (tmp_path / "reports").mkdir()
+    drift = {"name": "drift-2026-11-29-1a2b3c4d", "drifted": True}
+    content = {"train": False, "reasons": [], "champion": "1", "drift": drift}
+    (tmp_path / "reports" / "retraining.json").write_text(json.dumps(content), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "train=false\ndrift=drift-2026-11-29-1a2b3c4d\ndrifted=true\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 
@@ -112,3 +113,19 @@ def test_the_actor_is_an_account_and_its_machine_or_a_workflow_run(
     monkeypatch.setenv("GITHUB_RUN_ID", "7")
     monkeypatch.setenv("LOGNAME", "grace")
     assert actor() == "ada (GitHub run 7)" if on_github else actor().startswith("grace@")
+
+
+def test_feedback_and_the_drift_report_before_a_training_are_named(tmp_path: Path) -> None:
+    sources = "download:\n  sources:\n  - {name: faces}\n  - {name: feedback, feedback: true}\n"
+    (tmp_path / "params.yaml").write_text(sources + "evaluate:\n  drift_report: drift-2026-11-29-1a2b3c4d\n")
+    assert "drift_report" not in read_lineage(tmp_path)  # nothing was fetched: this is no training
+    (tmp_path / "reports").mkdir()
+    fetched = [{"name": "faces", "sha256": "a" * 64}, {"name": "feedback", "sha256": "b" * 64}]
+    (tmp_path / "reports" / "download.json").write_text(json.dumps({"sources": fetched}))
+    tags = read_lineage(tmp_path)
+    assert {name: value for name, value in tags.items() if name.startswith("feedback:")} == {
+        "feedback:feedback": "b" * 64
+    }
+    assert tags["drift_report"] == "drift-2026-11-29-1a2b3c4d"
+    (tmp_path / "params.yaml").write_text("download: 3\n")
+    assert "drift_report" not in read_lineage(tmp_path)

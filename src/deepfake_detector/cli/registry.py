@@ -63,7 +63,7 @@ def runs(
     history: Annotated[bool, typer.Option("--history", help="Also list every change of the aliases.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: all runs, aliases and their history.")] = False,
 ) -> None:
-    """Show the best runs of this checkout's experiment, or of the server that MLFLOW_TRACKING_URI names."""
+    """Show the best runs of this checkout's experiment and of all versions; MLFLOW_TRACKING_URI may name a server."""
     from deepfake_detector.config import read_settings
     from deepfake_detector.paths import Workspace
     from deepfake_detector.registry.model_registry import read_registry
@@ -71,7 +71,8 @@ def runs(
 
     workspace = Workspace().enter()
     settings = read_settings(workspace.params).register
-    snapshot, rows = read_registry(settings.model_name), read_runs(settings.experiment)
+    snapshot = read_registry(settings.model_name)
+    rows = read_runs(settings.experiment, [version.run_id for version in snapshot.versions if version.run_id])
     ranked, rest = sort_runs((row for row in rows if not row.is_child), by, lowest)
     if as_json:
         print(json.dumps(_as_json([*ranked, *rest], snapshot), indent=2))

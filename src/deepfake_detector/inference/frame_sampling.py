@@ -152,7 +152,9 @@ def _describe_left_out(info: VideoInfo, frames: int, count: int) -> tuple[str, .
     notes = []
     existing = min(count, int(info.duration_s * info.fps)) if info.fps else count
     if frames < FEW_FRAMES_SHARE * existing:
-        notes.append(f"only {frames} of {count} planned frames could be decoded: the file is damaged or incomplete")
+        notes.append(
+            f"only {frames} of {count} planned frames were found: the file is damaged or incomplete, or shows stills"
+        )
     if info.other_streams:
         listed = ", ".join(info.other_streams)
         notes.append(f"{len(info.other_streams)} other video stream(s) of the file were not analysed ({listed})")

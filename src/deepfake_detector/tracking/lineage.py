@@ -6,6 +6,7 @@ Read from git and from dvc.lock; neither a git checkout nor DVC is required.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -16,10 +17,11 @@ from platform import node
 
 from ruamel.yaml.error import YAMLError
 
-from deepfake_detector.config import read_yaml
+from deepfake_detector.yaml_file import read_yaml
 
 NOT_GIT, NO_COMMIT = "not a git checkout", "no commit yet"
 OWN_OUTPUTS = ("dvc.lock", "reports")  # written by the pipeline; changes in them are no changes of the code
+FEEDBACK_TAG, DRIFT_TAG = "feedback:", "drift_report"
 LIBRARIES = (
     "deepfake-detector",
     "tensorflow",
@@ -43,13 +45,15 @@ def read_lineage(root: Path, weights_sha256: str = "") -> dict[str, str]:
     Returns:
         `git_commit`, `git_branch`, `git_dirty` ("true" if the code differs from the commit), `dvc_lock_sha256`,
         `params_sha256`, `actor` (account and machine), `dvc:<output>` with DVC's digest of each output under data/ and
-        models/, `version:<library>`, and `weights_sha256` if given. `mlflow.source.git.commit` fills a column of
-        MLflow's run table.
+        models/, `feedback:<source>` with the digest of each source of feedback, `drift_report` with the name of the one
+        before the training, `version:<library>`, and `weights_sha256` if given. `mlflow.source.git.commit` fills a
+        column of MLflow's run table.
     """
     tags = (
         read_git(root)
         | _file_digests(root)
         | _dvc_outputs(root / "dvc.lock")
+        | _occasion(root)
         | _library_versions()
         | {"actor": actor()}
     )
@@ -99,6 +103,20 @@ def _dvc_outputs(lock: Path) -> dict[str, str]:
     except (FileNotFoundError, YAMLError, AttributeError, KeyError, TypeError):
         return {}  # DVC would refuse this lock too; its digest is among the tags all the same
     return {f"dvc:{path}": md5 for path, md5 in digests.items() if md5 and path.startswith(("data/", "models/"))}
+
+
+def _occasion(root: Path) -> dict[str, str]:
+    """Sources that hold feedback, and the drift report that came before the training."""
+    try:
+        params = read_yaml(root / "params.yaml") or {}
+        report = json.loads((root / "reports" / "download.json").read_text(encoding="utf-8"))
+        digests = {source["name"]: str(source["sha256"]) for source in report["sources"]}
+        names = [str(source["name"]) for source in params["download"]["sources"] if source.get("feedback")]
+        drift_report = str(params.get("evaluate", {}).get("drift_report", ""))
+    except (OSError, ValueError, YAMLError, AttributeError, KeyError, TypeError):
+        return {}  # the stages would refuse such a file
+    feedback = {f"{FEEDBACK_TAG}{name}": digests[name] for name in names if name in digests}
+    return feedback | ({DRIFT_TAG: drift_report} if drift_report else {})
 
 
 def _library_versions() -> dict[str, str]:

@@ -123,16 +123,24 @@ def log_training_result(run_id: str, weights_sha256: str, seconds: float, resume
         LOGGER.warning("MLflow run %s does not name its weights, `register` will make another run: %s", run_id, error)
 
 
-def find_run_of_weights(client: MlflowClient, weights_sha256: str) -> Run | None:
+def find_run_of_weights(
+    client: MlflowClient, weights_sha256: str, params: Mapping[str, str] | None = None
+) -> Run | None:
     """The run that trained these weights, else one that `register` restored for them; None if the store has neither.
 
-    Of several trainings that gave the same weights, the newest. Runs of every experiment are searched: the setting may
-    have changed since the training.
+    Of several trainings that gave the same weights (one epoch, and two of which the first is the best) the one with
+    these parameters, and of those the newest. Runs of every experiment are searched: the setting may have changed since
+    the training.
     """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     query = f"tags.{WEIGHTS_TAG} = '{weights_sha256}'"
     found = client.search_runs(experiments, query, order_by=["attributes.start_time DESC"])
-    return min(found, key=lambda run: RESTORED_TAG in run.data.tags, default=None)
+
+    def rank(run: Run) -> tuple[bool, int]:
+        differences = sum(run.data.params.get(name, value) != value for name, value in (params or {}).items())
+        return RESTORED_TAG in run.data.tags, differences
+
+    return min(found, key=rank, default=None)
 
 
 def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
