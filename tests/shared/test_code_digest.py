@@ -177,7 +177,7 @@ def test_an_edit_of_other_code_does_not(work: str, sources: Path) -> None:
 DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "pi_heif": "pi-heif"}  # where names differ
 # They hold tables, settings and runs, or show progress; the manifest's hashes do not shape a crop, nor do signatures of
 # bundles shape weights.
-NO_INFLUENCE = {"mlflow", "onnx", "pandas", "pydantic", "ruamel", "sqlalchemy", "tqdm", "yaml"}
+NO_INFLUENCE = {"mlflow", "onnx", "pandas", "pydantic", "ruamel", "sqlalchemy", "tf2onnx", "tqdm", "yaml"}
 NO_INFLUENCE_ON = {"manifest": set[str](), "shards": {"imagehash"}, "training": {"cryptography"}}
 
 

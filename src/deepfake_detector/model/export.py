@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -105,9 +106,9 @@ def _consumers_in_order() -> Iterator[None]:
 
     unordered = Graph.find_output_consumers
 
-    def position(node: Any) -> tuple[str, int]:
-        name, _, number = node.name.rpartition("__")  # the number counts what this process has converted before
-        return (name, int(number)) if number.isdigit() else (node.name, 0)
+    def position(node: Any) -> list[tuple[int, str]]:
+        # Numbers by their value: they count what this process has built and converted before.
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", node.name)]
 
     def ordered(self: Any, output: str) -> list[Any]:
         return sorted(unordered(self, output), key=position)

@@ -45,7 +45,7 @@ from deepfake_detector.training.starting_weights import StartingWeights, startin
 
 # Code that decides the result of a training: a checkpoint is resumed only with the same code and libraries.
 RESUME_MODULES = ("deepfake_detector.training.plan",)  # it imports the rest
-RESUME_LIBRARIES = ("av", "keras", "numpy", "opencv-python-headless", "pillow", "tensorflow")
+RESUME_LIBRARIES = ("av", "keras", "numpy", "opencv-python-headless", "pillow", "scipy", "tensorflow")
 
 
 @dataclass(frozen=True)
