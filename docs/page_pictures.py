@@ -27,7 +27,7 @@ from deepfake_detector.media.image import decode_image, encode_png
 Pixels = NDArray[np.uint8]
 ADDRESS = "http://127.0.0.1:3000"
 IMAGES = Path(__file__).parent / "images"
-FACES, SEED = 12, 3
+FACES, SEED = 4, 2
 FACTORS = tuple(round(0.30 + 0.02 * step, 2) for step in range(31))  # of downscaling
 SIDE_PX, RATE, SECONDS = 256, 10, 14
 WAIT_MS = 120_000

@@ -193,9 +193,10 @@ COVERAGE = {
 }
 
 
-def visit_with_coverage(visit: Any, coverage: dict[str, Any] = COVERAGE) -> Any:
+def visit_with_coverage(visit: Any, coverage: dict[str, Any] = COVERAGE, **about: Any) -> Any:
     page = visit()
-    page.route("**/about", lambda route: route.fulfill(json=route.fetch().json() | {"coverage": coverage}))
+    changed = {"coverage": coverage, **about}
+    page.route("**/about", lambda route: route.fulfill(json=route.fetch().json() | changed))
     page.reload()
     page.locator(".strengths-figures, .strengths-accuracy").wait_for()
     return page
@@ -207,6 +208,16 @@ def test_the_page_says_before_upload_what_the_model_is_good_at(visit: Any) -> No
     assert "faces generated face decides on 90\u202f% of 3,000 test files" in text
     assert "street decides on 20\u202f% of 1,000 test files" in text
     assert "Videos" not in text  # not measured
+
+
+def test_the_sources_of_the_shipped_model_alone_are_named_in_words(visit: Any) -> None:
+    measured = {"files": 9, "decided": 0.5, "right": 0.8}
+    sources = {"twins_web": measured, "own": measured}
+    coverage = {"image": {"all": measured, "sources": sources}, "video": COVERAGE["video"]}
+    names = visit_with_coverage(visit, coverage, name="pretrained").locator(".strengths dt").all_inner_texts()
+    assert names == ["Pictures", "photographs and their copies by an autoencoder (everyday)", "own"]
+    names = visit_with_coverage(visit, coverage, name="champion").locator(".strengths dt").all_inner_texts()
+    assert names == ["Pictures", "twins_web", "own"]
 
 
 def test_without_measured_coverage_the_accuracy_is_shown(visit: Any) -> None:

@@ -85,3 +85,18 @@ def test_without_a_folder_the_option_is_asked_for(run_cli: RunCli, monkeypatch: 
     monkeypatch.delenv("DEEPFAKE_SERVE_FEEDBACK", raising=False)
     code, _, stderr = run_cli("feedback", "list", model=None)
     assert (code, "--folder" in stderr) == (1, True)
+
+
+def test_an_export_replaces_no_zip_of_the_data(
+    run_cli: RunCli, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source is a zip or a folder of zips, and the second zip of an export gets its name from the first."""
+    raw = folder.path.parent / "data" / "raw"
+    (raw / "many").mkdir(parents=True)
+    (folder.path.parent / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
+    for name in ("one.zip", "one-held-out.zip", "many/a.zip", "many/b-held-out.zip"):
+        (raw / name).write_bytes(b"zip")
+    monkeypatch.chdir(folder.path.parent)
+    for to in ("one.zip", "many/a.zip", "many/b.zip"):
+        code, _, stderr = run(run_cli, folder, "export", f"data/raw/{to}")
+        assert (code, "is the input" in " ".join(stderr.split())) == (1, True), stderr

@@ -125,6 +125,17 @@ def test_what_nobody_accepted_or_what_expired_is_not_exported(folder: Folder, da
     assert codes(export) == ["expired"]
 
 
+def test_a_label_of_the_reviewer_alone_counts_for_the_first_reporter(folder: Folder, data: Data) -> None:
+    folder.add(drawn(30), "anna", "fake")
+    folder.add(drawn(31), "ben", "real")
+    review = Review([folder.path])
+    for case in review.cases:
+        review.accept(case, "real", "me")
+    export, _ = plan(Review([folder.path]), data, ExportRules(max_reporter_share=0.5))
+    assert export.left_out == ()
+    assert sorted(each.reporters for each in (*export.train, *export.held_out)) == [(), ("ben",)]
+
+
 def test_one_reporter_cannot_give_most_of_an_export(folder: Folder, data: Data) -> None:
     reports: list[tuple[bytes, str, Label]] = [(drawn(i), "loud", "real") for i in range(6, 11)]
     review = accepted(folder, [*reports, (drawn(11), "ben", "real"), (drawn(12), "carl", "real")])

@@ -273,3 +273,26 @@ def test_tags_of_all_pages_together_are_bounded() -> None:
     full_size_page(data)
     count_pages(data)
     assert time.process_time() - start_s < 3
+
+
+def test_a_directory_with_many_values_takes_no_longer_than_its_bytes() -> None:
+    """Big-endian BigTIFF becomes classic TIFF: 20,000 values of 400 bytes are 8 MB."""
+    tags, value_bytes, values_at = 20_000, 400, 24 + 20 * 20_000 + 8
+    table = b"".join(struct.pack(">HHQQ", tag, 7, value_bytes, values_at) for tag in range(tags))
+    head = struct.pack(">2sHHHQQ", b"MM", 43, 8, 0, 16, tags)
+    data = (head + table + bytes(8)).ljust(tags * value_bytes + 1, b"\1")
+    start_s = time.process_time()
+    assert len(full_size_page(data)) > 2 * tags * value_bytes
+    assert time.process_time() - start_s < 3
+
+
+def test_an_offset_that_no_memory_has_is_left_to_pillow() -> None:
+    """A directory of 65,535 tags, then one that claims so many that the end of it has more than 63 bits."""
+    tags, second = 65_535, 24 + 20 * 65_535 + 8
+    table = struct.pack("<HHQQ", 40_000, 7, 1, 0) * tags
+    head = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, tags)
+    data = head + table + struct.pack("<QQ", second, 2**60) + bytes(64)
+    assert full_size_page(data) is data
+    assert count_pages(data) == 1
+    with pytest.raises(UnreadableImage):
+        decode_image(data)

@@ -67,6 +67,18 @@ def test_with_a_rare_class_nothing_is_scaled(missing: int) -> None:
     assert (scaling.weights, scaling.offsets) == ((1.0, 1.0), (0.0, 0.0))
 
 
+def test_corrupted_copies_of_few_images_are_no_more_images() -> None:
+    """Four draws of 40 images of each class: 160 rows, and still too few images to fit 4 parameters to."""
+    rng = np.random.default_rng(13)
+    classes = np.tile(np.repeat([0, 1, 2], 40), 4)
+    kinds = rng.normal(0, 1, (480, 2)) + 3 * (classes[:, None] == [1, 2])
+    assert fit_vector_scaling(kinds, classes).weights != (1.0, 1.0)
+    assert fit_vector_scaling(kinds, classes, images=120).weights == (1.0, 1.0)
+    two = np.stack([kinds, rng.normal(0, 1, kinds.shape)], axis=1)
+    assert (fit_branch_weights(two, classes, np.ones(480)) != np.ones((2, 2))).any()
+    assert (fit_branch_weights(two, classes, np.ones(480), images=120) == np.ones((2, 2))).all()
+
+
 def test_a_single_kind_is_not_scaled() -> None:
     scaling = fit_vector_scaling(np.random.default_rng(6).normal(0, 3, (500, 1)), np.repeat([0, 1], 250))
     assert (scaling.weights, scaling.offsets) == ((1.0,), (0.0,))

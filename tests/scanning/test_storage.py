@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepfake_detector.errors import BadInput
+from deepfake_detector.errors import BadInput, ToolFailed
 from deepfake_detector.media.limits import DEFAULT_VIDEO_LIMITS
+from deepfake_detector.scanning import storage as storage_module
 from deepfake_detector.scanning.discovery import file_id
 from deepfake_detector.scanning.storage import LocalFolder, ObjectStore, Storage, open_storage
 
@@ -113,6 +115,42 @@ def test_files_are_written_whole_and_deleted(kind: str, tmp_path: Path, s3: Any,
         storage.read("below/c")
     copy = pickle.loads(pickle.dumps(storage))
     assert (copy, hash(copy)) == (storage, hash(storage))
+
+
+class BrokenFile(io.BytesIO):
+    """Fails once more than 10 MiB have been read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > 10 * 2**20:
+            raise OSError("the disk is broken")
+        return super().read(size)
+
+
+class BrokenPath(type(Path())):  # type: ignore[misc]
+    """The path of a file that cannot be read to its end."""
+
+    def open(self, *_: Any, **__: Any) -> BrokenFile:
+        return BrokenFile(bytes(40 * 2**20))
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_an_upload_that_breaks_off_leaves_the_old_object(
+    scheme: str, tmp_path: Path, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing a stream of pyarrow's completes the object, also after an error or Ctrl-C."""
+    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+    (tmp_path / bucket).mkdir()
+    if scheme == "gs":
+        local = SubTreeFileSystem(str(tmp_path), LocalFileSystem())
+        monkeypatch.setattr(storage_module, "_filesystem", lambda _: local)
+    store = open_storage(f"{scheme}://{bucket}")
+    assert isinstance(store, ObjectStore)
+    (tmp_path / "table").write_bytes(b"old")
+    store.upload(tmp_path / "table", "table")
+    with pytest.raises(ToolFailed, match="the disk is broken"):
+        store.upload(BrokenPath("table"), "table")
+    assert (store.names(), store.read("table")) == (["table"], b"old")
 
 
 def test_a_folder_does_not_list_what_a_killed_writer_left(tmp_path: Path) -> None:

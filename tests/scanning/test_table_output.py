@@ -50,6 +50,9 @@ def test_what_cannot_be_written_is_refused_before_any_file_is_scored(tmp_path: P
     for wrong in (f"s3://{bucket}/out", f"s3://{bucket}/out.txt", str(tmp_path / "out")):
         with pytest.raises(BadInput, match=r"ends in"):
             table_output(wrong)
+    for wrong in ("s3://out.csv", "s3:///out.csv", "http://host/out.csv"):
+        with pytest.raises(BadInput, match="no address that is"):
+            table_output(wrong)
     with pytest.raises(BadInput, match="there is no bucket"):
         table_output("s3://missing-bucket/out.csv")
     cache.write_text("a file, not a folder")

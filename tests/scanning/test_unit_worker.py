@@ -128,6 +128,28 @@ def test_a_model_that_changed_on_its_way_is_refused_and_not_kept(
     assert {path.name for path in folder.iterdir()} == set(files)
 
 
+@pytest.mark.parametrize("kind", ["link", "open to others"])
+def test_a_folder_that_somebody_else_may_write_holds_no_model(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes it first could swap the model, or have the lock empty a file of ours."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "get", lambda reference: {})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ours, parent = tmp_path / "ours", tmp_path / f"deepfake-detector-{os.getuid()}"
+    ours.mkdir()
+    (ours / "lock").write_text("precious")
+    if kind == "link":
+        parent.symlink_to(ours)
+    else:
+        parent.mkdir()
+        parent.chmod(0o777)
+        (parent / "lock").symlink_to(ours / "lock")
+    with pytest.raises(ToolFailed, match="other users may write"):
+        unit_worker._bundle_folder("0" * 64, None)
+    assert (ours / "lock").read_text() == "precious"
+
+
 def test_without_ray_the_extra_is_named(tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in").mkdir()
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -250,6 +250,18 @@ def test_a_deleted_job_is_not_begun_and_gets_no_answer(redis_url: str) -> None:
     assert keys_in(redis_url, f"*{job_id}*") == []
 
 
+def test_a_video_that_goes_while_it_is_read_is_not_taken_for_a_shorter_one(redis_url: str) -> None:
+    store = open_store(redis_url)
+    job_id = store.submit(LONG, io.BytesIO(bytes(3 * MIB)), "1.2.3.4")
+    assert store.read_video(job_id, io.BytesIO(), lambda: None)
+
+    def lose() -> None:
+        """It expires, or is evicted, after its first chunk."""
+        store.connection.delete(f"deepfake:video:{job_id}")
+
+    assert not store.read_video(job_id, io.BytesIO(), lose)
+
+
 def test_without_an_answer_of_redis_the_service_is_not_ready_for_jobs_only(idle: Replica, tmp_path: Path) -> None:
     service = idle(redis=f"unix://{tmp_path}/nothing")
     for method, path, options in (("POST", "/jobs", VIDEO), ("GET", f"/jobs/{'0' * 22}", {})):

@@ -88,6 +88,13 @@ def test_texts_are_translated(language: str) -> None:
     assert set(same) <= same_words
 
 
+def test_every_source_of_the_shipped_model_has_words() -> None:
+    contract = json.loads((Path(__file__).parents[2] / "pretrained/contract.json").read_text(encoding="utf-8"))
+    sources = contract["coverage"]["image"]["sources"]
+    assert sources
+    assert {f"source.{name}" for name in sources} <= set(messages("en"))
+
+
 def test_every_text_is_used_and_every_key_has_a_text() -> None:
     english = messages("en")
     named = set(re.findall(r'"([a-z_]+(?:\.[a-z_0-9 ]+)+)"', SCRIPTS))

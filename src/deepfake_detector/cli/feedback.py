@@ -95,6 +95,7 @@ def export(
     from deepfake_detector.config import read_settings
     from deepfake_detector.feedback.export import (
         ExportRules,
+        export_zips,
         plan_export,
         read_present_data,
         source_entries,
@@ -107,7 +108,8 @@ def export(
     settings = read_settings(workspace.params)
     bits, limit = settings.validate.near_duplicate_bits, settings.download.max_unpacked_bytes
     rules = ExportRules(_source_name(name), held_out, max_share, bits, limit)
-    check_output(to, workspace.raw.glob("*.zip"), (".zip",))
+    for path in export_zips(to):
+        check_output(path, workspace.raw.rglob("*.zip"), (".zip",))
     review = _review(folder)
     files = {case.case: file for case in review.cases if (file := review.picture_file(case)) is not None}
     plan = plan_export(files, review.cases, read_present_data(workspace), rules)

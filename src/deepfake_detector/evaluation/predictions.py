@@ -239,7 +239,7 @@ def _calibrate(
     weights = np.resize(weights, len(kinds))
     classes = np.resize(_classes(valid, names), len(kinds))
     labels = (classes > 0).astype(np.int64)
-    scaling = fit_vector_scaling(kinds, classes, weights)
+    scaling = fit_vector_scaling(kinds, classes, weights, len(valid.labels))
     prior = PlattScaling(start["temperature"], 0.0) if start else None
     platt = fit_platt_scaling(_fake_logits(scaling.apply(kinds)), labels, prior, len(valid.labels), weights)
     scaling = VectorScaling(scaling.weights, tuple(offset + platt.offset for offset in scaling.offsets))
@@ -267,7 +267,7 @@ def _with_fitted_branches(
         return model, np.ones((1, len(names)))
     branches = [branch_logits(model, crops) for crops in (valid.crops, corrupted)]
     classes = np.resize(_classes(valid, names), 2 * len(valid.labels))
-    weights = fit_branch_weights(np.concatenate(branches), classes, np.resize(images, len(classes)))
+    weights = fit_branch_weights(np.concatenate(branches), classes, np.resize(images, len(classes)), len(valid.labels))
     return with_branch_weights(model, weights), weights
 
 

@@ -67,7 +67,8 @@ class ExportedPicture:
         path: in its zip.
         sha256: of the file.
         group: the smallest digest among the near copies of it that are exported with it; they share a side.
-        reporters: who gave the accepted label; it counts for the first.
+        reporters: who gave the accepted label; it counts for the first. Nobody, if the reviewer chose a label that no
+            reporter gave: it counts for who sent the picture first.
         accepted_by, accepted_at: the person, and when.
         p_fake: score of the model that answered; None if it did not score it.
     """
@@ -145,7 +146,7 @@ def plan_export(
         found, groups = _compare(kept, files, present, rules)
         reasons |= found
     usable = {name: kept[name] for name in groups if name not in reasons}
-    within = capped({name: case.supporters[0] for name, case in usable.items()}, rules.max_reporter_share)
+    within = capped({name: case.counts_for for name, case in usable.items()}, rules.max_reporter_share)
     over = ("reporter_share", f"its reporter would have given more than {rules.max_reporter_share:.0%} of the pictures")
     reasons |= {name: over for name in usable if name not in within}
     chosen = [_exported(usable[name], files[name], groups[name]) for name in sorted(within)]
@@ -154,6 +155,11 @@ def plan_export(
         held_out=tuple(each for each in chosen if is_held_out(each.group, rules.held_out_share)),
         left_out=tuple(LeftOutPicture(name, *reasons[name]) for name in sorted(reasons)),
     )
+
+
+def export_zips(to: Path) -> tuple[Path, Path]:
+    """The zips of an export, of pictures to train on and held out; `to` is the first."""
+    return to, to.with_name(f"{to.stem}-held-out.zip")
 
 
 def write_export(export: FeedbackExport, files: Mapping[str, Path], to: Path, rules: ExportRules) -> dict[str, Path]:
@@ -177,7 +183,7 @@ def write_export(export: FeedbackExport, files: Mapping[str, Path], to: Path, ru
             f"no accepted picture can be exported{': ' if reasons else ''}{'; '.join(reasons)}",
             "accept some (`deepfake feedback list`), or change --max-share if one reporter gave all of them",
         )
-    paths = dict(zip(rules.sources, (to, to.with_name(f"{to.stem}-held-out.zip")), strict=True))
+    paths = dict(zip(rules.sources, export_zips(to), strict=True))
     parts = dict(zip(rules.sources, ((export.train, "train"), (export.held_out, "test")), strict=True))
     written = {name: paths[name] for name, (pictures, _) in parts.items() if pictures}
     for name, path in written.items():

@@ -79,6 +79,11 @@ class Case:
         """The reporters whose label is the accepted one; all of them while none is accepted."""
         return [r.reporter for r in self.reports if self.label in (None, r.label)]
 
+    @property
+    def counts_for(self) -> str:
+        """The reporter whose share of an export it takes: the first supporter, else whose report came first."""
+        return (self.supporters or [self.reports[0].reporter])[0]
+
 
 def build_cases(reports: Iterable[FeedbackReport], decisions: Iterable[ReviewDecision]) -> list[Case]:
     """Group reports into cases, in the order of their first report.

@@ -59,7 +59,7 @@ class TiffFile:
             seen.add(offset)
             try:
                 entries, offset, read = self._directory(offset, MAX_TIFF_VALUES - tags)
-            except struct.error:
+            except (struct.error, OverflowError):  # beyond the end, or beyond any memory
                 return
             tags += read
             yield entries
@@ -86,7 +86,7 @@ class TiffFile:
             raise ValueError("values of a TIFF directory overlap")
         values = {tag: self._as_classic(value) for tag, value in sorted(entries.items())}
         content_at = at + 2 + 12 * len(values) + 4
-        table, content = struct.pack(self.order + "H", len(values)), b""
+        table, content = bytearray(struct.pack(self.order + "H", len(values))), bytearray()
         for tag, value in values.items():
             count = len(value.raw) // _TYPE_BYTES[value.kind]
             table += struct.pack(self.order + "HHI", tag, value.kind, count)
@@ -94,7 +94,8 @@ class TiffFile:
                 table += bytes(value.raw).ljust(4, b"\0")
             else:
                 table += struct.pack(self.order + "I", content_at + len(content))
-                content += bytes(value.raw) + b"\0" * (len(value.raw) % 2)
+                content += value.raw
+                content += bytes(len(value.raw) % 2)
         magic = b"II*\0" if self.order == "<" else b"MM\0*"
         padding = b"\0" * (at - len(self.data))
         return magic + struct.pack(self.order + "I", at) + self.data[8:] + padding + table + bytes(4) + content

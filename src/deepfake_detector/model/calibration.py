@@ -33,7 +33,7 @@ class VectorScaling:
         return np.asarray((kinds - self.offsets) / self.weights, np.float64)
 
 
-def fit_branch_weights(branches: Floats, classes: NDArray[np.int64], weights: Floats) -> Floats:
+def fit_branch_weights(branches: Floats, classes: NDArray[np.int64], weights: Floats, images: int = 0) -> Floats:
     """A weight per branch and kind for the mean of the branches: stacking (Wolpert 1992) by cross-entropy.
 
     Branches know different fakes: one sees resampling traces that the other does not, and is blind to face swaps.
@@ -42,6 +42,7 @@ def fit_branch_weights(branches: Floats, classes: NDArray[np.int64], weights: Fl
         branches: (n, b, k) logits of k kinds against real.
         classes: (n,), 0 = real, 1.. = the kinds.
         weights: (n,) of the images.
+        images: number of different images behind the logits, each in as many draws; 0: n.
 
     Returns:
         (b, k), at least 0; ones with one branch, or with fewer than 50 images of a class. Offsets are fitted as well
@@ -49,7 +50,7 @@ def fit_branch_weights(branches: Floats, classes: NDArray[np.int64], weights: Fl
     """
     _, b, k = branches.shape
     ones = np.ones((b, k))
-    if b == 1 or np.bincount(classes, minlength=k + 1).min() < MIN_IMAGES_PER_CLASS:
+    if b == 1 or _rarest_class(classes, k, images) < MIN_IMAGES_PER_CLASS:
         return ones
 
     def loss(parameters: Floats) -> float:
@@ -77,6 +78,11 @@ def source_weights(sources: Sequence[str], labels: NDArray[np.int64], weights: M
     return np.asarray(result / result.mean(), np.float64)
 
 
+def _rarest_class(classes: NDArray[np.int64], kinds: int, images: int) -> float:
+    """Different images of the rarest class; corrupted copies of an image add none."""
+    return float(np.bincount(classes, minlength=kinds + 1).min() * (images or len(classes)) / len(classes))
+
+
 def _cross_entropy(kinds: Floats, classes: NDArray[np.int64], weights: Floats | float = 1.0) -> float:
     """Mean over images of kind logits (n, k) against real, whose own logit is 0."""
     logits = np.column_stack([np.zeros(len(kinds)), kinds])
@@ -84,7 +90,9 @@ def _cross_entropy(kinds: Floats, classes: NDArray[np.int64], weights: Floats | 
     return float((losses * weights).mean())
 
 
-def fit_vector_scaling(kinds: Floats, classes: NDArray[np.int64], weights: Floats | float = 1.0) -> VectorScaling:
+def fit_vector_scaling(
+    kinds: Floats, classes: NDArray[np.int64], weights: Floats | float = 1.0, images: int = 0
+) -> VectorScaling:
     """Weights and offsets that minimise the cross-entropy (Guo et al. 2017).
 
     Kinds are learned unequally well. Without scaling, the noise of a weak kind's logits on real faces hides the signal
@@ -94,13 +102,13 @@ def fit_vector_scaling(kinds: Floats, classes: NDArray[np.int64], weights: Float
         kinds: (n, k) logits against real.
         classes: (n,), 0 = real, 1.. = the kinds.
         weights: (n,) of the images.
+        images: number of different images behind the logits, each in as many draws; 0: n.
 
     Returns:
         Weights 1 and offsets 0 with one kind, or with fewer than 50 images of a class.
     """
     k = kinds.shape[1]
-    images = np.bincount(classes, minlength=k + 1)
-    if k == 1 or images.min() < MIN_IMAGES_PER_CLASS:
+    if k == 1 or _rarest_class(classes, k, images) < MIN_IMAGES_PER_CLASS:
         return VectorScaling((1.0,) * k, (0.0,) * k)
 
     def loss(parameters: Floats) -> float:

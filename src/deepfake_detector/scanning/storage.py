@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from deepfake_detector.errors import BadInput, ToolFailed, needs_extra
@@ -191,14 +192,18 @@ class ObjectStore:
             raise ToolFailed(f"cannot write {self.address}/{name}: {error}", HINT) from error
 
     def upload(self, path: Path, name: str) -> None:
-        """Write a file of this machine as an object, in chunks.
+        """Write a file of this machine as an object, in chunks; an older one stays until all of it is there.
+
+        A stream of pyarrow's completes its object when it is closed, also after an error or Ctrl-C. boto3 gives up what
+        was sent; gs:// has no such call here, so the object gets its name last.
 
         Raises:
             ToolFailed: it cannot be written.
         """
+        upload = self._upload_s3 if self.scheme == "s3" else self._upload_renamed
         try:
-            with path.open("rb") as source, self._filesystem.open_output_stream(self._path(name), None) as target:
-                shutil.copyfileobj(source, target, CHUNK_BYTES)
+            with path.open("rb") as source:
+                upload(source, name)
         except OSError as error:
             raise ToolFailed(f"cannot write {self.address}/{name}: {error}", HINT) from error
 
@@ -262,6 +267,27 @@ class ObjectStore:
                     yield FoundFile(item["Key"][len(start) :], item["Size"], time_ns, etag=item["ETag"].strip('"'))
         except (BotoCoreError, ClientError) as error:
             raise BadInput(f"cannot list {self.address}: {error}", HINT) from error
+
+    def _upload_s3(self, source: IO[bytes], name: str) -> None:
+        with needs_extra("s3", "addresses like s3://"):
+            import boto3
+            from boto3.exceptions import Boto3Error
+            from botocore.exceptions import BotoCoreError, ClientError
+        try:
+            boto3.client("s3").upload_fileobj(source, self.bucket, self._path(name).removeprefix(f"{self.bucket}/"))
+        except (Boto3Error, BotoCoreError, ClientError) as error:
+            raise OSError(str(error)) from error
+
+    def _upload_renamed(self, source: IO[bytes], name: str) -> None:
+        whole, part = self._path(name), self._path(f"{name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            with self._filesystem.open_output_stream(part, None) as target:
+                shutil.copyfileobj(source, target, CHUNK_BYTES)
+            self._filesystem.move(part, whole)
+        except BaseException:
+            with suppress(OSError):
+                self._filesystem.delete_file(part)
+            raise
 
     def _walk(self) -> Iterator[FoundFile]:
         """Memory grows with the largest folder."""

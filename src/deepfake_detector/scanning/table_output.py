@@ -55,17 +55,25 @@ def table_output(out: str | Path) -> TableOutput:
         out: a file or an address; its suffix names the format.
 
     Raises:
-        BadInput: see `choose_writer`; or there is no such bucket.
+        BadInput: see `choose_writer`; an address of another scheme, or without a bucket; or there is no such bucket.
     """
     if "://" not in str(out):
         path = Path(out)
         return TableOutput(path.with_name(f"{path.name}.journal"), choose_writer(path), path)
     place = PurePosixPath(str(out).split("://", 1)[1])
     writer = table_writer(place.name)
-    store = open_storage(str(out).rpartition("/")[0])
-    assert isinstance(store, ObjectStore)
+    store = _object_store(str(out))
     store.require_bucket()
     return TableOutput(_cached_journal(str(out)), writer, store=store, name=place.name)
+
+
+def _object_store(address: str) -> ObjectStore:
+    """Where the object lies; of s3://out.csv, which names none in a bucket, nowhere."""
+    folder = address.rpartition("/")[0]
+    store = open_storage(folder) if "://" in folder else None
+    if not isinstance(store, ObjectStore):
+        raise BadInput(f"{address} is no address that is written", "name the bucket, too: s3://BUCKET/PATH/out.parquet")
+    return store
 
 
 def _cached_journal(address: str) -> Path:

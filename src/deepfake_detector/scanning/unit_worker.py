@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,11 +134,13 @@ def _bundle_folder(sha256: str, bundle: Any) -> Path:
 
     Raises:
         BundleCorrupt: somebody changed the copy.
+        ToolFailed: other users may write its folder.
     """
     import ray
 
     parent = Path(tempfile.gettempdir()) / f"deepfake-detector-{os.getuid()}"
     parent.mkdir(mode=0o700, exist_ok=True)
+    _require_own_folder(parent)
     folder = parent / sha256
     with (parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -148,6 +151,13 @@ def _bundle_folder(sha256: str, bundle: Any) -> Path:
                 _require_model(temporary, sha256, "its files changed while the scan started: start it again")
     _require_model(folder, sha256, "delete the folder")
     return folder
+
+
+def _require_own_folder(folder: Path) -> None:
+    """Anybody may make a folder of this name in /tmp first, with a lock that is a link to a file of ours."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise ToolFailed(f"other users may write {folder}", "delete it, or name another folder with TMPDIR")
 
 
 def _require_model(folder: Path, sha256: str, hint: str) -> None:

@@ -228,14 +228,16 @@ class JobStore:
         return None if job is None else Job.model_validate_json(job)
 
     def read_video(self, job_id: str, file: IO[bytes], between: Callable[[], None]) -> bool:
-        """Copy the video of a job into a file; False if it is no longer there. `between` is called after each chunk."""
-        key, number = _keys(job_id)[1], 0
+        """Copy the video of a job into a file; False unless all of it is there. `between` follows each chunk."""
+        (fields, key, _), number = _keys(job_id), 0
+        slot: Any = self.connection.hget(fields, "slot")
         while chunk := self.connection.lindex(key, number):
             file.write(cast(bytes, chunk))
             number += 1
             between()
         file.flush()
-        return number > 0
+        # It may expire, or be evicted, between two chunks: what was read until then is no video.
+        return slot is not None and 0 < file.tell() == int(slot.split(b":")[1])
 
     def report(self, job_id: str, progress: float) -> bool:
         """Note the progress of a job, 0 to 1; False: it was deleted or has ended."""

@@ -15,7 +15,7 @@ export function coverageSentence(answer, about) {
 /** What the model is good at, per medium and source; its accuracy where that was not measured for pictures. */
 export function strengths(about) {
   const media = [["image", "strengths.pictures"], ["video", "strengths.videos"]].filter(([medium]) => about.coverage?.[medium]?.all.files);
-  const measured = media.map(([medium, title]) => figures(t(title), about.coverage[medium]));
+  const measured = media.map(([medium, title]) => figures(t(title), about.coverage[medium], about.name === "pretrained"));
   return [
     !about.coverage?.image?.all.files && html("p", { class: "strengths-accuracy" }, accuracy(about)),
     measured.length > 0 && html("dl", { class: "strengths-figures" }, measured),
@@ -23,16 +23,17 @@ export function strengths(about) {
   ].filter(Boolean);
 }
 
-function figures(title, { all, sources }) {
+function figures(title, { all, sources }, shipped) {
   const parts = Object.entries(sources ?? {}).filter(([, source]) => source.files);
   return [
     html("div", { class: "strengths-all" }, html("dt", {}, title), html("dd", {}, shares(all))),
-    parts.length > 1 && parts.map(([name, source]) => html("div", {}, html("dt", {}, sourceName(name)), html("dd", {}, shares(source)))),
+    parts.length > 1 && parts.map(([name, source]) => html("div", {}, html("dt", {}, sourceName(name, shipped)), html("dd", {}, shares(source)))),
   ];
 }
 
-/** Sources are named by the operator; "NAME KIND" has a kind of fake in words. */
-function sourceName(name) {
+/** Sources of the shipped model have words; others are named by the operator, and "NAME KIND" has a kind of fake in words. */
+function sourceName(name, shipped) {
+  if (shipped && isText(`source.${name}`)) return t(`source.${name}`);
   const kind = name.split(/[ :/]/).at(-1);
   return isText(`kind.${kind}`) ? `${name.slice(0, -kind.length)}${kindName(kind)}` : html("span", { translate: "no" }, name);
 }
