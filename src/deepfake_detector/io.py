@@ -8,6 +8,7 @@ import io
 import json
 import os
 import select
+import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -119,9 +120,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
     Args:
         path: the folder to write. An older one is moved aside before and deleted after the new one is in its place.
+            What writers left that were killed meanwhile is deleted, or put back if it is the only copy.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+    _clear_abandoned(path)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent) as scratch:
         temporary = Path(scratch) / "new"
         temporary.mkdir()
         yield temporary
@@ -134,6 +137,27 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             if old.exists():
                 old.rename(path)
             raise
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Delete temporary folders of `atomic_directory(path)` whose process is gone."""
+    prefix = f".{path.name}."
+    for each in path.parent.iterdir():
+        pid = each.name.removeprefix(prefix).partition(".")[0] if each.name.startswith(prefix) else ""
+        if pid.isdigit() and each.is_dir() and not _is_alive(int(pid)):
+            if (each / "old").exists() and not path.exists():
+                (each / "old").rename(path)
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -138,8 +138,10 @@ def test_the_report_of_the_weekly_retraining(clone: Machine) -> None:
     workflow = yaml.safe_load((REPOSITORY / ".github/workflows/retrain.yml").read_text(encoding="utf-8"))
     script = next(s["run"] for s in workflow["jobs"]["retrain"]["steps"] if s.get("name") == "Report")
     summary = clone.root.with_name("summary.md")
+    (clone.root / "occasion.md").write_text("## Why\n\n- new data\n", encoding="utf-8")  # of an earlier step
     clone.run("bash", "-e", "-o", "pipefail", "-c", f"export GITHUB_STEP_SUMMARY={summary}\n{script}")
     decision, changed = summary.read_text(encoding="utf-8").split("## What changed")
+    assert "- new data" in decision
     assert "the champion is version" in decision
     assert "- AUC" in decision or "- refused: AUC" in decision
     assert "train.seed" in changed

@@ -190,13 +190,13 @@ def test_if_all_trials_fail_the_error_names_the_reason(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
-    params["train"]["batch_size"], params["tune"]["batch_size"] = 128, [128]
+    params["train"]["start_from"] = "models/none.keras"
     workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
     monkeypatch.setattr("sys.argv", ["tune", "--trials", "2"])
     assert run_stage(command.main) == 1
     error = capsys.readouterr().err
     assert "none of 2 trials is complete" in error
-    assert "24 training crops do not fill one batch of 128" in error
+    assert "train.start_from is models/none.keras, and there is no bundle and no .keras file" in error
     assert not workspace.report("tune").exists()
 
 

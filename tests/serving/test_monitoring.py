@@ -22,8 +22,10 @@ import uvicorn
 import yaml
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from deepfake_detector.media.image import encode_png
+from deepfake_detector.serving.api_keys import ApiKeys
 from tests.deploy.validators import DEPLOY, alert_rules, dashboard_queries, find_program, selectors
 
 OWN_LABELS = {"job", "instance"}  # Prometheus adds them
@@ -174,7 +176,7 @@ def prometheus(folder: Path, service_port: int) -> Iterator[int]:
 def test_a_prometheus_gets_data_for_every_panel_and_no_alert(
     exercised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exercised.dispatcher, "token", TOKEN)
+    monkeypatch.setattr(exercised.dispatcher, "keys", ApiKeys(SecretStr(TOKEN), {}))
     queries = {name: q for name, q in dashboard_queries().items() if name not in EMPTY_WHEN_ALL_IS_WELL}
     with listening(exercised.app) as service_port, prometheus(tmp_path, service_port) as port:
         deadline, empty = time.monotonic() + START_S, set(queries)

@@ -48,7 +48,7 @@ def test_bentoml_serves_the_application_and_reports_when_it_is_ready(tiny_bundle
         "503 200 unreadable_image",
         "[200, 200, 200, 200, 200]",
         "True False",
-        "predict_image predict_images predict_video",
+        "predict_image predict_images predict_video submit_job",
         "7 method_not_allowed",
         "[]",
     ]

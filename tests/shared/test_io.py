@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from deepfake_detector.io import atomic_write
+from deepfake_detector.io import atomic_directory, atomic_write
 
 
 def test_a_failed_atomic_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -22,3 +25,17 @@ def test_a_failed_atomic_write_keeps_the_old_file_and_leaves_no_other(tmp_path: 
         fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_writer_of_a_folder_left_is_cleared(tmp_path: Path) -> None:
+    """Of a process that is gone: deleted, or put back where it is the only copy; of one that lives it stays."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for name in (f".f.{gone.pid}.a", f".f.{os.getpid()}.b", f".f.{gone.pid}.c"):
+        (tmp_path / name / "new").mkdir(parents=True)
+    (tmp_path / f".f.{gone.pid}.c" / "old").mkdir()
+    (tmp_path / f".f.{gone.pid}.c" / "old" / "x").write_text("only copy", encoding="utf-8")
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "f"):
+        raise RuntimeError
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([f".f.{os.getpid()}.b", "f"])
+    assert (tmp_path / "f" / "x").read_text(encoding="utf-8") == "only copy"
