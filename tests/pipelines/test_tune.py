@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from deepfake_detector.config import read_settings
+from deepfake_detector.errors import SettingsError
 from deepfake_detector.model import network
 from deepfake_detector.paths import Workspace
 from deepfake_detector.preparation.shards import Shards
@@ -189,14 +190,15 @@ def test_an_interrupted_trial_is_resumed(workspace: Workspace, tune: Tune, monke
 def test_if_all_trials_fail_the_error_names_the_reason(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params = yaml.safe_load(workspace.params.read_text(encoding="utf-8"))
-    params["train"]["start_from"] = "models/none.keras"
-    workspace.params.write_text(yaml.safe_dump(params), encoding="utf-8")
+    def refuse(*arguments: object) -> None:
+        raise SettingsError("the batch does not fit into memory", "set train.batch_size lower")
+
+    monkeypatch.setattr(plan, "train", refuse)
     monkeypatch.setattr("sys.argv", ["tune", "--trials", "2"])
     assert run_stage(command.main) == 1
     error = capsys.readouterr().err
     assert "none of 2 trials is complete" in error
-    assert "train.start_from is models/none.keras, and there is no bundle and no .keras file" in error
+    assert "the batch does not fit into memory" in error
     assert not workspace.report("tune").exists()
 
 
