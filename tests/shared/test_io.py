@@ -28,13 +28,13 @@ def test_a_failed_atomic_write_keeps_the_old_file_and_leaves_no_other(tmp_path: 
 
 
 def test_what_a_killed_writer_of_a_folder_left_is_cleared(tmp_path: Path) -> None:
-    """Of a process that is gone: deleted, or put back where it is the only copy; of one that lives it stays."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    for name in (f".f.{gone.pid}.a", f".f.{os.getpid()}.b", f".f.{gone.pid}.c"):
+    """Of a process that is ended: deleted, or put back where it is the only copy; of one that lives it stays."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name in (f".f.{ended.pid}.a", f".f.{os.getpid()}.b", f".f.{ended.pid}.c"):
         (tmp_path / name / "new").mkdir(parents=True)
-    (tmp_path / f".f.{gone.pid}.c" / "old").mkdir()
-    (tmp_path / f".f.{gone.pid}.c" / "old" / "x").write_text("only copy", encoding="utf-8")
+    (tmp_path / f".f.{ended.pid}.c" / "old").mkdir()
+    (tmp_path / f".f.{ended.pid}.c" / "old" / "x").write_text("only copy", encoding="utf-8")
     with pytest.raises(RuntimeError), atomic_directory(tmp_path / "f"):
         raise RuntimeError
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted([f".f.{os.getpid()}.b", "f"])
