@@ -11,26 +11,24 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from deepfake_detector.errors import DetectorError, InputTooLarge
+from deepfake_detector.errors import InputTooLarge
 from deepfake_detector.feedback.store import MAX_NOTE, SUFFIXES, FeedbackReport
 from deepfake_detector.media.file_type import HEAD_BYTES, file_type
 from deepfake_detector.media.limits import ImageLimits
-from deepfake_detector.serving.dispatcher import ClientDisconnected, Dispatcher
+from deepfake_detector.serving.dispatcher import Dispatcher
 from deepfake_detector.serving.errors import (
     BadParameter,
     BadUpload,
     FeedbackOff,
     UnkeptPicture,
-    error_response,
-    resource_error,
 )
 from deepfake_detector.serving.feedback_intake import FeedbackFields, FeedbackIntake, FeedbackReceipt, ReturnedPicture
 from deepfake_detector.serving.messages import Job, JobReport
 from deepfake_detector.serving.middleware import CLIENT, LOG_FIELDS
+from deepfake_detector.serving.route_errors import answers_errors
 from deepfake_detector.serving.upload import MultipartForm, RequestBody, UploadSpec
 
 FEEDBACK_PATH = "/feedback"
-CLIENT_CLOSED_REQUEST = 499  # nginx's status: nobody reads the response
 MAX_JSON_BYTES = 4096
 _FIELDS_HINT = (
     "request_id is the X-Request-ID of the answer, label is real or fake, note a reason, keep=true keeps the picture"
@@ -78,21 +76,10 @@ class JsonBody:
         return _checked(content)
 
 
-async def post_feedback(request: Request) -> Response:
+@answers_errors
+async def post_feedback(request: Request, body: RequestBody) -> Response:
     """Answer POST /feedback."""
-    dispatcher: Dispatcher = request.app.state.dispatcher
-    body = RequestBody(request, dispatcher.uploads)
-    try:
-        report = await _receive(request, dispatcher, body)
-    except ClientDisconnected:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-    except (DetectorError, OSError) as error:
-        known = error if isinstance(error, DetectorError) else resource_error(error)
-        if known is None:
-            raise
-        await body.drain()
-        request.scope[LOG_FIELDS]["error_code"] = known.code
-        return error_response(known)
+    report = await _receive(request, request.app.state.dispatcher, body)
     request.scope[LOG_FIELDS]["feedback_id"] = report.feedback_id
     picture = report.picture
     receipt = FeedbackReceipt(

@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import wraps
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from deepfake_detector.errors import DetectorError
 from deepfake_detector.serving.api_keys import TOKEN_NAME
 from deepfake_detector.serving.dispatcher import Dispatcher
-from deepfake_detector.serving.errors import JobsOff, error_response, resource_error
+from deepfake_detector.serving.errors import JobsOff
 from deepfake_detector.serving.jobs import JOB_UPLOAD_TIMEOUT_S, OFF_HINT, long_video_job
 from deepfake_detector.serving.middleware import CLIENT, LOG_FIELDS
 from deepfake_detector.serving.parameters import TEXT_FIELDS, read_job, read_parameters
+from deepfake_detector.serving.route_errors import answers_errors
 from deepfake_detector.serving.upload import MIB, RequestBody, UploadSpec
 
 if TYPE_CHECKING:
     from deepfake_detector.serving.jobs_store import JobStore
 
 JOBS_PATH = "/jobs"
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-def answers_errors(handler: Callable[[Request, RequestBody], Awaitable[Response]]) -> Handler:
-    """Make a route of a handler: its errors become responses, after a short rest of the body was read."""
-
-    @wraps(handler)
-    async def route(request: Request) -> Response:
-        body = RequestBody(request, request.app.state.dispatcher.uploads)
-        try:
-            return await handler(request, body)
-        except (DetectorError, OSError) as error:
-            known = error if isinstance(error, DetectorError) else resource_error(error)
-            if known is None:
-                raise
-            await body.drain()
-            request.scope[LOG_FIELDS]["error_code"] = known.code
-            return error_response(known)
-
-    return route
 
 
 @answers_errors

@@ -20,14 +20,15 @@ from starlette.staticfiles import StaticFiles
 
 from deepfake_detector.errors import DetectorError, ToolFailed
 from deepfake_detector.media.limits import ImageLimits, VideoLimits
-from deepfake_detector.serving.dispatcher import ClientDisconnected, Dispatcher
+from deepfake_detector.serving.dispatcher import Dispatcher
 from deepfake_detector.serving.errors import error_response, http_error_response, resource_error
-from deepfake_detector.serving.feedback_route import CLIENT_CLOSED_REQUEST, FEEDBACK_PATH, post_feedback
+from deepfake_detector.serving.feedback_route import FEEDBACK_PATH, post_feedback
 from deepfake_detector.serving.jobs_route import JOBS_PATH, delete_job, get_job, post_job
 from deepfake_detector.serving.messages import Job, JobResult, MediaKind
 from deepfake_detector.serving.middleware import LOG_FIELDS, ROOT_PATH
 from deepfake_detector.serving.openapi import BATCH_FILES, openapi_document
 from deepfake_detector.serving.parameters import TEXT_FIELDS, read_job, read_parameters
+from deepfake_detector.serving.route_errors import answers_errors
 from deepfake_detector.serving.upload import MIB, RequestBody, UploadSpec
 
 PAGE, DOCS = (Path(__file__).with_name(name) for name in ("page", "docs"))
@@ -106,30 +107,20 @@ def create_app(swagger_files: Path, bentoml_schema: Callable[[], dict[str, Any]]
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
-async def _predict(request: Request) -> Response:
+@answers_errors
+async def _predict(request: Request, body: RequestBody) -> Response:
     dispatcher: Dispatcher = request.app.state.dispatcher
     route = PREDICTION_ROUTES[request.scope["path"]]
-    body = RequestBody(request, dispatcher.uploads)
-    try:
-        dispatcher.check_ready()
-        query = read_parameters(request.query_params)
-        dispatcher.admission.check(route.slots)  # what would not be admitted now is not read
-        # Slots are taken once the body is complete: a slow upload holds none that another request could use.
-        with await body.read_form(route.upload) as form, dispatcher.admission.admit(route.slots, route.kind):
-            job = read_job(route.kind, query, form)
-            futures = dispatcher.submit(job, form.release())
-            results = await dispatcher.wait_for(
-                _results(dispatcher, job, futures, request, route.slots), body.disconnected()
-            )
-    except ClientDisconnected:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-    except (DetectorError, OSError) as error:
-        known = error if isinstance(error, DetectorError) else resource_error(error)
-        if known is None:
-            raise
-        await body.drain()
-        request.scope[LOG_FIELDS]["error_code"] = known.code
-        return error_response(known)
+    dispatcher.check_ready()
+    query = read_parameters(request.query_params)
+    dispatcher.admission.check(route.slots)  # what would not be admitted now is not read
+    # Slots are taken once the body is complete: a slow upload holds none that another request could use.
+    with await body.read_form(route.upload) as form, dispatcher.admission.admit(route.slots, route.kind):
+        job = read_job(route.kind, query, form)
+        futures = dispatcher.submit(job, form.release())
+        results = await dispatcher.wait_for(
+            _results(dispatcher, job, futures, request, route.slots), body.disconnected()
+        )
     if route.upload.max_files > 1:
         batch = b'{"answers":[' + b",".join(result.body for result in results) + b"]}"
         return Response(batch, media_type="application/json")
