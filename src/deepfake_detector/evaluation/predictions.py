@@ -184,11 +184,7 @@ def predict_splits(workspace: Workspace, settings: Settings, shards: Shards, scr
     test_crops = shards.arrays("test")
     scored = _score_split(engine, test_crops, corrupt_split(workspace, settings, test_crops)[0])
     test, left_out = (scored.of_sources(settings.download.left_out, inside) for inside in (False, True))
-    p_test = probabilities(test.logits, temperature)
-    metrics = classification_metrics(p_test, test.crops.labels, options.bootstrap, options.calibration_bins)
-    measured = {"temperature": temperature, "thresholds": thresholds, "test_images": metrics.images,
-                "test_metrics": metrics.flat()}  # fmt: skip
-    contract = draft.model_copy(update=measured)
+    contract = _measured_contract(draft, test, temperature, thresholds, options)
     videos = calibrate_videos(workspace, settings, contract, valid_crops, partial(_p_fake, engine, temperature))
     return Predictions(
         contract=contract.model_copy(update={"video": videos.calibration}),
@@ -208,6 +204,16 @@ def predict_splits(workspace: Workspace, settings: Settings, shards: Shards, scr
         history=pd.read_csv(workspace.figures("train") / "history.csv"),
         parameters=model.count_params(),
     )  # fmt: skip
+
+
+def _measured_contract(
+    draft: Contract, test: SplitScores, temperature: float, thresholds: Thresholds, options: Evaluate
+) -> Contract:
+    """The draft with its calibration and the metrics of the test split."""
+    p_test = probabilities(test.logits, temperature)
+    metrics = classification_metrics(p_test, test.crops.labels, options.bootstrap, options.calibration_bins)
+    measured = {"test_images": metrics.images, "test_metrics": metrics.flat()}
+    return draft.model_copy(update={"temperature": temperature, "thresholds": thresholds} | measured)
 
 
 def seal_bundle(

@@ -58,30 +58,19 @@ def write_report(
         bins: of the reliability curve.
     """
     with atomic_directory(folder) as fresh:
-        _write_files(fresh, predictions, results, grid_scores, bundle, bins)
-
-
-def _write_files(
-    folder: Path,
-    predictions: Predictions,
-    results: EvaluationResults,
-    grid_scores: GridScores,
-    bundle: Bundle,
-    bins: int,
-) -> None:
-    test, thresholds = predictions.test, predictions.contract.thresholds
-    p_fake, labels = predictions.p_fake(test.logits), test.crops.labels
-    uncalibrated = predictions.uncalibrated(test.kinds)
-    draw_figures(folder, p_fake, uncalibrated, labels, predictions.history, results.test, thresholds, bins)
-    draw_robustness(folder / "robustness.png", results.grid)
-    draw_coverage(folder / "coverage.png", results)
-    if results.faithfulness:
-        draw_faithfulness(folder / "faithfulness.png", results.faithfulness)
-    _draw_confident_examples(folder, predictions, p_fake)
-    _write_predictions(folder, predictions, grid_scores, results.feedback)
-    write_curves(folder, labels, p_fake, bins)
-    write_result_tables(folder, results, grid_scores.scores)
-    write_html_report(folder, bundle, results)
+        test, thresholds = predictions.test, predictions.contract.thresholds
+        p_fake, labels = predictions.p_fake(test.logits), test.crops.labels
+        uncalibrated = predictions.uncalibrated(test.kinds)
+        draw_figures(fresh, p_fake, uncalibrated, labels, predictions.history, results.test, thresholds, bins)
+        draw_robustness(fresh / "robustness.png", results.grid)
+        draw_coverage(fresh / "coverage.png", results)
+        if results.faithfulness:
+            draw_faithfulness(fresh / "faithfulness.png", results.faithfulness)
+        _draw_confident_examples(fresh, predictions, p_fake)
+        _write_predictions(fresh, predictions, grid_scores, results.feedback)
+        write_curves(fresh, labels, p_fake, bins)
+        write_result_tables(fresh, results, grid_scores.scores)
+        write_html_report(fresh, bundle, results)
 
 
 def write_html_report(folder: Path, bundle: Bundle, results: EvaluationResults) -> Path:
