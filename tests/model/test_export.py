@@ -6,7 +6,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from tf2onnx.graph import Graph
 
-from deepfake_detector.model import backbone, export
+from deepfake_detector.model import export
 from deepfake_detector.model.export import (
     branch_logits,
     export_onnx,
@@ -28,6 +27,7 @@ from deepfake_detector.model.export import (
     with_vector_scaling,
 )
 from deepfake_detector.model.network import build_network, with_logit_map
+from tests.small_networks import use_small_backbone
 
 SIDE = 32
 
@@ -39,8 +39,7 @@ def crops(n: int) -> NDArray[np.uint8]:
 @pytest.fixture(autouse=True)
 def _small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """One block of 8 channels per stage: it is faster to build, and no test depends on the others."""
-    stages = [replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES]
-    monkeypatch.setattr(backbone, "STAGES", tuple(stages))
+    use_small_backbone(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -16,7 +15,6 @@ import pytest
 from numpy.typing import NDArray
 
 from deepfake_detector.errors import SettingsError
-from deepfake_detector.model import backbone
 from deepfake_detector.model.export import export_onnx, load_trained, weights_sha256
 from deepfake_detector.model.network import (
     BACKBONE_MAP,
@@ -30,6 +28,7 @@ from deepfake_detector.model.network import (
     portable_copy,
     with_logit_map,
 )
+from tests.small_networks import use_small_backbone
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +54,7 @@ def outputs_of(model: keras.Model, *names: str) -> list[NDArray[np.float32]]:
 @pytest.fixture
 def small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """One block of 8 channels per stage: it is faster to build, and no test depends on the others."""
-    stages = [replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES]
-    monkeypatch.setattr(backbone, "STAGES", tuple(stages))
+    use_small_backbone(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_detector.model import backbone, network
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.model.export import export_onnx
 from deepfake_detector.model.network import build_network
 from deepfake_detector.model.unfolding import BACKBONE, RESIDUAL, branch_convolutions, folded_convolutions, unfold
+from tests.small_networks import use_small_backbone, use_small_residual
 
 SIDE_PX = 32
 PRETRAINED = Path(__file__).parents[2] / "pretrained"
@@ -27,13 +26,12 @@ PRETRAINED = Path(__file__).parents[2] / "pretrained"
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few layers: each is measured by a network of its own."""
-    stages = [replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES]
-    monkeypatch.setattr(backbone, "STAGES", tuple(stages))
+    use_small_backbone(monkeypatch)
 
 
 @pytest.fixture
 def _three_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "CHANNELS", ((8,), (8,), (8,)))
+    use_small_residual(monkeypatch)
 
 
 def crops(n: int, side_px: int = SIDE_PX) -> NDArray[np.uint8]:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from deepfake_detector.config import Train, read_settings
 from deepfake_detector.errors import SettingsError
-from deepfake_detector.model import backbone, network
 from deepfake_detector.model.ema import ExponentialMovingAverage
 from deepfake_detector.model.export import weights_sha256
 from deepfake_detector.training import fit
 from deepfake_detector.training.checkpoint import Checkpoint
 from deepfake_detector.training.fit import TrainingResult, train
+from tests.small_networks import use_small_backbone, use_small_residual
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ class Interrupted(Exception):
 @pytest.fixture(autouse=True)
 def _small_and_float32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Three narrow layers instead of seven: they are faster to build, and no test depends on them."""
-    monkeypatch.setattr(network, "CHANNELS", ((8,), (8,), (8,)))
+    use_small_residual(monkeypatch)
     yield
     keras.config.set_dtype_policy("float32")
 
@@ -111,8 +111,7 @@ def test_an_interrupted_training_of_two_branches_ends_with_the_same_weights(
     settings: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its moving deviations, frozen blocks and starting weights included."""
-    small = tuple(replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES)
-    monkeypatch.setattr(backbone, "STAGES", small)
+    use_small_backbone(monkeypatch)
     settings = replace(settings, network="fused", epochs=2, frozen_blocks=2, backbone_learning_rate=0.5)
     started = list[str]()
 
@@ -146,8 +145,7 @@ def test_a_frozen_branch_keeps_its_layers(
     branch: Literal["residual", "backbone"], settings: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its convolutions and its normalisation; the other branch learns."""
-    small = tuple(replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES)
-    monkeypatch.setattr(backbone, "STAGES", small)
+    use_small_backbone(monkeypatch)
     settings = replace(settings, network="fused", epochs=1, frozen_branch=branch, ema_momentum=0.0)
     before = dict[str, Weights]()
 

@@ -19,7 +19,6 @@ from scipy.special import logsumexp
 
 from deepfake_detector.config import Train, read_settings
 from deepfake_detector.errors import SettingsError
-from deepfake_detector.model import backbone, network
 from deepfake_detector.model.bundle import read_bundle
 from deepfake_detector.model.network import KINDS_LAYER, build_network, classifier_layers, portable_copy
 from deepfake_detector.stats import auc
@@ -34,6 +33,7 @@ from deepfake_detector.training.replay import (
     set_classifier,
     write_replay,
 )
+from tests.small_networks import use_small_backbone, use_small_residual
 
 SIDE_PX = 64
 KINDS = ("synthetic", "swap")
@@ -42,9 +42,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    stages = [replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES]
-    monkeypatch.setattr(backbone, "STAGES", tuple(stages))
-    monkeypatch.setattr(network, "CHANNELS", ((8,), (8,), (8,)))
+    use_small_backbone(monkeypatch)
+    use_small_residual(monkeypatch)
     yield
     keras.config.set_dtype_policy("float32")
 

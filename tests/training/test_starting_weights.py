@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from deepfake_detector.config import Train, read_settings
 from deepfake_detector.errors import BundleCorrupt, ModelNotFound, SettingsError
-from deepfake_detector.model import backbone, network
 from deepfake_detector.model.bundle import Bundle, write_bundle
 from deepfake_detector.model.export import export_onnx, save_trained
 from deepfake_detector.model.network import BACKBONE_MAP, MAP_LAYER, RESIDUAL_MAP, build_network
 from deepfake_detector.paths import Workspace
 from deepfake_detector.training import starting_weights as module
 from deepfake_detector.training.starting_weights import starting_weights
+from tests.small_networks import use_small_backbone, use_small_residual
 
 SIDE_PX = 64
 KINDS = ("synthetic", "swap")
@@ -35,9 +35,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few layers, and a backbone whose ImageNet weights are all 0.25."""
-    stages = [replace(stage, blocks=1, expansion=min(stage.expansion, 2), channels=8) for stage in backbone.STAGES]
-    monkeypatch.setattr(backbone, "STAGES", tuple(stages))
-    monkeypatch.setattr(network, "CHANNELS", ((8,), (8,), (8,)))
+    use_small_backbone(monkeypatch)
+    use_small_residual(monkeypatch)
 
     def load(model: keras.Model) -> None:
         layer = model.get_layer("stem")
